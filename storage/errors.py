@@ -1,0 +1,69 @@
+"""What can go wrong with bytes. Exit codes are those of BSD sysexits.
+
+StorageError
+├── BadInput        a source is not what it says, or lacks what was asked for
+├── BadProduct      a product cannot be read as what it should be
+│   ├── Damaged     a stored shard is not the one that was recorded
+│   └── Missing     a shard was never recorded
+├── Busy            another controller works on the product
+├── Fenced          a newer controller took the product over
+├── DiskTrouble     the file system refused: full, read-only, I/O error
+└── BadPackage      a package or archive object does not hold together
+"""
+
+
+class StorageError(Exception):
+    """Base of all that storage raises; the message is for people."""
+
+    exit_code = 1
+
+
+class BadInput(StorageError):
+    """A source is not what it says, or lacks what was asked for."""
+
+    exit_code = 65
+
+
+class BadProduct(StorageError):
+    """A product cannot be read as what it should be."""
+
+    exit_code = 65
+
+
+class Damaged(BadProduct):
+    """A stored shard is not the one that was recorded."""
+
+    def __init__(self, message: str, product: str = "", group: str = "", index: int = -1) -> None:
+        super().__init__(message)
+        self.product, self.group, self.index = product, group, index
+
+    def __reduce__(self) -> tuple[type["Damaged"], tuple[str, str, str, int]]:
+        return type(self), (str(self), self.product, self.group, self.index)
+
+
+class Missing(Damaged):
+    """A shard was never recorded, or its file is gone."""
+
+
+class Busy(StorageError):
+    """Another controller works on the product."""
+
+    exit_code = 69
+
+
+class Fenced(StorageError):
+    """A newer controller took the product over; this one must stop."""
+
+    exit_code = 69
+
+
+class DiskTrouble(StorageError):
+    """The file system refused: full, read-only, an I/O error."""
+
+    exit_code = 74
+
+
+class BadPackage(StorageError):
+    """A package or archive object does not hold together."""
+
+    exit_code = 65
