@@ -33,12 +33,12 @@ class BadProduct(StorageError):
 class Damaged(BadProduct):
     """A stored shard is not the one that was recorded."""
 
-    def __init__(self, message: str, product: str = "", group: str = "", index: int = -1) -> None:
+    def __init__(self, message: str, product: str = "") -> None:
         super().__init__(message)
-        self.product, self.group, self.index = product, group, index
+        self.product = product  # its key, where known
 
-    def __reduce__(self) -> tuple[type["Damaged"], tuple[str, str, str, int]]:
-        return type(self), (str(self), self.product, self.group, self.index)
+    def __reduce__(self) -> tuple[type["Damaged"], tuple[str, str]]:
+        return type(self), (str(self), self.product)
 
 
 class Missing(Damaged):

@@ -1,0 +1,86 @@
+"""Dask for a run: one client, TLS only, no dashboard, no HTTP port, on whatever machine there is."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from terp.cluster.errors import NoWorkers
+
+# One thread a numerical library: results must not depend on how many cores a machine has, and workers are many.
+PINNED = {
+    "OMP_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "NUMBA_NUM_THREADS": "1",
+    "BLOSC_NTHREADS": "1",
+}
+_PATIENCE = 120  # seconds until the first worker must have come
+
+
+def cores() -> int:
+    """Return the cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def launch(workers: int | None = None, memory: int | None = None) -> Iterator[Any]:
+    """Start Dask workers on this machine, processes of one thread each; yield a `distributed.Client`.
+
+    `workers` defaults to the cores that may be used; `memory` bytes a worker may hold (default: its share of
+    the machine). Raises NoWorkers when none comes.
+    """
+    import dask
+    from distributed import Client, LocalCluster
+    from distributed.security import Security
+
+    count = workers or cores()
+    settings = {
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
+        "distributed.worker.preload": ["terp.cluster.closed"],
+        "distributed.scheduler.preload": ["terp.cluster.closed"],
+        "distributed.scheduler.allowed-failures": 3,
+        "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "65536"},
+        "distributed.comm.require-encryption": True,
+        "logging.distributed": "critical",
+    }
+    with _quiet(), dask.config.set(settings), TemporaryDirectory(prefix="terp-") as scratch:
+        security = Security.temporary()
+        try:
+            cluster = LocalCluster(
+                n_workers=count,
+                threads_per_worker=1,
+                processes=True,
+                host="127.0.0.1",
+                protocol="tls://",
+                security=security,
+                dashboard_address=None,
+                memory_limit=memory or "auto",
+                local_directory=scratch,
+                silence_logs=logging.CRITICAL,
+            )
+        except OSError as error:
+            raise NoWorkers(f"no Dask worker could be started here: {error}") from error
+        try:
+            client = Client(cluster, security=security, timeout=_PATIENCE, set_as_default=False)
+            try:
+                yield client
+            finally:
+                client.close()
+        finally:
+            cluster.close()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask's own log lines off the user's terminal; what matters is told by terp."""
+    logger = logging.getLogger("distributed")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,250 @@
+"""Archive: an OCFL 1.1 storage root in which packages rest (https://ocfl.io/1.1/spec/).
+
+A new object is built whole in a staging folder inside the root, synced, and made visible by one rename. A new version
+of an object likewise; then its inventory is copied to the top of the object. So the newest sound inventory is the
+truth, wherever it lies, and whoever comes next finishes what a crash left half done.
+Content is stored once for each digest, so a content folder is not what was put in: ask `files` where things are.
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from terp.storage.archive_check import Finding, findings
+from terp.storage.errors import BadPackage, Damaged
+from terp.storage.files import disk, make_folders, replace, write_new
+from terp.storage.holder import Holder
+from terp.storage.ocfl import (
+    OBJECT,
+    Raced,
+    as_json,
+    copy,
+    identifier_of,
+    link,
+    make_read_only,
+    newest,
+    number_of,
+    place,
+    reveal,
+    settle,
+    sha512_of,
+    sync_folders,
+    write_inventory,
+)
+from terp.storage.package import check_names
+
+_ROOT = "ocfl_1.1"
+_LAYOUT = "0003-hash-and-id-n-tuple-storage-layout"
+_STAGING = Path("extensions", "terp-staging")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Where an object rests: its newest version ("v1", ...), its folder, and whether this ingest made that version."""
+
+    identifier: str
+    version: str
+    path: Path
+    created_new: bool
+
+
+class Archive:
+    """A folder of OCFL objects, laid out by extension 0003 (hash tree, then the percent-encoded identifier)."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def create_if_missing(self) -> None:
+        """Make an empty archive unless there is one; raise BadPackage where something else stands."""
+        with disk(self.root):
+            make_folders(self.root)
+            if (self.root / f"0={_ROOT}").exists():
+                return self._check_layout()
+            there = {path.name for path in self.root.iterdir() if not path.name.startswith(".")}
+            if strangers := there - {"extensions", "ocfl_layout.json"}:
+                raise BadPackage(f"{self.root} is no archive and holds {min(strangers)}; choose an empty folder")
+            config = {"extensionName": _LAYOUT, "digestAlgorithm": "sha256", "tupleSize": 3, "numberOfTuples": 3}
+            make_folders(self.root / "extensions" / _LAYOUT)
+            replace(self.root / "extensions" / _LAYOUT / "config.json", as_json(config))
+            about = "first nine digits of the SHA-256 of the identifier in threes, then the identifier itself"
+            replace(self.root / "ocfl_layout.json", as_json({"extension": _LAYOUT, "description": about}))
+            replace(self.root / f"0={_ROOT}", f"{_ROOT}\n".encode())  # last: from here on it is an archive
+        return None
+
+    def ingest(
+        self,
+        identifier: str,
+        files: Mapping[str, Path],
+        *,
+        message: str,
+        user_name: str,
+        user_address: str | None = None,
+        created: datetime,
+        digests: Mapping[str, str] | None = None,
+        move: bool = False,
+    ) -> Receipt:
+        """Put files, by logical name, into the archive as an object or as the next version of one.
+
+        The same content again makes no new version. `digests` gives known SHA-512s by logical name, so that those
+        files need not be read to be compared. `move` hard-links files that are new to the object where the file
+        system can, and removes them from where they were once the object is visible. Stored files are read-only.
+        Raises BadPackage, Damaged where a file has not the digest given, DiskTrouble; nothing is half visible then.
+        """
+        check_names(files)
+        if not identifier or not files or created.tzinfo is None:
+            raise BadPackage("an object needs an identifier, files, and a moment with its time zone")
+        known = {name: digest.lower() for name, digest in (digests or {}).items()}
+        if strangers := known.keys() - files.keys():
+            raise BadPackage(f"a digest was given for {min(strangers)}, which is not among {', '.join(files)}")
+        with disk(self.root):
+            found = {name: known.get(name) or sha512_of(path) for name, path in sorted(files.items())}
+            user = {"name": user_name} | ({"address": user_address} if user_address else {})
+            about = {"created": _utc(created), "message": message, "user": user}
+            job = _Ingest(self, identifier, files, found, about, move)
+            while True:
+                with suppress(Raced), self._staging() as staging:
+                    return job.attempt(staging)
+
+    def files(self, identifier: str, version: str | None = None) -> dict[str, Path]:
+        """Return where the content of each logical name of a version (default: the newest) is stored."""
+        home = self._home(identifier)
+        with disk(home):
+            inventory = newest(home)[0]
+        version = version or inventory["head"]
+        if version not in inventory["versions"]:
+            raise BadPackage(f"{identifier} has no version {version}; it has {', '.join(inventory['versions'])}")
+        state = inventory["versions"][version]["state"]
+        placed = ((name, home / inventory["manifest"][digest][0]) for digest, names in state.items() for name in names)
+        return dict(sorted(placed))
+
+    def list(self) -> Sequence[str]:
+        """Return the identifiers of all objects, sorted."""
+        with disk(self.root):
+            return sorted(identifier_of(mark.parent) for mark in self.root.glob(f"*/*/*/*/0={OBJECT}"))
+
+    def verify(self, identifier: str) -> Sequence[Finding]:
+        """Read all of an object and return what is wrong with it; nothing when it is as it was stored."""
+        return findings(self._home(identifier), identifier)
+
+    def _check_layout(self) -> None:
+        path = self.root / "ocfl_layout.json"
+        found = json.loads(path.read_bytes()).get("extension") if path.exists() else None
+        if found != _LAYOUT:
+            raise BadPackage(f"{self.root} is laid out by {found or 'no rule'}, terp needs {_LAYOUT}; choose another")
+
+    def _home(self, identifier: str) -> Path:
+        home = self.root / place(identifier)
+        if not home.is_dir():
+            raise BadPackage(f"{self.root} holds no object {identifier!r}; `list` says what it holds")
+        return home
+
+    @contextmanager
+    def _staging(self) -> Iterator[Path]:
+        """Give a folder of our own inside the root; what dead processes left is thrown away with it."""
+        name = ",".join(quote(str(value), safe=":") for value in Holder.me().to_json().values())
+        folder = self.root / _STAGING / f"{secrets.token_hex(4)},{name}"
+        while not folder.exists():
+            with suppress(FileNotFoundError):  # another process has just taken the parent away as empty
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir()
+        try:
+            for other in folder.parent.iterdir():
+                if _holder(other).is_gone():
+                    with suppress(FileNotFoundError):
+                        other.rename(folder / other.name)
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+            with suppress(OSError):
+                folder.parent.rmdir()
+
+
+@dataclass(frozen=True)
+class _Ingest:
+    """One object or version being made; may be attempted again when another process was first."""
+
+    archive: Archive
+    identifier: str
+    files: Mapping[str, Path]
+    digests: Mapping[str, str]
+    about: Mapping[str, Any]
+    move: bool
+
+    def attempt(self, staging: Path) -> Receipt:
+        rest = place(self.identifier)
+        home = self.archive.root / rest
+        before: dict[str, Any] = {"head": "v0", "manifest": {}, "versions": {}}
+        if home.exists():
+            settle(home, staging)
+            before = newest(home)[0]
+        state = self._state()
+        if before["versions"].get(before["head"], {}).get("state") == state:
+            return Receipt(self.identifier, before["head"], home, created_new=False)
+        version = f"v{number_of(before) + 1}"
+        placed = self._fill(staging / rest, version, before["manifest"])
+        self._describe(staging / rest, version, before, placed, state)
+        sync_folders(staging / rest.parts[0])
+        reveal(staging, self.archive.root, rest if version == "v1" else rest / version)
+        settle(home, staging)
+        self._let_go(placed)
+        return Receipt(self.identifier, version, home, created_new=True)
+
+    def _state(self) -> dict[str, list[str]]:
+        state: dict[str, list[str]] = {}
+        for name, digest in sorted(self.digests.items()):
+            state.setdefault(digest, []).append(name)
+        return state
+
+    def _fill(self, base: Path, version: str, stored: Mapping[str, Any]) -> dict[str, list[str]]:
+        """Stage the content that the object does not have yet; return where, by digest."""
+        placed: dict[str, list[str]] = {}
+        for name, digest in self.digests.items():
+            if digest in stored or digest in placed:
+                continue
+            target = base / version / "content" / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source = self.files[name].resolve()
+            if not (self.move and link(source, target)) and copy(source, target) != digest:
+                raise Damaged(f"{self.files[name]} has not the SHA-512 it should have; make {name} again")
+            make_read_only(target)
+            placed[digest] = [f"{version}/content/{name}"]
+        return placed
+
+    def _describe(
+        self, base: Path, version: str, before: Mapping[str, Any], placed: Mapping[str, Any], state: object
+    ) -> None:
+        inventory = {
+            "id": self.identifier,
+            "type": "https://ocfl.io/1.1/spec/#inventory",
+            "digestAlgorithm": "sha512",
+            "head": version,
+            "manifest": {**before["manifest"], **placed},
+            "versions": {**before["versions"], version: {**self.about, "state": state}},
+        }
+        (base / version).mkdir(parents=True, exist_ok=True)  # there may be no new content
+        write_inventory(base / version, as_json(inventory))
+        if version == "v1":
+            write_inventory(base, as_json(inventory))
+            write_new(base / f"0={OBJECT}", f"{OBJECT}\n".encode())
+
+    def _let_go(self, placed: Mapping[str, Any]) -> None:
+        for name, digest in self.digests.items():
+            if self.move and digest in placed:
+                with suppress(OSError):  # the object is there; what remains is only in the way
+                    self.files[name].unlink()
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _holder(staging: Path) -> Holder:
+    host, boot, space, pid, started, since = (unquote(part) for part in staging.name.split(",")[1:])
+    return Holder(host, boot, space, int(pid), started, since)

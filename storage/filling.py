@@ -1,0 +1,216 @@
+"""Fill a product: the worker's side writes a region under the name of its attempt, the controller's makes it count."""
+
+import os
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import rfc8785
+from blake3 import blake3
+
+from terp.storage import files
+from terp.storage.errors import DiskTrouble
+from terp.storage.grid import Group
+from terp.storage.ledger import Place, Record
+from terp.storage.product import Entry, Seal, StoredProduct, check_file, entry_json
+from terp.storage.shard import Stored, write_shard
+
+
+@dataclass(frozen=True)
+class Written:
+    """A region that a worker has written and synced, not yet visible: attempt file and digests for each array."""
+
+    group: str
+    index: int
+    attempts: dict[str, tuple[str, Stored]]
+    seconds: float
+    worker: str
+    remarks: tuple[str, ...] = field(default=())
+
+    @property
+    def place(self) -> Place:
+        """Which region."""
+        return self.group, self.index
+
+
+def write_region(
+    folder: Path, group: Group, index: int, blocks: Mapping[str, np.ndarray[Any, Any]]
+) -> dict[str, tuple[str, Stored]]:
+    """Write one region's arrays as shards in the attempts `folder`; return file name and digests of each.
+
+    The name is new each time, so that a second attempt at the same region, or a late one, disturbs nobody.
+    """
+    token = secrets.token_hex(8)
+    written: dict[str, tuple[str, Stored]] = {}
+    with files.disk(folder):
+        files.await_file(folder)
+        try:
+            for array in group.arrays:
+                name = f"{index}-{token}-{len(written)}"
+                written[array.name] = name, write_shard(folder / name, array, blocks[array.name])
+        except BaseException:
+            for name, _ in written.values():
+                with suppress(OSError):
+                    (folder / name).unlink()
+            raise
+    return written
+
+
+class Filling:
+    """The controller's hold on an open product: `with Filling(product) as filling: ...`.
+
+    Raises Busy when another controller has it, Fenced as soon as a newer one took it over.
+    """
+
+    def __init__(self, product: StoredProduct, take_over: bool = False) -> None:
+        self.product = product
+        self.ledger = product.ledger
+        with files.disk(product.folder):
+            self.ledger.claim(take_over)
+            self.attempts = product.folder / "attempts" / f"{self.ledger.epoch:06}"
+            self._sweep_attempts()
+            files.make_folders(self.attempts)
+            self.found_bad = self._sweep_shards()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        shutil.rmtree(self.attempts, ignore_errors=True)
+        self.ledger.release()
+
+    def missing(self) -> Iterator[Place]:
+        """Walk the regions that are not recorded."""
+        return (place for place in self.product.places() if place not in self.ledger.records)
+
+    def generation(self, place: Place) -> int:
+        """Return how often the region had to be begun anew."""
+        return self.ledger.generations.get(place, 0)
+
+    def commit(self, batch: Sequence[Written]) -> list[Written]:
+        """Make written regions visible, then durable, then recorded; return those whose files never showed up."""
+        self.ledger.check()
+        with files.disk(self.product.folder):
+            lost = [one for one in batch if not self._arrived(one)]
+            good = [one for one in batch if one not in lost]
+            folders = {folder for one in good for folder in self._publish(one)}
+            for folder in folders:
+                files.sync_folder(folder)
+        self.ledger.append(self._record(one) for one in good)
+        return lost
+
+    def _arrived(self, one: Written) -> bool:
+        try:
+            for name, stored in one.attempts.values():
+                files.await_file(self.attempts / name, stored.size)
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _publish(self, one: Written) -> Iterator[Path]:
+        group = self.product.group(one.group)
+        for array in group.arrays:
+            final = self.product.data / group.shard_key(array, one.index)
+            files.make_folders(final.parent)
+            files.publish(self.attempts / one.attempts[array.name][0], final, self.ledger.check)
+            yield final.parent
+
+    def _record(self, one: Written) -> Record:
+        stored = {name: digests for name, (_, digests) in one.attempts.items()}
+        return Record(one.group, one.index, self.generation(one.place), stored, one.seconds, one.worker)
+
+    def void(self, place: Place, why: str) -> None:
+        """Say that a recorded region does not count, remove its files and the seal: it will be done again."""
+        with files.disk(self.product.folder):
+            for name in ("seal.json", "manifest.jsonl"):
+                with suppress(FileNotFoundError):
+                    (self.product.folder / name).unlink()
+            files.sync_folder(self.product.folder)
+        self.ledger.void(place, why)
+        group = self.product.group(place[0])
+        for array in group.arrays:
+            with files.disk(self.product.folder), suppress(FileNotFoundError):
+                (self.product.data / group.shard_key(array, place[1])).unlink()
+
+    def _sweep_attempts(self) -> None:
+        """Remove what older controllers' workers left; a late one of them finds no folder to write to."""
+        for old in (self.product.folder / "attempts").iterdir():
+            shutil.rmtree(old, ignore_errors=True)
+
+    def _sweep_shards(self) -> list[Place]:
+        """Hold the sizes of the files against the ledger: void what differs, remove what was never recorded."""
+        known = dict(sizes_below(self.product.data))
+        expected: dict[str, Place] = {}
+        bad: dict[Place, str] = {}
+        for place, entry in self.product.shards(self.ledger):
+            expected[entry.key] = place
+            if known.get(entry.key) != entry.size:
+                bad[place] = f"{entry.key} had {known.get(entry.key, 'no')} bytes, not {entry.size}"
+        for place, why in bad.items():
+            self.void(place, why)
+        small = {entry.key for entry in self.product.small_files}
+        for key in known.keys() - expected.keys() - small:
+            (self.product.data / key).unlink()
+        return list(bad)
+
+    def seal(self, threads: int = 4) -> Seal | list[Place]:
+        """Read everything; when all is as recorded, close the product. Else void what is not and return that.
+
+        Raises DiskTrouble when a small file is damaged that cannot be made again here.
+        """
+        shards = list(self.product.shards(self.ledger))
+        with ThreadPoolExecutor(threads) as pool:
+            found = pool.map(lambda item: check_file(self.product.data / item[1].key, item[1]), shards)
+            bad = {place: f"{entry.key} {said}" for (place, entry), said in zip(shards, found, strict=True) if said}
+        for place, why in bad.items():
+            self.void(place, why)
+        for entry in self.product.small_files:
+            said = check_file(self.product.data / entry.key, entry)
+            if said:
+                raise DiskTrouble(f"{entry.key} of {self.product.name} {said}: do the same again to put it back")
+        return list(bad) or self._close(sorted([*(e for _, e in shards), *self.product.small_files], key=_key))
+
+    def _close(self, entries: list[Entry]) -> Seal:
+        self.ledger.check()
+        manifest = b"".join(entry_json(entry) + b"\n" for entry in entries)
+        values = blake3()
+        for entry in entries:
+            values.update(f"{entry.key} {entry.values or entry.blake3}\n".encode())
+        seal = Seal(
+            self.product.regions,
+            len(entries),
+            sum(entry.size for entry in entries),
+            blake3(manifest).hexdigest(),
+            values.hexdigest(),
+        )
+        files.replace(self.product.folder / "manifest.jsonl", manifest)
+        text = rfc8785.dumps({**asdict(seal), "product": self.product.digest})
+        files.replace(self.product.folder / "seal.json", text + b"\n")
+        self.product.__dict__.pop("manifest", None)
+        return seal
+
+
+def _key(entry: Entry) -> str:
+    return entry.key
+
+
+def sizes_below(root: Path) -> Iterator[tuple[str, int]]:
+    """Walk the files below a folder with their sizes."""
+    stack = [(str(root), "")]
+    while stack:
+        folder, prefix = stack.pop()
+        with os.scandir(folder) as found:
+            for item in found:
+                if item.is_dir(follow_symlinks=False):
+                    stack.append((item.path, f"{prefix}{item.name}/"))
+                else:
+                    yield prefix + item.name, item.stat(follow_symlinks=False).st_size

@@ -1,0 +1,164 @@
+"""How the arrays of a product are cut: regions that are written alone, shards, and inner chunks.
+
+A *group* of a product holds one array set: arrays that carry all its cut dimensions, cut alike. Region number i
+(C order over the cut dimensions) is one shard of each of them.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+REGION_BYTES = 128 << 20  # decoded bytes of a region: what one task holds, one file stores
+SMALL_REGION_BYTES = 4 << 20  # below this a region is not worth a task of its own
+REGIONS_WANTED = 64  # so many regions keep a few workers busy and lose little when one is lost
+CHUNK_BYTES = 1 << 20  # decoded bytes of an inner chunk: what a reader of one point has to decode
+
+Box = dict[str, slice]
+
+
+@dataclass(frozen=True)
+class Array:
+    """One large array: its name, dimensions and shape, how it is typed, sharded and described."""
+
+    name: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    dtype: str
+    shard: tuple[int, ...]
+    chunk: tuple[int, ...]
+    attrs: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def nbytes(self) -> int:
+        """Decoded size in bytes."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Group:
+    """An array set: which dimensions are cut, into blocks of what length, and its arrays.
+
+    `path` is the Zarr group ("" is the root), `cut` maps each cut dimension to (size, block length).
+    """
+
+    path: str
+    cut: Mapping[str, tuple[int, int]]
+    arrays: tuple[Array, ...]
+
+    @property
+    def grid(self) -> tuple[int, ...]:
+        """Number of blocks along each cut dimension."""
+        return tuple(-(-size // block) for size, block in self.cut.values())
+
+    @property
+    def regions(self) -> int:
+        """Number of regions."""
+        return math.prod(self.grid) if self.arrays else 0
+
+    def box(self, index: int) -> Box:
+        """Return the slices of region `index` along the cut dimensions."""
+        places = np.unravel_index(index, self.grid) if self.cut else ()
+        return {
+            dim: slice(int(p) * block, min((int(p) + 1) * block, size))
+            for (dim, (size, block)), p in zip(self.cut.items(), places, strict=True)
+        }
+
+    def shard_key(self, array: Array, index: int) -> str:
+        """Return the Zarr key, within the product's store, of one shard of one array."""
+        places = dict(zip(self.cut, np.unravel_index(index, self.grid), strict=True)) if self.cut else {}
+        place = "/".join(["c", *(str(int(places.get(dim, 0))) for dim in array.dims)])
+        return "/".join(part for part in (self.path, array.name, place) if part)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, frozen into the product."""
+        return {
+            "path": self.path,
+            "cut": {dim: list(sizes) for dim, sizes in self.cut.items()},
+            "order": list(self.cut),
+            "arrays": [
+                {
+                    "name": a.name,
+                    "dims": list(a.dims),
+                    "shape": list(a.shape),
+                    "dtype": a.dtype,
+                    "shard": list(a.shard),
+                    "chunk": list(a.chunk),
+                }
+                for a in self.arrays
+            ],
+        }
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Group":
+        """Read back what `to_json` gave (attributes rest in the Zarr metadata)."""
+        return cls(
+            path=plain["path"],
+            cut={dim: (plain["cut"][dim][0], plain["cut"][dim][1]) for dim in plain["order"]},
+            arrays=tuple(
+                Array(
+                    a["name"],
+                    tuple(a["dims"]),
+                    tuple(a["shape"]),
+                    a["dtype"],
+                    tuple(a["shard"]),
+                    tuple(a["chunk"]),
+                )
+                for a in plain["arrays"]
+            ),
+        )
+
+
+def choose_blocks(
+    sizes: Mapping[str, int], cut: tuple[str, ...], row_bytes: int, fixed: Mapping[str, int]
+) -> dict[str, tuple[int, int]]:
+    """Choose block lengths along the cut dimensions from the data alone, never from the site.
+
+    `row_bytes` is what one element of the cut dimensions weighs in memory (inputs and outputs). The first cut
+    dimension is cut first, so that what lies together in C order stays together. `fixed` lengths are taken as given.
+    """
+    blocks = {dim: min(fixed.get(dim, sizes[dim]), sizes[dim]) for dim in cut}
+    whole = row_bytes * math.prod(blocks.values())
+    target = min(max(whole // REGIONS_WANTED, SMALL_REGION_BYTES), REGION_BYTES)
+    for dim in cut:
+        if dim in fixed:
+            continue
+        others = row_bytes * math.prod(length for name, length in blocks.items() if name != dim)
+        fitting = max(target // max(others, 1), 1)
+        if fitting < blocks[dim]:
+            blocks[dim] = 1 << (fitting.bit_length() - 1)  # a power of two can be halved into inner chunks
+    return {dim: (sizes[dim], blocks[dim]) for dim in cut}
+
+
+def shape_array(
+    name: str, dims: tuple[str, ...], shape: tuple[int, ...], dtype: str, cut: Mapping[str, tuple[int, int]]
+) -> Array:
+    """Shape the shards and inner chunks of one array: a shard is the array's part of a region."""
+    block = tuple(cut[d][1] if d in cut else max(n, 1) for d, n in zip(dims, shape, strict=True))
+    chunk = list(block)
+    item = np.dtype(dtype).itemsize
+    while math.prod(chunk) * item > CHUNK_BYTES:
+        axis = _halvable(chunk, [d in cut and cut[d][1] < cut[d][0] for d in dims])
+        if axis is None:
+            break
+        chunk[axis] = -(-chunk[axis] // 2)
+    shard = tuple(-(-b // c) * c for b, c in zip(block, chunk, strict=True))
+    return Array(name, dims, shape, dtype, shard, tuple(chunk))
+
+
+def _halvable(chunk: list[int], exact: list[bool]) -> int | None:
+    """Return the longest axis that may be halved; along a really cut dimension chunks must divide the block."""
+    axes = [i for i, n in enumerate(chunk) if n > 1 and not (exact[i] and n % 2)]
+    return max(axes, key=lambda i: chunk[i], default=None)
+
+
+def chunk_slices(array: Array, shape: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...] | None]]:
+    """Walk the inner chunks of a shard in C order, with their slices of a block of `shape`, or None outside it."""
+    counts = tuple(s // c for s, c in zip(array.shard, array.chunk, strict=True))
+    for place in np.ndindex(*counts):
+        starts = tuple(p * c for p, c in zip(place, array.chunk, strict=True))
+        inside = all(start < n for start, n in zip(starts, shape, strict=True))
+        slices = tuple(slice(start, min(start + c, n)) for start, c, n in zip(starts, array.chunk, shape, strict=True))
+        yield place, slices if inside else None

@@ -1,0 +1,79 @@
+"""Who works on something: a process, told apart from any other that had or will have its number."""
+
+import os
+import socket
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Holder:
+    """A process: host, boot and process-number space it lives in, its number and its start time there."""
+
+    host: str
+    boot: str
+    space: str
+    pid: int
+    started: str
+    since: str
+
+    @classmethod
+    def me(cls) -> "Holder":
+        """Return this process."""
+        return cls(
+            socket.gethostname(),
+            _boot(),
+            _space(),
+            os.getpid(),
+            _started(os.getpid()) or "",
+            datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "Holder":
+        """Read back what `to_json` gave."""
+        return cls(**plain)
+
+    def __str__(self) -> str:
+        return f"process {self.pid} on {self.host} since {self.since}"
+
+    def is_gone(self) -> bool:
+        """Say whether the process is known to be gone; what cannot be known from here is not."""
+        if self.host != socket.gethostname():
+            return False
+        if self.boot != _boot():
+            return True
+        return self.space == _space() and _started(self.pid) != self.started
+
+    def advice(self) -> str:
+        """Return what a person can do about it."""
+        if self.host == socket.gethostname() and self.space == _space():
+            return "wait for it (`terp status`) or stop it (`terp cancel`)"
+        return "wait for it; if you know that it is gone, say so with --take-over"
+
+
+def _boot() -> str:
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+def _space() -> str:
+    with suppress(OSError):
+        return os.readlink("/proc/self/ns/pid")
+    return ""
+
+
+def _started(pid: int) -> str | None:
+    """Return the start time of a live process in clock ticks since boot, or None; a zombie is not alive."""
+    with suppress(OSError):
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return None if fields[0] in "ZX" else fields[19]
+    return None

@@ -1,0 +1,66 @@
+"""Where products, runs and the archive of a person or a group are: one folder, TERP_HOME.
+
+products/   products, each a folder named by its key
+runs/       a folder a run: its record, log and what it reports
+archive/    the OCFL storage root
+cache/      what can be lost at any time
+"""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from terp.storage import files
+from terp.storage.errors import DiskTrouble
+
+
+@dataclass(frozen=True)
+class Home:
+    """The paths below one TERP_HOME.
+
+    Shared by a group where its folder has the set-group-id bit: what is made there then is the group's to write too.
+    """
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> "Home":
+        """Return the home that the environment names, or the user's own."""
+        named = os.environ.get("TERP_HOME")
+        data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+        return cls(Path(named or f"{data}/terp").expanduser().absolute())
+
+    @property
+    def products(self) -> Path:
+        """Folder of products."""
+        return self.root / "products"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of runs."""
+        return self.root / "runs"
+
+    @property
+    def archive(self) -> Path:
+        """The OCFL storage root."""
+        return self.root / "archive"
+
+    @property
+    def cache(self) -> Path:
+        """Folder of what can be lost."""
+        return self.root / "cache"
+
+    def product(self, key: str) -> Path:
+        """Folder of one product."""
+        return self.products / key
+
+    def open(self) -> "Home":
+        """Make the folders; raises DiskTrouble where they cannot be made or written to."""
+        with files.disk(self.root):
+            for folder in (self.products, self.runs, self.cache):
+                files.make_folders(folder)
+        if not os.access(self.products, os.W_OK):
+            raise DiskTrouble(f"{self.root}: you may not write there: choose another TERP_HOME or ask its owner")
+        if self.root.stat().st_mode & 0o2000:
+            os.umask(os.umask(0) & ~0o070)
+        return self

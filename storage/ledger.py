@@ -1,0 +1,192 @@
+"""The ledger of a product: what of it is done, in append-only segments, one a controller.
+
+A segment is a text file; each line is the CRC32C of its JSON in eight hex digits, a space, and the JSON. The first
+line says who holds it and how long the older segments were when it began: what was added to them later came
+from a controller that had been replaced, and does not count. A torn or altered line is a line that does not count.
+"""
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import orjson
+
+from terp.storage.errors import Busy, Fenced
+from terp.storage.files import disk, sync_folder, write_new
+from terp.storage.holder import Holder
+from terp.storage.shard import Stored
+
+
+@dataclass(frozen=True)
+class Record:
+    """One region that is done: which, in which generation, what was stored for each array, and how it came about."""
+
+    group: str
+    index: int
+    generation: int
+    stored: dict[str, Stored]
+    seconds: float
+    worker: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "group": self.group,
+            "index": self.index,
+            "generation": self.generation,
+            "stored": {name: one.to_json() for name, one in self.stored.items()},
+            "seconds": self.seconds,
+            "worker": self.worker,
+        }
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> "Record":
+        """Read back what `to_json` gave."""
+        stored = {name: Stored(*fields) for name, fields in plain["stored"].items()}
+        return cls(plain["group"], plain["index"], plain["generation"], stored, plain["seconds"], plain["worker"])
+
+
+Place = tuple[str, int]  # group path and region number
+
+
+class Ledger:
+    """Read and, for the one controller that has claimed it, extended.
+
+    `records` holds what counts now; `generations` how often each region was begun anew; `spoilt` how many
+    lines did not count.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.epoch = 0  # ours, once claimed
+        self._descriptor = -1
+        self.reload()
+
+    def reload(self) -> None:
+        """Read all segments again."""
+        self.records: dict[Place, Record] = {}
+        self.generations: dict[Place, int] = {}
+        self.spoilt = 0
+        segments = self._segments()
+        limits: dict[str, int] = {}
+        for _, path in segments:
+            header = next(_lines(path, None)[0], None)
+            for name, size in (header or {}).get("after", {}).items():
+                limits[name] = min(size, limits.get(name, size))
+        for _, path in segments:
+            self._replay(path, limits.get(path.name))
+
+    def _segments(self) -> list[tuple[int, Path]]:
+        return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log"))
+
+    def _replay(self, path: Path, limit: int | None) -> None:
+        lines, spoilt = _lines(path, limit)
+        self.spoilt += spoilt
+        for line in lines:
+            if "void" in line:
+                place = (line["void"][0], line["void"][1])
+                self.records.pop(place, None)
+                self.generations[place] = line["generation"]
+            elif "group" in line:
+                record = Record.from_json(line)
+                self.records[record.group, record.index] = record
+
+    def holder(self) -> Holder | None:
+        """Return who holds the newest segment, or None when nobody does any more."""
+        segments = self._segments()
+        if not segments:
+            return None
+        lines = list(_lines(segments[-1][1], None)[0])
+        if not lines or "released" in lines[-1]:
+            return None
+        return Holder.from_json(lines[0]["holder"])
+
+    def claim(self, take_over: bool = False) -> None:
+        """Become the controller: begin a new segment.
+
+        Raises Busy when another controller lives, or may live and `take_over` is not said.
+        """
+        holder = self.holder()
+        if holder is not None and not take_over and not holder.is_gone():
+            raise Busy(f"this work is being done by {holder}: {holder.advice()}")
+        segments = self._segments()
+        epoch = segments[-1][0] + 1 if segments else 1
+        header = {
+            "epoch": epoch,
+            "holder": Holder.me().to_json(),
+            "after": {path.name: path.stat().st_size for _, path in segments},
+        }
+        self._begin(epoch, header)
+        self.reload()
+
+    def _begin(self, epoch: int, header: dict[str, Any]) -> None:
+        path = self.folder / f"{epoch:06}.log"
+        fresh = self.folder / f".{path.name}.{secrets.token_hex(4)}"
+        with disk(path):
+            write_new(fresh, _frame(header))
+            try:
+                os.link(fresh, path)  # exclusive, and never seen without its first line
+            except FileExistsError:
+                if not path.samefile(fresh):
+                    raise Busy("another controller has just begun this work: look with `terp status`") from None
+            finally:
+                with suppress(OSError):
+                    fresh.unlink()
+            sync_folder(self.folder)
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        self.epoch = epoch
+
+    def check(self) -> None:
+        """Raise Fenced when a newer controller has begun."""
+        newest = max((epoch for epoch, _ in self._segments()), default=0)
+        if newest != self.epoch:
+            raise Fenced(
+                f"a newer controller (epoch {newest}) has taken this work over from this one (epoch {self.epoch}): "
+                "nothing is lost, look with `terp status`"
+            )
+
+    def append(self, records: Iterable[Record]) -> None:
+        """Record regions that are visible and durable; returns when the records are durable too."""
+        records = list(records)
+        self._write([record.to_json() for record in records])
+        self.records.update(((r.group, r.index), r) for r in records)
+
+    def void(self, place: Place, why: str) -> None:
+        """Say that a region does not count any more; what replaces it is of the next generation."""
+        generation = self.generations.get(place, 0) + 1
+        self._write([{"void": list(place), "generation": generation, "why": why}])
+        self.records.pop(place, None)
+        self.generations[place] = generation
+
+    def release(self) -> None:
+        """Say that this controller is done."""
+        if self._descriptor >= 0:
+            with suppress(OSError, Fenced):
+                self._write([{"released": True}])
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def _write(self, lines: list[dict[str, Any]]) -> None:
+        self.check()
+        with disk(self.folder):
+            data = b"".join(map(_frame, lines))
+            while data:
+                data = data[os.write(self._descriptor, data) :]
+            os.fsync(self._descriptor)
+
+
+def _frame(line: dict[str, Any]) -> bytes:
+    text = orjson.dumps(line)
+    return b"%08x %b\n" % (google_crc32c.value(text), text)
+
+
+def _lines(path: Path, limit: int | None) -> tuple[Iterator[dict[str, Any]], int]:
+    """Return the lines of a segment that count, and how many do not."""
+    raw = path.read_bytes()[:limit].split(b"\n")
+    good = [line[9:] for line in raw if line[8:9] == b" " and line[:8] == b"%08x" % google_crc32c.value(line[9:])]
+    return (orjson.loads(line) for line in good), sum(map(bool, raw)) - len(good)

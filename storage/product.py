@@ -1,0 +1,320 @@
+"""A product on disk: a Zarr v3 group in a folder with what was frozen when it was planned, its ledger and its seal.
+
+product.json     what it is made from and how it is cut, frozen; digests of the small files
+data.zarr/       the Zarr group: small arrays written at creation, a shard a region for the large ones
+ledger/          what is done (see ledger.py)
+attempts/        shards that are being written; never read
+manifest.jsonl   every file of data.zarr with its digests, once sealed
+seal.json        the digest of the manifest and of all values: from here on nothing changes
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import rfc8785
+from blake3 import blake3
+
+from terp.storage import files
+from terp.storage.errors import BadProduct, Damaged
+from terp.storage.grid import Group
+from terp.storage.ledger import Ledger, Place
+from terp.storage.reading import Proof, ProvenStore, file_blake3
+from terp.storage.shard import Stored, array_metadata
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Seal:
+    """What closes a product: counts, the digest of its manifest (fixity) and of its values (identity)."""
+
+    regions: int
+    files: int
+    bytes: int
+    manifest: str
+    values: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of a product: its Zarr key, size in bytes, digests; `values` and `index_crc` only for shards."""
+
+    key: str
+    size: int
+    blake3: str
+    crc32: int | None = None
+    values: str | None = None
+    index_crc: int | None = None
+
+    @classmethod
+    def of_shard(cls, key: str, stored: Stored) -> "Entry":
+        """Return the entry of a stored shard."""
+        return cls(key, stored.size, stored.blake3, stored.crc32, stored.values, stored.index_crc)
+
+    @property
+    def proof(self) -> Proof:
+        """What a reader proves the file by."""
+        return Proof(self.size, self.index_crc, self.blake3)
+
+
+class StoredProduct:
+    """A product in its folder, open or sealed.
+
+    Raises BadProduct when the folder holds none, or one that cannot be trusted.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.data = folder / "data.zarr"
+        try:
+            envelope = json.loads((folder / "product.json").read_bytes())
+            body = envelope["body"]
+            _demand(blake3(rfc8785.dumps(body)).hexdigest() == envelope["blake3"] and body["format"] == FORMAT)
+        except FileNotFoundError:
+            raise BadProduct(f"{folder} is no product: it has no product.json") from None
+        except (ValueError, KeyError, TypeError):
+            raise BadProduct(f"{folder}/product.json is damaged: `terp rm` the product and run again") from None
+        self.frozen: dict[str, Any] = body
+        self.digest: str = envelope["blake3"]
+        self.groups = tuple(Group.from_json(plain) for plain in body["groups"])
+
+    @property
+    def name(self) -> str:
+        """The name of the stage that made it."""
+        return str(self.frozen["name"])
+
+    @property
+    def key(self) -> str:
+        """The key of its making."""
+        return str(self.frozen["key"])
+
+    @property
+    def regions(self) -> int:
+        """Number of regions in all groups."""
+        return sum(group.regions for group in self.groups)
+
+    def places(self) -> Iterator[Place]:
+        """Walk all regions in order."""
+        for group in self.groups:
+            for index in range(group.regions):
+                yield group.path, index
+
+    def group(self, path: str) -> Group:
+        """Return the group at `path`."""
+        return next(group for group in self.groups if group.path == path)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, read anew."""
+        return Ledger(self.folder / "ledger")
+
+    @property
+    def small_files(self) -> list[Entry]:
+        """The files that were written at creation: metadata and small arrays."""
+        return [Entry(key, size, digest) for key, (size, digest) in self.frozen["small"].items()]
+
+    def shards(self, ledger: Ledger) -> Iterator[tuple[Place, Entry]]:
+        """Walk the recorded shards with their regions."""
+        for group in self.groups:
+            for index in range(group.regions):
+                record = ledger.records.get((group.path, index))
+                for array in group.arrays if record else ():
+                    assert record is not None
+                    key = group.shard_key(array, index)
+                    yield (group.path, index), Entry.of_shard(key, record.stored[array.name])
+
+    @property
+    def seal(self) -> Seal | None:
+        """The seal, or None while the product is open."""
+        try:
+            plain = json.loads((self.folder / "seal.json").read_bytes())
+            _demand(plain.pop("product") == self.digest)
+            return Seal(**plain)
+        except FileNotFoundError:
+            return None
+        except (ValueError, KeyError, TypeError):
+            raise BadProduct(f"{self.folder}/seal.json is damaged: run again to seal the product anew") from None
+
+    @cached_property
+    def manifest(self) -> dict[str, Entry]:
+        """All files of the sealed product by key; raises BadProduct when it is open or the manifest is damaged."""
+        seal = self.seal
+        if seal is None:
+            done, total = self.progress()
+            raise BadProduct(f"{self.name} is not finished ({done:,} of {total:,} regions): run the same command again")
+        try:
+            raw = (self.folder / "manifest.jsonl").read_bytes()
+        except FileNotFoundError:
+            raw = b""
+        if blake3(raw).hexdigest() != seal.manifest:
+            raise BadProduct(f"{self.folder}/manifest.jsonl is damaged: run again to seal the product anew")
+        entries = (Entry(**json.loads(line)) for line in raw.splitlines())
+        return {entry.key: entry for entry in entries}
+
+    def progress(self) -> tuple[int, int]:
+        """Return how many regions are recorded, of how many."""
+        return len(self.ledger.records), self.regions
+
+    def store(self) -> ProvenStore:
+        """Return the zarr store of the sealed product, which proves what it reads."""
+        return ProvenStore(self.data, {k: e.proof for k, e in self.manifest.items()}, f"product {self.name}")
+
+    def open(self, group: str = "") -> "xr.Dataset":
+        """Open a group of the sealed product, lazily; every read is proven."""
+        import xarray as xr
+
+        if group not in {g.path for g in self.groups}:
+            known = ", ".join(repr(g.path) for g in self.groups)
+            raise BadProduct(f"{self.name} has no group {group!r}; it has {known}")
+        opened: xr.Dataset = xr.open_zarr(
+            self.store(), group=group or None, consolidated=False, chunks=None, zarr_format=3
+        )
+        return opened
+
+    def verify(self) -> Iterator[Damaged]:
+        """Read every file and yield what differs from its record; changes nothing."""
+        entries = self.manifest.values() if self.seal else [e for _, e in self.shards(self.ledger)] + self.small_files
+        for entry in entries:
+            said = check_file(self.data / entry.key, entry)
+            if said:
+                yield Damaged(f"{entry.key} of {self.name} {said}", self.key)
+
+
+def _demand(truth: bool) -> None:
+    if not truth:
+        raise ValueError
+
+
+def canonical(plain: Any) -> bytes:
+    """Return canonical JSON: RFC 8785, or with sorted keys where it holds an integer that a double does not."""
+    try:
+        return rfc8785.dumps(plain)
+    except rfc8785.IntegerDomainError:
+        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
+
+
+def check_file(path: Path, entry: Entry) -> str | None:
+    """Read a file whole; return what is wrong with it, or None."""
+    try:
+        if path.stat().st_size != entry.size:
+            return f"has {path.stat().st_size} bytes where {entry.size} were recorded"
+        return None if file_blake3(path) == entry.blake3 else "has other bytes than were recorded"
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a product will look like: its groups, and for each group path its coordinates and attributes."""
+
+    groups: tuple[Group, ...]
+    schemas: Mapping[str, "xr.Dataset"]
+
+
+def create(folder: Path, name: str, key: str, ingredients: Mapping[str, Any], layout: Layout) -> StoredProduct:
+    """Create the product in `folder`, or open the one that is there; its grid and codec stay as they were frozen.
+
+    A small file that was lost or altered since is put back.
+    """
+    with files.disk(folder):
+        files.make_folders(folder.parent)
+        fresh = folder.parent / f".new-{secrets.token_hex(6)}"
+        try:
+            _build(fresh, name, key, ingredients, layout)
+            try:
+                fresh.rename(folder)
+                files.sync_folder(folder.parent)
+            except OSError:
+                if not folder.is_dir():
+                    raise
+                _restore(folder, fresh)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    return StoredProduct(folder)
+
+
+def _build(fresh: Path, name: str, key: str, ingredients: Mapping[str, Any], layout: Layout) -> None:
+    data = fresh / "data.zarr"
+    for part in (data, fresh / "ledger", fresh / "attempts"):
+        files.make_folders(part)
+    for group in layout.groups:
+        _write_schema(data, group, layout.schemas[group.path])
+    _join_groups(data, [group.path for group in layout.groups])
+    small = {str(p.relative_to(data)): p for p in sorted(data.rglob("*")) if p.is_file()}
+    body: dict[str, Any] = {
+        "format": FORMAT,
+        "name": name,
+        "key": key,
+        "ingredients": ingredients,
+        "groups": [group.to_json() for group in layout.groups],
+        "small": {k: [p.stat().st_size, file_blake3(p)] for k, p in small.items()},
+    }
+    text = rfc8785.dumps(body)
+    files.write_new(fresh / "product.json", rfc8785.dumps({"body": body, "blake3": blake3(text).hexdigest()}) + b"\n")
+    for part in [data, *(p for p in data.rglob("*") if p.is_dir()), fresh]:
+        files.sync_folder(part)
+
+
+def _write_schema(data: Path, group: Group, schema: "xr.Dataset") -> None:
+    """Write coordinates, attributes and the metadata of the large arrays of one group."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    encoding = {str(n): {"compressors": (ZstdCodec(level=3), Crc32cCodec())} for n in schema.coords}
+    with zarr.config.set({"array.write_empty_chunks": True}):
+        schema.to_zarr(data, group=group.path or None, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
+    for array in group.arrays:
+        folder = data / group.path / array.name
+        files.make_folders(folder)
+        (folder / "zarr.json").write_bytes(canonical(array_metadata(array)))
+    for path in (data / group.path).rglob("zarr.json"):
+        path.write_bytes(canonical(json.loads(path.read_bytes())))
+    for path in (data / group.path).rglob("*"):
+        if path.is_file():
+            files.sync_file(path)
+
+
+def _join_groups(data: Path, paths: Sequence[str]) -> None:
+    """Make every folder on the way to a group a Zarr group too."""
+    plain = rfc8785.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}})
+    for path in paths:
+        for parent in [*Path(path).parents, Path(path)]:
+            with suppress(FileExistsError):
+                files.write_new(data / parent / "zarr.json", plain)
+
+
+def _restore(folder: Path, fresh: Path) -> None:
+    """Put back what was lost or altered of the description and the small files of a product that is there."""
+    try:
+        product = StoredProduct(folder)
+    except BadProduct:
+        files.replace(folder / "product.json", (fresh / "product.json").read_bytes())
+        product = StoredProduct(folder)
+    for part in ("ledger", "attempts"):
+        files.make_folders(folder / part)
+    for entry in product.small_files:
+        if check_file(product.data / entry.key, entry) is None:
+            continue
+        source = fresh / "data.zarr" / entry.key
+        if check_file(source, entry) is not None:
+            raise BadProduct(f"{entry.key} of {product.name} is damaged: `terp rm {product.key}` and run again")
+        files.make_folders((product.data / entry.key).parent)
+        files.replace(product.data / entry.key, source.read_bytes())
+
+
+def entry_json(entry: Entry) -> bytes:
+    """Return the line of the manifest for one file."""
+    return rfc8785.dumps({k: v for k, v in vars(replace(entry)).items() if v is not None})

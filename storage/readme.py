@@ -1,0 +1,124 @@
+"""README: what a reader in some decades needs to know who has never heard of terp, in plain words."""
+
+from terp.storage.crate import CHECKSUMS, METADATA, SOURCE
+from terp.storage.provenance import Output, Record, scrub
+
+
+def sha512sums(record: Record) -> str:
+    """Return the checksums of the outputs as `sha512sum -c` reads them."""
+    return "".join(f"{one.sha512}  {one.file}\n" for one in sorted(record.outputs, key=lambda one: one.file))
+
+
+def readme(record: Record, identifier: str = "") -> str:
+    """Return the README.md of a crate; `identifier` is the name under which it can be cited and found."""
+    parts = [_what(record, identifier), _how_made(record), _files(record), _CHECK, _READ, _terms(record, identifier)]
+    return str(scrub("\n\n".join(part.strip() for part in parts) + "\n"))
+
+
+def _what(record: Record, identifier: str) -> str:
+    known = f" It is known as `{identifier}`." if identifier else ""
+    return f"""
+# {record.title}
+
+{record.flow.description}
+
+This folder holds the results of one computation, made on {record.ended:%-d %B %Y}, with everything that is needed to
+check, read and understand them. Nothing has to be installed that is particular to the program that made it.{known}
+"""
+
+
+def _how_made(record: Record) -> str:
+    lines = [
+        f"- Made by {record.agent.name}{_at(record)}, by running the flow `{record.flow.name}` ({_version(record)})."
+    ]
+    lines += [f"- Read: {one.name}, {one.identifier} (SHA-256 `{one.sha256}`)." for one in record.inputs]
+    lines += [
+        f"- Parameter `{name}` = `{scrub({name: value})[name]}`." for name, value in sorted(record.parameters.items())
+    ]
+    lines += [f"- Step `{one.name}`: {one.regions} parts, product `{one.key}`." for one in record.stages]
+    lines += [f"- Computed on: {place}." for place in record.places]
+    lines += [f"- Take note: {warning}" for warning in record.warnings]
+    return f"""
+## How it was made
+
+{"\n".join(lines)}
+
+The whole story, for machines: `{METADATA}` (an RO-Crate, https://w3id.org/ro/crate/1.1). The program: `{SOURCE}`.
+"""
+
+
+def _at(record: Record) -> str:
+    return f" ({record.agent.affiliation})" if record.agent.affiliation else ""
+
+
+def _version(record: Record) -> str:
+    flow = record.flow
+    changed = ", with changes that were not committed" if flow.dirty else ""
+    return f"version {flow.version}, git commit {flow.commit}{changed}" if flow.commit else f"version {flow.version}"
+
+
+def _files(record: Record) -> str:
+    own = [
+        ("README.md", "this text"),
+        (METADATA, "who made what from what, when and how, as JSON-LD"),
+        (SOURCE, "the program as it was run (Python)"),
+        (CHECKSUMS, "SHA-512 checksums of the results"),
+    ]
+    rows = [f"| `{one.file}` | {_about(one)} |" for one in record.outputs]
+    rows += [f"| `{name}` | {about} |" for name, about in own]
+    return "## What each file is\n\n| file | what it is |\n|---|---|\n" + "\n".join(rows)
+
+
+def _about(one: Output) -> str:
+    return f"{one.title}: {one.description} ({one.media_type}, {one.size} bytes)".replace("|", "\\|")
+
+
+_CHECK = f"""
+## How to check that nothing was damaged
+
+    sha512sum -c {CHECKSUMS}
+    unzip -t NAME.zarr.zip
+
+The first compares every result with its SHA-512 checksum, the second every part within a package with its CRC-32.
+Both programs exist on any Unix. If one part is damaged and there is another copy, that part alone can be restored.
+"""
+
+_READ = """
+## How to read it
+
+A file `NAME.zarr.zip` is a ZIP archive (with the ZIP64 extension, for its size) in which nothing is compressed by ZIP:
+`unzip NAME.zarr.zip` gives a folder, and any program that knows Zarr version 3 can read that folder. Many can read the
+archive as it is. In Python, for example:
+
+    import xarray                                   # unzipped: xarray.open_zarr("NAME.zarr", consolidated=False)
+    from zarr.storage import ZipStore
+    data = xarray.open_zarr(ZipStore("NAME.zarr.zip", read_only=True), consolidated=False)
+
+Should no such program be left, this is how it is laid out (specification: https://zarr-specs.readthedocs.io/, "Zarr
+core specification, version 3"):
+
+- A folder with a `zarr.json` is a group or an array. The file is JSON; for an array it tells the shape, the number
+  type, the names of the dimensions, the units and other attributes, the size of the pieces and how these are encoded.
+- The numbers of an array lie in files `c/0/0`, `c/0/1`, ...: one for each piece, counted along each dimension.
+- Large arrays have the codec `sharding_indexed`: such a file holds many smaller chunks, and at its very end an index:
+  for each chunk, in C order, its offset and its length in bytes, each as an unsigned 64-bit little-endian number;
+  then the CRC-32C checksum of that index in 4 bytes. Two numbers with all bits set mean that the chunk is absent.
+- Each chunk went through these codecs in order: `bytes` (numbers in C order, little-endian), `blosc` (compression;
+  which one, commonly Zstandard with bit shuffling, is told in `zarr.json` and in the chunk's own first 16 bytes),
+  `crc32c` (a CRC-32C checksum in the last 4 bytes). To decode, go back from the last to the first.
+"""
+
+
+def _terms(record: Record, identifier: str) -> str:
+    licence = record.licence
+    where = f" ({licence.url})" if "://" in licence.url else ""
+    inputs = [f"- {one.name}: {one.licence}" for one in record.inputs if one.licence]
+    of_inputs = "\nWhat was read had its own terms:\n\n" + "\n".join(inputs) + "\n" if inputs else ""
+    name = f" {identifier}." if identifier else f" Run {record.run}."
+    return f"""
+## Licence, and how to cite
+
+{licence.name}{where}. {licence.description}
+{of_inputs}
+Please cite as: {record.agent.name} ({record.ended:%Y}). {record.title}. Data set.{name}
+"""

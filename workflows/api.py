@@ -1,0 +1,142 @@
+"""What the command line does, for Python and notebooks: plan a flow, run it, open what it made."""
+
+import logging
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terp.cluster.launch import cores, launch
+from terp.storage.home import Home
+from terp.workflows import prefect_server
+from terp.workflows.deposit import deposit
+from terp.workflows.load import load_flow, parameters_of
+from terp.workflows.plan import Plan, Planner, make_plan, named_results
+from terp.workflows.prefect_flow import run_flow
+from terp.workflows.record import RunRecord, now
+from terp.workflows.run import Reporter, Runner, Workers, running
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from prefect import Flow
+
+log = logging.getLogger("terp")
+
+
+class LogReporter:
+    """Tell what happens to Python's logging, for whoever listens there."""
+
+    def say(self, text: str) -> None:
+        """Tell something that happened."""
+        log.info(text)
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at."""
+        log.warning(text)
+
+    def progress(self, progress: Any) -> None:
+        """Show how far a stage is."""
+        log.debug("%s: %d of %d regions", progress.name, progress.before + progress.done, progress.total)
+
+
+class Run:
+    """A run that has ended well: its record, its results, and where they are archived."""
+
+    def __init__(self, home: Home, record: RunRecord) -> None:
+        self.home, self.record = home, record
+
+    def __repr__(self) -> str:
+        return f"<run {self.record.id}: {', '.join(self.record.results)}>"
+
+    def open(self, name: str = "", group: str = "") -> "xr.Dataset":
+        """Open a result by name (the only one without), lazily and proven; out of the archive where it is there."""
+        from terp.workflows.show import open_result
+
+        return open_result(self.home, self.record, name, group)
+
+
+def plan(flow: "Flow[Any, Any] | str", *inputs: Any, home: Path | None = None, **parameters: Any) -> Plan:
+    """Plan a flow: all that a run would do, without doing any of it."""
+    return _planned(flow, inputs, parameters, _home(home))[0]
+
+
+def _home(given: Path | None) -> Home:
+    return (Home(Path(given).expanduser().absolute()) if given else Home.here()).open()
+
+
+def _planned(
+    flow: "Flow[Any, Any] | str", inputs: tuple[Any, ...], parameters: Mapping[str, Any], home: Home
+) -> "tuple[Plan, Planner, Flow[Any, Any], dict[str, Any]]":
+    prefect_server.prepare(home.root)
+    found = load_flow(flow) if isinstance(flow, str) else flow
+    values = parameters_of(found, inputs, parameters)
+    made, planner = make_plan(found, values, home)
+    return made, planner, found, values
+
+
+def run(
+    flow: "Flow[Any, Any] | str",
+    *inputs: Any,
+    home: Path | None = None,
+    workers: int | None = None,
+    archive: bool = True,
+    take_over: bool = False,
+    reporter: Reporter | None = None,
+    **parameters: Any,
+) -> Run:
+    """Run a flow: plan it, make what is missing, seal, archive. The same call again goes on where this one ended.
+
+    `flow` is a Prefect flow, the name of a shipped one, or "file.py:flow"; `inputs` and `parameters` are its own.
+    `workers` processes of one thread compute (default: a process a core). `take_over` says that a controller elsewhere,
+    which holds a product and cannot be asked, is known to be gone. Raises what terp's error trees hold.
+    """
+    house, told = _home(home), reporter or LogReporter()
+    made, planner, found, values = _planned(flow, inputs, parameters, house)
+    show = getattr(told, "plan", None)
+    if show is not None:
+        show(made)
+    for doubt in dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts):
+        told.warn(doubt)
+    record = RunRecord.begin(
+        house, made.flow, flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}", values
+    )
+    crew = Workers(lambda: launch(workers))
+    with _recorded(house, record):
+        record.workers = workers or cores()
+        record.warnings += [doubt for one in made.steps for doubt in one.step.doubts]
+        if made.tasks:
+            crew.want()
+        try:
+            runner = Runner(house, planner, record, crew, told, take_over)
+            with prefect_server.connect(house.root) as connection, running(runner):
+                record.prefect = {"server": "own" if connection.own else "given", "cold": connection.cold}
+                returned = run_flow(found, values, connection)
+        finally:
+            crew.close()
+        record.results = {name: product.key for name, product in named_results(returned).items()}
+        record.sources = [identity.to_json() for identity in planner.sources.values()]
+        record.ended = now()
+        if archive:
+            record.archived = deposit(house, record, found, told)
+    return Run(house, record)
+
+
+@contextmanager
+def _recorded(home: Home, record: RunRecord) -> Iterator[None]:
+    """Keep the record of a run true, however it ends."""
+    record.state = "running"
+    record.save(home)
+    try:
+        yield
+        record.state = "finished"
+    except KeyboardInterrupt:
+        record.state, record.error = "cancelled", "stopped by a person"
+        raise
+    except BaseException as error:
+        record.state, record.error = "failed", str(error) or type(error).__name__
+        (record.folder(home) / "error.txt").write_text("".join(traceback.format_exception(error)))
+        raise
+    finally:
+        record.ended = record.ended or now()
+        record.save(home)

@@ -1,0 +1,187 @@
+"""The controller's side of a stage: keep a bounded window of regions in flight, and make what comes back count."""
+
+import time
+import traceback
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from terp.cluster.errors import ClusterError, NoWorkers, WorkerLost
+from terp.storage.errors import StorageError
+from terp.storage.filling import Filling, Written
+from terp.storage.ledger import Place
+from terp.workflows.errors import StageFailed, WorkflowError
+from terp.workflows.task import Task, execute
+
+WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
+_LOOK = 2.0  # seconds between looks at the workers while nothing comes back
+_ALONE = 120  # seconds without any worker after which the run stops
+_TRIES = 3  # how often one region may be lost with its worker or its file
+
+
+@dataclass
+class Progress:
+    """How far a stage is: regions done before, done now, in all; seconds of work; remarks of the workers."""
+
+    name: str
+    total: int
+    before: int
+    done: int = 0
+    seconds: float = 0.0
+    remarks: Counter[str] = field(default_factory=Counter)
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def rate(self) -> float:
+        """Regions a second since the first was handed out."""
+        return self.done / max(time.monotonic() - self.started, 1e-6)
+
+
+Tell = Callable[[Progress], None]
+
+
+def fill(task: Task, filling: Filling, client: Any, progress: Progress, tell: Tell, reports: Path) -> None:
+    """Make all missing regions of a product. Returns when all are recorded.
+
+    Raises StageFailed with the region when the stage's code raises (its traceback goes to a file in `reports`),
+    WorkerLost when a region is lost again and again; what is recorded stays.
+    """
+    window = _Window(task, filling, client)
+    try:
+        with client.as_current():
+            for batch in window.run():
+                for one in batch:
+                    progress.done += 1
+                    progress.seconds += one.seconds
+                    progress.remarks.update(one.remarks)
+                tell(progress)
+        tell(progress)
+    except (StorageError, ClusterError, WorkflowError):
+        raise
+    except _Raised as raised:
+        raise _stage_failed(progress.name, filling, raised, reports) from raised.error
+    finally:
+        window.close()
+
+
+class _Raised(Exception):
+    """What the stage's code raised, and where."""
+
+    def __init__(self, place: Place, error: BaseException) -> None:
+        super().__init__(str(error))
+        self.place, self.error = place, error
+
+
+class _Window:
+    """The regions in flight: never more than a few for each worker, however many there are."""
+
+    def __init__(self, task: Task, filling: Filling, client: Any) -> None:
+        self.task, self.filling, self.client = task, filling, client
+        self.flying: dict[Any, Place] = {}
+        self.losses: Counter[Place] = Counter()
+        self.todo = deque[Place]()
+        self.rest = filling.missing()
+        self.alone_since: float | None = None
+
+    def run(self) -> Iterator[list[Written]]:
+        """Yield what was recorded, batch by batch."""
+        from distributed import wait
+
+        self.rest = iter(list(self.rest))
+        self._feed()
+        while self.flying:
+            try:
+                done = wait(list(self.flying), timeout=_LOOK, return_when="FIRST_COMPLETED").done
+            except TimeoutError:
+                self._look()
+                yield []
+                continue
+            self.alone_since = None
+            arrived = [written for future in done if (written := self._harvest(future)) is not None]
+            for lost in self.filling.commit(arrived):
+                self._lose(lost.place, "the shard that it wrote was never seen here")
+                arrived.remove(lost)
+            self._feed()
+            if arrived:
+                yield arrived
+
+    def _look(self) -> None:
+        """Raise NoWorkers when there has been none for long: never hang in silence."""
+        if self.client.scheduler_info(n_workers=-1)["workers"]:
+            self.alone_since = None
+            return
+        self.alone_since = self.alone_since or time.monotonic()
+        if time.monotonic() - self.alone_since > _ALONE:
+            raise NoWorkers(f"no Dask worker has been there for {_ALONE} s: see the log of the run, then run again")
+
+    def _feed(self) -> None:
+        room = WINDOW * max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1) - len(self.flying)
+        for _ in range(room):
+            place = self.todo.popleft() if self.todo else next(self.rest, None)
+            if place is None:
+                return
+            self.flying[self._submit(place)] = place
+
+    def _submit(self, place: Place) -> Any:
+        group, index = place
+        product = self.filling.product
+        key = (
+            f"{product.name}-{product.key[-8:]}-{group.replace('/', '.')}-{index}"
+            f"-g{self.filling.generation(place)}-e{self.filling.ledger.epoch}-t{self.losses[place]}"
+        )
+        return self.client.submit(
+            execute,
+            self.task,
+            str(product.folder),
+            str(self.filling.attempts),
+            group,
+            index,
+            key=key,
+            pure=False,
+            retries=0,
+        )
+
+    def _harvest(self, future: Any) -> Written | None:
+        from distributed.scheduler import KilledWorker
+
+        place = self.flying.pop(future)
+        if future.status == "finished":
+            written: Written = future.result()
+            return written
+        error = future.exception() if future.status == "error" else None
+        if error is None or isinstance(error, KilledWorker):
+            self._lose(place, "the workers that took it died")
+            return None
+        if isinstance(error, StorageError | WorkflowError):
+            raise error
+        raise _Raised(place, error.with_traceback(future.traceback()))
+
+    def _lose(self, place: Place, why: str) -> None:
+        self.losses[place] += 1
+        if self.losses[place] >= _TRIES:
+            raise WorkerLost(
+                f"region {place[1]} of {self.filling.product.name} was lost {_TRIES} times: {why}. "
+                "It may need more memory than a worker has: try fewer workers (--workers) or smaller blocks"
+            )
+        self.todo.append(place)
+
+    def close(self) -> None:
+        """Take back what is still in flight."""
+        if self.flying:
+            self.client.cancel(list(self.flying), force=True)
+            self.flying.clear()
+
+
+def _stage_failed(name: str, filling: Filling, raised: _Raised, reports: Path) -> StageFailed:
+    group, index = raised.place
+    box = filling.product.group(group).box(index)
+    where = ", ".join(f"{dim} {part.start}:{part.stop}" for dim, part in box.items()) or "the whole"
+    report = reports / f"failure-{name.partition(' ')[0]}-{index}.txt"
+    error = raised.error
+    report.write_text(f"{name}, region {index} ({where})\n\n" + "".join(traceback.format_exception(error)))
+    return StageFailed(
+        f"{name} failed on region {index} ({where}): {type(error).__name__}: {error}. What is done stays; "
+        f"mend the stage and run again. The traceback is in {report}"
+    )

@@ -1,0 +1,269 @@
+"""A plan: all that a run will do, decided before anything is done.
+
+The flow's body runs with products that are only schemas; no stage sees data. So every stage, its regions, memory,
+bytes and files are known, what exists already, and why what is done again is done again.
+"""
+
+import difflib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from terp.storage.errors import BadProduct
+from terp.storage.home import Home
+from terp.storage.product import StoredProduct, canonical
+from terp.storage.source import Identity, identify
+from terp.workflows.code import Code
+from terp.workflows.errors import PlanEnds, Usage
+from terp.workflows.stage import Product, session
+from terp.workflows.step import Step, ingested
+
+if TYPE_CHECKING:
+    import xarray as xr
+    from prefect import Flow
+
+_DISK_RATE = 300e6  # bytes a second that one worker encodes and writes, of the order of what was measured
+_REGION_SECONDS = 0.03  # what a region costs beside its bytes: a task, syncs, a record; measured
+_PACKED = 0.6  # stored bytes for each decoded byte, of the order of what measured data gives
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step and what exists of it: regions recorded, whether sealed, and why it is done (again)."""
+
+    step: Step
+    done: int
+    sealed: bool
+    why: str
+
+    @property
+    def missing(self) -> int:
+        """Regions to be made."""
+        return 0 if self.sealed else self.step.regions - self.done
+
+    @property
+    def seconds(self) -> float:
+        """Estimate of one worker's seconds for what is missing: a made-up call and the writing of each region."""
+        share = self.missing / max(self.step.regions, 1)
+        return share * self.step.nbytes / _DISK_RATE + self.missing * (_REGION_SECONDS + self.step.trial[0])
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "stage": self.step.name,
+            "key": self.step.key,
+            "regions": self.step.regions,
+            "missing": self.missing,
+            "sealed": self.sealed,
+            "why": self.why,
+            "bytes": self.step.nbytes,
+            "stored_bytes_estimate": int(self.step.nbytes * _PACKED),
+            "files": self.step.shards,
+            "worker_memory": self.step.memory,
+            "seconds_estimate": round(self.seconds, 2),
+            "at_most_times": self.step.at_most,
+            "doubts": list(self.step.doubts),
+            "cut": {g.path: {d: list(n) for d, n in g.cut.items()} for g in self.step.layout.groups},
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All that a flow will do with these parameters, and what ended the planning early, if anything did."""
+
+    flow: str
+    parameters: Mapping[str, Any]
+    steps: tuple[Planned, ...]
+    results: Mapping[str, str]
+    sources: tuple[Identity, ...]
+    ends: str = ""
+
+    @property
+    def tasks(self) -> int:
+        """Dask tasks to be submitted."""
+        return sum(one.missing for one in self.steps)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {
+            "flow": self.flow,
+            "parameters": dict(self.parameters),
+            "stages": [one.to_json() for one in self.steps],
+            "tasks": self.tasks,
+            "bytes": sum(one.step.nbytes for one in self.steps),
+            "files": sum(one.step.shards for one in self.steps),
+            "worker_memory": max((one.step.memory for one in self.steps), default=0),
+            "seconds_estimate": round(sum(one.seconds for one in self.steps), 2),
+            "results": dict(self.results),
+            "ends": self.ends,
+        }
+
+
+@dataclass
+class Planner:
+    """The session behind a flow's body while it is planned."""
+
+    home: Home
+    steps: dict[str, Step] = field(default_factory=dict)
+    sources: dict[str, Identity] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)
+
+    def take(self, build: Callable[[], Sequence[Step]], key: str) -> Product:
+        """Note the steps of one call."""
+        return product_of(self.known(build, key))
+
+    def known(self, build: Callable[[], Sequence[Step]], key: str) -> Step:
+        """Return the step with this key, found out once."""
+        if key not in self.steps:
+            self.steps.update((step.key, step) for step in build())
+        return self.steps[key]
+
+    def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
+        """Identify a source and plan to take it in."""
+        from terp.storage.ingest import locate
+
+        if source not in self.sources:
+            self.sources[source] = identify(locate(source), self.home.cache)
+        step = ingested(self.sources[source])
+        return lambda: [step], step.key
+
+    def values(self, product: Product) -> "xr.Dataset":
+        """End the plan: values do not exist yet."""
+        raise PlanEnds(f"the flow looks at the values of {product.key}, so what follows is known only in the run")
+
+    def decide(self, product: Product, until: Callable[["xr.Dataset"], bool]) -> bool | None:
+        """Return the decision that an earlier run recorded, or None."""
+        try:
+            decision: bool = json.loads(decision_path(self.home, product, until).read_bytes())["stop"]
+        except (OSError, ValueError, KeyError):
+            return None
+        return decision
+
+    def at_most(self, product: Product, times: int) -> None:
+        """Note how often a step may be repeated."""
+        self.limits[product.key] = times
+
+
+def product_of(step: Step) -> Product:
+    """Return what a step makes, as a flow's body sees it."""
+    return Product(step.key, step.schemas)
+
+
+def decision_path(home: Home, product: Product, until: Callable[..., bool]) -> Path:
+    """Return where the decision of one criterion about one product is recorded."""
+    digest = blake3(canonical(Code(until).parts)).hexdigest()[:20]
+    return home.product(product.key) / "decisions" / f"{digest}.json"
+
+
+def make_plan(flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home) -> tuple[Plan, Planner]:
+    """Plan a flow; raises what its body or a stage's trial raises."""
+    planner = Planner(home)
+    results: dict[str, Product] = {}
+    ends = ""
+    token = session.set(planner)
+    try:
+        results = named_results(flow.fn(**parameters))
+    except PlanEnds as end:
+        ends = str(end)
+    finally:
+        session.reset(token)
+    planned = [_planned(home, step, planner.limits.get(step.key, 1)) for step in planner.steps.values()]
+    keys = {name: product.key for name, product in results.items()}
+    return Plan(str(flow.name), parameters, tuple(planned), keys, tuple(planner.sources.values()), ends), planner
+
+
+def named_results(returned: Any) -> dict[str, Product]:
+    """Return what a flow returned, by name; raises Usage when it is not products."""
+    if isinstance(returned, Product):
+        return {returned.key.rpartition("-")[0]: returned}
+    if isinstance(returned, tuple | list):
+        returned = {str(one.key).rpartition("-")[0]: one for one in returned if isinstance(one, Product)}
+    if isinstance(returned, dict) and returned and all(isinstance(one, Product) for one in returned.values()):
+        for name in returned:
+            if not str(name).replace("_", "").replace("-", "").isalnum():
+                raise Usage(f"the flow returns a product named {name!r}: use letters, digits, - and _")
+        return {str(name): one for name, one in returned.items()}
+    raise Usage("the flow must return a Product, or a dict of them by name: they are what is kept and archived")
+
+
+def _planned(home: Home, step: Step, at_most: int) -> Planned:
+    from dataclasses import replace
+
+    step = replace(step, at_most=at_most)
+    try:
+        product = StoredProduct(home.product(step.key))
+        done, total = product.progress()
+        sealed = product.seal is not None
+    except BadProduct:
+        return Planned(step, 0, False, explain(home, step))
+    if sealed:
+        return Planned(step, total, True, "exists")
+    return Planned(step, done, False, f"goes on: {done:,} of {total:,} regions exist")
+
+
+def explain(home: Home, step: Step) -> str:
+    """Say why a step has to be done: what differs from the most similar product of the same stage."""
+    others = [other for other in _siblings(home, step) if other.key != step.key]
+    if not others:
+        return "new"
+    nearest = min(others, key=lambda other: (len(_differing(step, other)), -_made(other)))
+    done, total = nearest.progress()
+    what = "; ".join(_difference(step, nearest, name) for name in _differing(step, nearest))
+    return f"{what}; {done:,} of {total:,} regions exist under the old one ({nearest.key})"
+
+
+def _siblings(home: Home, step: Step) -> list[StoredProduct]:
+    found = []
+    for folder in home.products.glob(f"{step.name}-*"):
+        try:
+            product = StoredProduct(folder)
+        except BadProduct:
+            continue
+        if product.name == step.name:
+            found.append(product)
+    return found
+
+
+def _made(product: StoredProduct) -> float:
+    return (product.folder / "product.json").stat().st_mtime
+
+
+def _differing(step: Step, other: StoredProduct) -> list[str]:
+    theirs = other.frozen["ingredients"]
+    mine = json.loads(canonical(dict(step.ingredients)))
+    return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
+
+
+_WORDS = {
+    "inputs": "its input changed",
+    "source": "the source changed",
+    "cut": "it is cut otherwise",
+    "parts": "it has other parts",
+}
+
+
+def _difference(step: Step, other: StoredProduct, name: str) -> str:
+    mine, theirs = step.ingredients.get(name), other.frozen["ingredients"].get(name)
+    if name == "code" and isinstance(mine, dict):
+        changed = [n for n in {*mine, *theirs} if mine.get(n) != theirs.get(n)]
+        return f"code of `{', '.join(sorted(changed))}` changed"
+    if name in ("parameters", "libraries") and isinstance(mine, dict):
+        changed = [
+            f"{n} {theirs.get(n)!r} -> {mine.get(n)!r}" for n in {*mine, *theirs} if mine.get(n) != theirs.get(n)
+        ]
+        return f"{'parameter' if name == 'parameters' else 'library'} {', '.join(sorted(changed))}"
+    return _WORDS.get(name, f"{name} changed")
+
+
+def code_diff(step: Step, other: StoredProduct) -> str:
+    """Return how the code of a step differs from that of a product, as a unified diff of normalised sources."""
+    mine, theirs = step.ingredients["code"], other.frozen["ingredients"]["code"]
+    lines: list[str] = []
+    for name in sorted({*mine, *theirs}):
+        old, new = theirs.get(name, "").splitlines(), mine.get(name, "").splitlines()
+        lines += difflib.unified_diff(old, new, f"old {name}", f"new {name}", lineterm="")
+    return "\n".join(lines)

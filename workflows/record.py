@@ -1,0 +1,126 @@
+"""The record of a run: one JSON file in the run's folder, whole at any time, by which others see it."""
+
+import json
+import os
+import secrets
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from terp.storage import files
+from terp.storage.holder import Holder
+from terp.storage.home import Home
+from terp.workflows.errors import Usage
+
+
+def now() -> str:
+    """Return the time in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@dataclass
+class StageRecord:
+    """What a run did for one product."""
+
+    name: str
+    key: str
+    regions: int
+    reused: bool = False
+    done_before: int = 0
+    made: int = 0
+    seconds: float = 0.0
+    started: str = ""
+    ended: str = ""
+    values: str = ""
+    remarks: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunRecord:
+    """One execution of a flow: what, with what, by which process, how it ended, and what came of it."""
+
+    id: str
+    flow: str
+    target: str
+    parameters: dict[str, Any]
+    state: str = "planned"
+    holder: dict[str, Any] = field(default_factory=dict)
+    started: str = field(default_factory=now)
+    ended: str = ""
+    stages: list[StageRecord] = field(default_factory=list)
+    results: dict[str, str] = field(default_factory=dict)
+    sources: list[dict[str, Any]] = field(default_factory=list)
+    error: str = ""
+    warnings: list[str] = field(default_factory=list)
+    archived: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, Any] = field(default_factory=dict)
+    code: dict[str, Any] = field(default_factory=dict)
+    workers: int = 0
+    prefect: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def begin(cls, home: Home, flow: str, target: str, parameters: dict[str, Any]) -> "RunRecord":
+        """Make a run's folder and record."""
+        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        record = cls(f"{flow}-{stamp}-{secrets.token_hex(2)}", flow, target, parameters)
+        record.holder = Holder.me().to_json()
+        with files.disk(home.runs):
+            files.make_folders(record.folder(home))
+        record.save(home)
+        return record
+
+    def folder(self, home: Home) -> Path:
+        """Return the run's folder."""
+        return home.runs / self.id
+
+    def save(self, home: Home) -> None:
+        """Write the record whole."""
+        files.replace(self.folder(home) / "run.json", json.dumps(asdict(self), indent=1).encode())
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is, or may be, there."""
+        return self.state == "running" and not Holder.from_json(self.holder).is_gone()
+
+    @property
+    def shown_state(self) -> str:
+        """The state, as it is now: a run whose process is gone is not running."""
+        return "killed" if self.state in ("running", "planned") and not self.alive else self.state
+
+
+def load_run(home: Home, wanted: str) -> RunRecord:
+    """Return a run by its id, a beginning of it that is the only one, or "last"; raises Usage when there is none."""
+    runs = sorted((p.name for p in home.runs.glob("*") if (p / "run.json").exists()), key=lambda n: _age(home, n))
+    if wanted == "last" and runs:
+        return _read(home.runs / runs[-1])
+    found = [name for name in runs if name.startswith(wanted)]
+    if wanted in found or len(found) == 1:
+        return _read(home.runs / (wanted if wanted in found else found[0]))
+    if found:
+        raise Usage(f"{wanted!r} fits several runs: {', '.join(found[:5])}")
+    known = f"the last are {', '.join(runs[-3:])}" if runs else "there is none yet"
+    raise Usage(f"there is no run {wanted!r} in {home.root}: {known}")
+
+
+def all_runs(home: Home) -> list[RunRecord]:
+    """Return all runs, the oldest first."""
+    found = [_read(p) for p in home.runs.glob("*") if (p / "run.json").exists()]
+    return sorted(found, key=lambda run: run.started)
+
+
+def _age(home: Home, name: str) -> float:
+    return os.stat(home.runs / name).st_mtime if not name[-20:-5].replace("-", "").isdigit() else _stamp(name)
+
+
+def _stamp(name: str) -> float:
+    return float(name[-20:-5].replace("-", ""))
+
+
+def _read(folder: Path) -> RunRecord:
+    try:
+        plain = json.loads((folder / "run.json").read_bytes())
+        stages = [StageRecord(**one) for one in plain.pop("stages")]
+        return RunRecord(**plain, stages=stages)
+    except (ValueError, TypeError, KeyError):
+        raise Usage(f"the record of the run {folder.name} is damaged: remove {folder} if you do not need it") from None

@@ -1,0 +1,204 @@
+"""A run: fill what a plan says is missing, seal it, and go on where an earlier run ended."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Protocol
+
+from terp.storage import files
+from terp.storage.errors import BadProduct, Damaged, DiskTrouble
+from terp.storage.filling import Filling, sizes_below
+from terp.storage.home import Home
+from terp.storage.product import Seal, StoredProduct, create
+from terp.workflows.fill import Progress, fill
+from terp.workflows.plan import Planner, decision_path, product_of
+from terp.workflows.prefect_flow import record as prefect_record
+from terp.workflows.record import RunRecord, StageRecord, now
+from terp.workflows.stage import Product, session
+from terp.workflows.step import Step
+from terp.workflows.task import Input
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+_ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
+
+log = logging.getLogger(__name__)
+
+
+class Reporter(Protocol):
+    """Whoever is told what happens."""
+
+    def say(self, text: str) -> None:
+        """Tell something that happened."""
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at."""
+
+    def progress(self, progress: Progress) -> None:
+        """Show how far a stage is."""
+
+
+class Workers:
+    """Dask workers that are started when they are wanted, beside other work; at most once a run."""
+
+    def __init__(self, launch: Callable[[], AbstractContextManager[Any]]) -> None:
+        self._launch = launch
+        self._stack = ExitStack()
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="launch")
+        self._client: Future[Any] | None = None
+
+    def want(self) -> None:
+        """Begin to start them."""
+        if self._client is None:
+            self._client = self._pool.submit(lambda: self._stack.enter_context(self._launch()))
+
+    @property
+    def client(self) -> Any:
+        """The client, as soon as the workers are there."""
+        self.want()
+        assert self._client is not None
+        return self._client.result()
+
+    def close(self) -> None:
+        """End the workers, if any were started."""
+        if self._client is not None and self._client.exception() is None:
+            self._stack.close()
+        self._pool.shutdown()
+
+
+class Runner:
+    """The session behind a flow's body while it runs."""
+
+    def __init__(
+        self, home: Home, planner: Planner, run: RunRecord, workers: Workers, reporter: Reporter, take_over: bool
+    ) -> None:
+        self.home, self.planner, self.run = home, planner, run
+        self.workers, self.reporter, self.take_over = workers, reporter, take_over
+        self._made: dict[str, StoredProduct] = {}
+
+    def take(self, build: Callable[[], Sequence[Step]], key: str) -> Product:
+        """Make what one call asks for: each step that is not there yet."""
+        last = self.planner.known(build, key)
+        for step in self._behind(last):
+            self.make(step)
+        return product_of(last)
+
+    def _behind(self, last: Step) -> list[Step]:
+        """Return the steps of a call that end in `last`: those below it that the flow's body does not see."""
+        below = [self.planner.steps[key] for key, _ in last.inputs if key not in self._made]
+        return [*(step for one in below for step in self._behind(one)), last] if last.key not in self._made else []
+
+    def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
+        """Return the step that takes a source in, as planned."""
+        return self.planner.source(source)
+
+    def values(self, product: Product) -> "xr.Dataset":
+        """Open the values of a product that was made."""
+        return self._made[product.key].open(product.group)
+
+    def at_most(self, product: Product, times: int) -> None:
+        """Nothing to note: a run decides."""
+
+    def decide(self, product: Product, until: "Callable[[xr.Dataset], bool]") -> bool:
+        """Return the recorded decision about a product, or make and record it."""
+        path = decision_path(self.home, product, until)
+        known = self.planner.decide(product, until)
+        if known is not None:
+            return known
+        stop = bool(until(self.values(product)))
+        with files.disk(path):
+            files.make_folders(path.parent)
+        files.replace(path, json.dumps({"stop": stop, "by": until.__name__}).encode())
+        return stop
+
+    def make(self, step: Step) -> None:
+        """Make one product, or find it made."""
+        noted = StageRecord(step.name, step.key, step.regions, started=now())
+        self.run.stages.append(noted)
+        for _ in range(_ROUNDS):
+            try:
+                product = prefect_record(step.name, lambda: self._complete(step, noted))
+                break
+            except Damaged as damage:
+                self._mend(damage)
+        else:
+            raise DiskTrouble(f"shards that {step.name} reads are found damaged again and again: check the disk")
+        assert product.seal is not None
+        noted.values, noted.ended = product.seal.values, now()
+        self._made[step.key] = product
+        self.run.save(self.home)
+
+    def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
+        product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
+        if is_whole(product):
+            noted.reused, noted.done_before = True, step.regions
+            self.reporter.say(f"{step.name}: {step.regions:,} regions exist ({step.key})")
+            return product
+        inputs = tuple(self._input(key, group) for key, group in step.inputs)
+        with Filling(product, self.take_over) as filling:
+            for place in filling.found_bad:
+                self.reporter.warn(f"{step.name}: a shard of region {place[1]} was not as recorded; it is made again")
+            noted.done_before = step.regions - sum(1 for _ in filling.missing())
+            self._fill_and_seal(step, filling, inputs, noted)
+        return product
+
+    def _input(self, key: str, group: str) -> Input:
+        product = self._made[key]
+        assert product.seal is not None
+        return Input(str(product.folder), group, product.seal.values)
+
+    def _fill_and_seal(self, step: Step, filling: Filling, inputs: tuple[Input, ...], noted: StageRecord) -> Seal:
+        for _ in range(_ROUNDS):
+            todo = sum(1 for _ in filling.missing())
+            if todo:
+                progress = Progress(step.name, step.regions, step.regions - todo)
+                folder = self.run.folder(self.home)
+                fill(step.bound(inputs), filling, self.workers.client, progress, self.reporter.progress, folder)
+                self._note(noted, progress)
+            sealed = filling.seal()
+            if isinstance(sealed, Seal):
+                return sealed
+            self.reporter.warn(f"{step.name}: {len(sealed)} regions were not as recorded; they are made again")
+        raise DiskTrouble(f"shards of {step.name} are found damaged again and again: check the disk")
+
+    def _note(self, noted: StageRecord, progress: Progress) -> None:
+        noted.made += progress.done
+        noted.seconds += progress.seconds
+        for remark, count in progress.remarks.most_common(5):
+            noted.remarks.append(remark)
+            self.run.warnings.append(f"{progress.name}: {remark}")
+            self.reporter.warn(f"{progress.name}: {remark} (in {count:,} regions)")
+
+    def _mend(self, damage: Damaged) -> None:
+        """Make the damaged shard of an input again, then let the stage that met it begin anew."""
+        key = damage.product
+        if key not in self._made:
+            raise damage
+        self.reporter.warn(f"{damage}; it is made again")
+        product = self._made.pop(key)
+        with Filling(product, self.take_over) as filling:
+            filling.seal()  # reads all of it, and gives up what is not as recorded
+        self.make(self.planner.steps[key])
+
+
+def is_whole(product: StoredProduct) -> bool:
+    """Say whether a product is sealed and its files are there with their sizes: what reuse and resume trust."""
+    try:
+        if product.seal is None:
+            return False
+        return dict(sizes_below(product.data)) == {key: entry.size for key, entry in product.manifest.items()}
+    except BadProduct:  # a damaged seal or manifest is made again
+        return False
+
+
+@contextmanager
+def running(runner: Runner) -> Iterator[None]:
+    """Let the flow's body see the runner."""
+    token = session.set(runner)
+    try:
+        yield
+    finally:
+        session.reset(token)

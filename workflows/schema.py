@@ -1,0 +1,203 @@
+"""What a stage's result will look like, found without the data: by calling the stage on small made-up blocks.
+
+A *schema* is a Dataset with its real coordinates and weightless variables (one zero, broadcast).
+"""
+
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from terp.workflows.errors import BadStage
+
+SHORT = 2  # length of a cut dimension in a made-up block
+PATIENCE = 2.0  # seconds a made-up call may take for the checks that repeat it to be made
+
+
+def weightless(dataset: xr.Dataset) -> xr.Dataset:
+    """Return the schema of a dataset: coordinates and attributes as they are, variables without memory."""
+    variables = {
+        name: xr.Variable(v.dims, np.broadcast_to(np.zeros((), v.dtype), v.shape), clean(v.attrs))
+        for name, v in dataset.variables.items()
+        if name in dataset.data_vars
+    }
+    coords = {name: c.variable.copy(deep=False) for name, c in dataset.coords.items()}
+    result = xr.Dataset(variables, coords, clean(dataset.attrs))
+    for name in result.coords:
+        result[name].attrs = clean(result[name].attrs)
+        result[name].encoding = {}
+    return result
+
+
+def clean(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes as JSON values; what only told how the source stored its numbers is left out."""
+    storage = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates"}
+    return {str(k): _plain(v) for k, v in attrs.items() if k not in storage}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        value = value.tolist()
+    if isinstance(value, float) and not np.isfinite(value):
+        return str(value)
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, dict):
+        return {str(k): _plain(v) for k, v in value.items()}
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def made_up(schema: xr.Dataset, sizes: Mapping[str, int], seed: int, start: int = 0) -> xr.Dataset:
+    """Return a block of random values under the schema's real coordinates, cut to `sizes` from `start`."""
+    random = np.random.default_rng(seed)
+    box = {dim: slice(start, start + n) for dim, n in sizes.items() if dim in schema.dims}
+    block = schema.isel(box)
+    filled = {name: (v.dims, _random(random, v.shape, v.dtype), v.attrs) for name, v in block.data_vars.items()}
+    return block.assign(filled)
+
+
+def _random(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Return values that most code takes well: positive numbers around one, small counts, recent times."""
+    if dtype.kind == "f":
+        return random.uniform(0.5, 1.5, shape).astype(dtype)
+    if dtype.kind == "c":
+        return (random.uniform(0.5, 1.5, shape) + 1j * random.uniform(-0.5, 0.5, shape)).astype(dtype)
+    if dtype.kind == "b":
+        return random.integers(0, 2, shape).astype(bool)
+    if dtype.kind in "iu":
+        return random.integers(0, 100, shape).astype(dtype)
+    if dtype.kind in "mM":
+        days = random.integers(10_000, 20_000, shape)
+        return days.astype(f"{dtype.kind}8[D]").astype(dtype)
+    raise BadStage(f"variables of type {dtype} cannot be cut into regions: keep text in coordinates")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a made-up call showed: the result, the seconds it took, and sentences of doubt."""
+
+    result: xr.Dataset
+    seconds: float
+    doubts: tuple[str, ...] = ()
+
+
+Call = Callable[[Sequence[xr.Dataset]], xr.Dataset]
+
+
+def attempt(name: str, call: Call, schemas: Sequence[xr.Dataset], cut: Mapping[str, int], whole: bool) -> Trial:
+    """Call a stage on made-up blocks and find what is doubtful about it.
+
+    `cut` gives the full size of each cut dimension; `whole` says that results keep these dimensions, so that a call
+    on two blocks must give the halves of the call on their whole. Raises BadStage when the call fails.
+    """
+    sizes = {dim: min(SHORT, n) for dim, n in cut.items()}
+    blocks = [made_up(schema, sizes, seed) for seed, schema in enumerate(schemas)]
+    before = [block.copy(deep=True) for block in blocks]
+    started = time.monotonic()
+    result = _called(name, call, blocks)
+    seconds = time.monotonic() - started
+    if seconds > PATIENCE:
+        return Trial(result, seconds)
+    doubts = []
+    if not all(a.identical(b) for a, b in zip(blocks, before, strict=True)):
+        doubts.append(f"{name} changes its input block in place: other stages would see that, let it work on a copy")
+    if not _same(_called(name, call, before), result):
+        doubts.append(f"{name} is not pure: two calls on the same block gave different results (random? clock?)")
+    others = [made_up(schema, sizes, seed + 100) for seed, schema in enumerate(schemas)]
+    _demand_steady_coords(name, result, _called(name, call, others))
+    if whole and not doubts:
+        doubts += _cut_doubts(name, call, schemas, sizes, result)
+    return Trial(result, seconds, tuple(doubts))
+
+
+def _called(name: str, call: Call, blocks: Sequence[xr.Dataset]) -> xr.Dataset:
+    try:
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            result = call(blocks)
+    except Exception as error:
+        shapes = ", ".join(str(dict(block.sizes)) for block in blocks)
+        raise BadStage(f"{name} fails on a made-up block of {shapes}: {type(error).__name__}: {error}") from error
+    if not isinstance(result, xr.Dataset):
+        raise BadStage(f"{name} returned a {type(result).__name__}: a stage must return an xarray Dataset")
+    return result
+
+
+def _same(a: xr.Dataset, b: xr.Dataset) -> bool:
+    return bool(a.equals(b))
+
+
+def _demand_steady_coords(name: str, one: xr.Dataset, other: xr.Dataset) -> None:
+    for coord in one.coords:
+        if coord not in other.coords or not one[coord].equals(other[coord]):
+            raise BadStage(f"the coordinate {coord!r} that {name} returns depends on the data: make it a data variable")
+
+
+def _cut_doubts(
+    name: str, call: Call, schemas: Sequence[xr.Dataset], sizes: Mapping[str, int], whole: xr.Dataset
+) -> list[str]:
+    """Cut the made-up block in two along each cut dimension and compare with the whole."""
+    doubts = []
+    for dim in (d for d, n in sizes.items() if n == SHORT and d in whole.dims):
+        first = [
+            made_up(schema, sizes, seed).isel({dim: slice(0, 1)} if dim in schema.dims else {})
+            for seed, schema in enumerate(schemas)
+        ]
+        part, half = _called(name, call, first), whole.isel({dim: slice(0, 1)})
+        if not _close(part, half):
+            doubts.append(f"{name} gives other values when it is cut along {dim}: let {dim} stay whole in its blocks")
+    return doubts
+
+
+def _close(a: xr.Dataset, b: xr.Dataset) -> bool:
+    if set(a.data_vars) != set(b.data_vars):
+        return False
+    return all(_close_values(a[name].to_numpy(), b[name].to_numpy()) for name in a.data_vars)
+
+
+def _close_values(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
+    if a.shape != b.shape:
+        return False
+    if a.dtype.kind in "fc":
+        return bool(np.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True))
+    return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "mM"))
+
+
+def grown(name: str, short: xr.Dataset, cut: Mapping[str, int], inputs: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return the schema of the full result of which `short` is a made-up block.
+
+    Raises BadStage where a variable lacks a cut dimension, or the result cannot be told from its block.
+    """
+    for dim in cut:
+        if dim in short.dims and short.sizes[dim] != min(SHORT, cut[dim]):
+            raise BadStage(f"{name} changes the size of {dim}, along which it may be cut: let {dim} stay whole")
+    variables = {n: _full(name, str(n), v, cut) for n, v in short.data_vars.items()}
+    coords = {}
+    for n, c in short.coords.items():
+        coords[n] = c.variable if not set(c.dims) & cut.keys() else _coordinate(name, str(n), inputs)
+    return weightless(xr.Dataset(variables, coords, short.attrs))
+
+
+def _full(stage: str, name: str, values: xr.DataArray, cut: Mapping[str, int]) -> xr.Variable:
+    lacking = [dim for dim in cut if dim not in values.dims]
+    if lacking:
+        raise BadStage(
+            f"{name}, which {stage} returns, lacks {', '.join(lacking)}, along which blocks are cut: every variable of "
+            "a result must carry them (make it a coordinate, or a stage of its own)"
+        )
+    shape = tuple(cut.get(str(d), n) for d, n in values.sizes.items())
+    return xr.Variable(values.dims, np.broadcast_to(np.zeros((), values.dtype), shape), values.attrs)
+
+
+def _coordinate(stage: str, name: str, inputs: Sequence[xr.Dataset]) -> xr.Variable:
+    for schema in inputs:
+        if name in schema.coords:
+            return schema[name].variable
+    raise BadStage(
+        f"{stage} returns a coordinate {name!r} along a dimension it is cut along, which none of its inputs has: "
+        "make it a data variable"
+    )
