@@ -25,32 +25,37 @@ _BESIDE = {"0=ocfl_object_1.1", "inventory.json", "inventory.json.sha512", "exte
 
 def findings(home: Path, identifier: str) -> list[Finding]:
     """Return what is wrong with the object in folder `home`; nothing when it is as it was stored."""
+    found = list(_inventories(home))
     try:
-        data = (home / "inventory.json").read_bytes()
-        inventory = json.loads(data)
-        return [*_top(home, data), *_structure(home, inventory, identifier), *_content(home, inventory)]
+        inventory = json.loads((home / "inventory.json").read_bytes())
+        return [
+            *found,
+            *_top(home, inventory["head"]),
+            *_structure(home, inventory, identifier),
+            *_content(home, inventory),
+        ]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        return [*_sidecar(home), Finding("inventory.json", f"cannot be read as an inventory: {error!r}")]
+        return [*found, Finding("inventory.json", f"cannot be read as an inventory: {error!r}")]
 
 
-def _top(home: Path, data: bytes) -> Iterator[Finding]:
-    yield from _sidecar(home)
-    mark = home / "0=ocfl_object_1.1"
+def _inventories(home: Path) -> Iterator[Finding]:
+    """Compare every inventory with its checksum."""
+    for path in [home / "inventory.json", *sorted(home.glob("v*/inventory.json"))]:
+        name = path.relative_to(home).as_posix()
+        try:
+            digest = hashlib.sha512(path.read_bytes()).hexdigest()
+            if path.with_name("inventory.json.sha512").read_text().split() != [digest, "inventory.json"]:
+                yield Finding(name, f"does not fit its checksum in {name}.sha512")
+        except (OSError, ValueError) as error:
+            yield Finding(name, f"cannot be compared with its checksum: {error}")
+
+
+def _top(home: Path, head: str) -> Iterator[Finding]:
+    mark, copy = home / "0=ocfl_object_1.1", home / head / "inventory.json"
     if not mark.is_file() or mark.read_bytes() != b"ocfl_object_1.1\n":
         yield Finding(mark.name, "is missing or altered: it says that this folder is an OCFL object")
-    head = json.loads(data)["head"]
-    copy = home / head / "inventory.json"
-    if not copy.is_file() or copy.read_bytes() != data:
+    if not copy.is_file() or copy.read_bytes() != (home / "inventory.json").read_bytes():
         yield Finding(f"{head}/inventory.json", "is not the same as inventory.json")
-
-
-def _sidecar(home: Path) -> Iterator[Finding]:
-    try:
-        digest = hashlib.sha512((home / "inventory.json").read_bytes()).hexdigest()
-        if (home / "inventory.json.sha512").read_text().split() != [digest, "inventory.json"]:
-            yield Finding("inventory.json", "does not fit its checksum in inventory.json.sha512")
-    except (OSError, ValueError) as error:
-        yield Finding("inventory.json.sha512", f"cannot be read: {error}")
 
 
 def _structure(home: Path, inventory: dict[str, Any], identifier: str) -> Iterator[Finding]:

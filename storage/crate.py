@@ -59,7 +59,7 @@ def _graph(record: Record, code: bytes, beside: Sequence[str]) -> list[Entity]:
         action["agent"], action["instrument"] = _link(people[0]), _link(software[0])
         action["actionStatus"] = "http://schema.org/CompletedActionStatus"
     made = [entity for _, *rest in stages for entity in rest]
-    root = _root(record, files, actions, people[0])
+    root = _root(record, files, actions, people)
     licence = {"@id": record.licence.url, "@type": "CreativeWork"}
     licence |= {"name": record.licence.name, "description": record.licence.description}
     others = [licence, *files, *inputs, *parameters, *facts, *people, *software, *actions, *made]
@@ -75,7 +75,8 @@ def _profile() -> Entity:
     return {"@id": _PROFILE, "@type": "CreativeWork", "name": "Process Run Crate", "version": "0.5"}
 
 
-def _root(record: Record, files: Sequence[Entity], actions: Sequence[Entity], agent: Entity) -> Entity:
+def _root(record: Record, files: Sequence[Entity], actions: Sequence[Entity], people: Sequence[Entity]) -> Entity:
+    author, *publisher = map(_link, people)
     return {
         "@id": "./",
         "@type": "Dataset",
@@ -84,7 +85,8 @@ def _root(record: Record, files: Sequence[Entity], actions: Sequence[Entity], ag
         "identifier": record.run,
         "datePublished": _time(record.ended),
         "license": {"@id": record.licence.url},
-        "author": _link(agent),
+        "author": author,
+        **({"publisher": publisher[0]} if publisher else {}),
         "conformsTo": {"@id": _PROFILE},
         "hasPart": [_link(file) for file in files],
         "mentions": [_link(action) for action in actions],

@@ -52,9 +52,13 @@ class Holder:
             return True
         return self.space == _space() and _started(self.pid) != self.started
 
+    def is_here(self) -> bool:
+        """Say whether it is a process that this one can see and signal."""
+        return (self.host, self.boot, self.space) == (socket.gethostname(), _boot(), _space())
+
     def advice(self) -> str:
         """Return what a person can do about it."""
-        if self.host == socket.gethostname() and self.space == _space():
+        if self.is_here():
             return "wait for it (`terp status`) or stop it (`terp cancel`)"
         return "wait for it; if you know that it is gone, say so with --take-over"
 

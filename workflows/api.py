@@ -11,6 +11,7 @@ from terp.cluster.launch import cores, launch
 from terp.storage.home import Home
 from terp.workflows import prefect_server
 from terp.workflows.deposit import deposit
+from terp.workflows.fill import Progress
 from terp.workflows.load import load_flow, parameters_of
 from terp.workflows.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect_flow import run_flow
@@ -35,9 +36,41 @@ class LogReporter:
         """Tell something that the user should look at."""
         log.warning(text)
 
-    def progress(self, progress: Any) -> None:
+    def plan(self, plan: Plan) -> None:
+        """Show what a run will do."""
+        log.info("%s: %d regions to be made", plan.flow, plan.tasks)
+
+    def progress(self, progress: Progress) -> None:
         """Show how far a stage is."""
         log.debug("%s: %d of %d regions", progress.name, progress.before + progress.done, progress.total)
+
+
+class _Logged:
+    """Tells another reporter, and writes it to the run's log too."""
+
+    def __init__(self, other: Reporter, path: Path) -> None:
+        self.other, self.path = other, path
+
+    def _write(self, text: str) -> None:
+        with self.path.open("a") as file:
+            file.write(f"{now()} {text}\n")
+
+    def plan(self, plan: Plan) -> None:
+        self._write(f"{plan.flow} {dict(plan.parameters)}: {plan.tasks:,} regions to be made")
+        self.other.plan(plan)
+
+    def say(self, text: str) -> None:
+        self._write(text)
+        self.other.say(text)
+
+    def warn(self, text: str) -> None:
+        self._write(f"note: {text}")
+        self.other.warn(text)
+
+    def progress(self, progress: Progress) -> None:
+        if progress.before + progress.done == progress.total:
+            self._write(f"{progress.name}: {progress.total:,} regions, {progress.done:,} made now")
+        self.other.progress(progress)
 
 
 class Run:
@@ -93,18 +126,17 @@ def run(
     """
     house, told = _home(home), reporter or LogReporter()
     made, planner, found, values = _planned(flow, inputs, parameters, house)
-    show = getattr(told, "plan", None)
-    if show is not None:
-        show(made)
-    for doubt in dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts):
-        told.warn(doubt)
+    doubts = list(dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts))
     record = RunRecord.begin(
         house, made.flow, flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}", values
     )
+    told.plan(made)
+    for doubt in doubts:
+        told.warn(doubt)
     crew = Workers(lambda: launch(workers))
     with _recorded(house, record):
         record.workers = workers or cores()
-        record.warnings += [doubt for one in made.steps for doubt in one.step.doubts]
+        record.warnings += doubts
         if made.tasks:
             crew.want()
         try:
@@ -120,6 +152,19 @@ def run(
         if archive:
             record.archived = deposit(house, record, found, told)
     return Run(house, record)
+
+
+def open(reference: str = "last", name: str = "", group: str = "", home: Path | None = None) -> "xr.Dataset":  # noqa: A001
+    """Open a result by run, product or archived object, lazily and proven, as `terp open` does."""
+    from terp.workflows import show
+
+    house = _home(home)
+    found = show.find(house, reference)
+    if found.product:
+        return found.product.open(group)
+    if found.run:
+        return show.open_result(house, found.run, name, group)
+    return show.open_archived(house, found.identifier, name, group)
 
 
 @contextmanager

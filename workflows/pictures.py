@@ -184,15 +184,17 @@ def _draw_zonal(results: Results, figure: "Figure") -> None:
     variables = list(results["zonal"].data_vars.values())[:3]
     for axes, values in zip(np.atleast_1d(figure.subplots(1, len(variables))), variables, strict=True):
         latitude = str(axis(values, "latitude").name)
-        lines = values.stack(line=[dim for dim in values.dims if dim != latitude]).transpose("line", latitude)
-        for line in lines[:12]:
-            words = ", ".join(f"{name} {line[name].item()}" for name in values.dims if name != latitude)
+        others = [str(dim) for dim in values.dims if dim != latitude]
+        for at in list(np.ndindex(*(values.sizes[dim] for dim in others)))[:12]:
+            line = values[dict(zip(others, at, strict=True))]
+            words = ", ".join(f"{dim} {line[dim].item()}" for dim in others if dim in line.coords)
             axes.plot(line, line[latitude], linewidth=1.6, label=words)
         axes.set_title(_title(values))
         axes.set_xlabel(_unit(values))
         axes.yaxis.set_major_formatter(lambda y, _: _degrees(y, "NS"))
         axes.grid(color=_FAINT)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    if axes.get_legend_handles_labels()[0]:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=3)
 
 
 def _draw_stations(results: Results, figure: "Figure") -> None:

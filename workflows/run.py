@@ -13,7 +13,7 @@ from terp.storage.filling import Filling, sizes_below
 from terp.storage.home import Home
 from terp.storage.product import Seal, StoredProduct, create
 from terp.workflows.fill import Progress, fill
-from terp.workflows.plan import Planner, decision_path, product_of
+from terp.workflows.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.prefect_flow import record as prefect_record
 from terp.workflows.record import RunRecord, StageRecord, now
 from terp.workflows.stage import Product, session
@@ -30,6 +30,9 @@ log = logging.getLogger(__name__)
 
 class Reporter(Protocol):
     """Whoever is told what happens."""
+
+    def plan(self, plan: Plan) -> None:
+        """Show what a run will do."""
 
     def say(self, text: str) -> None:
         """Tell something that happened."""

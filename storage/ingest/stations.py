@@ -50,7 +50,10 @@ class _Station:
 
 def recognise(path: Path) -> bool:
     """Whether this is a KNMI daily file, or a folder with one: seen by the line that names the columns."""
-    candidates = _files(path) if path.is_dir() else [path]
+    try:
+        candidates = _files(path) if path.is_dir() else [path]
+    except OSError:
+        return False
     return any(_is_daily(file) for file in candidates)
 
 

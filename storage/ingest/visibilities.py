@@ -1,11 +1,9 @@
 """Radio interferometer visibilities: UVFITS, UVH5 and MeasurementSet v2, under the names of MSv4.
 
-The names, dimensions and measure attributes are those of the Measurement Set version 4 schema
-(xradio, schema version 4.0.0): one group a spectral window, `spw_0`, `spw_1` (and, where a file holds
-several fields, one a window and field: `spw_0_field_1`), and `antenna_xds` beside them.
-
-pyuvdata reads the bytes, and gives all three formats one sign: `UVW` points from antenna 1 to antenna 2,
-and a point source of flux S at direction cosines (l, m) is VISIBILITY = S exp(+2 pi i (u l + v m)).
+Names, dimensions and measure attributes are those of the Measurement Set version 4 schema (xradio, 4.0.0): one group
+a spectral window, `spw_0`, `spw_1` (where a file holds several fields, one a window and field: `spw_0_field_1`), and
+`antenna_xds` beside them. pyuvdata reads the bytes, and gives all three formats one sign: `UVW` points from antenna 1
+to antenna 2, and a point source of flux S at direction cosines (l, m) is VISIBILITY = S exp(+2 pi i (u l + v m)).
 """
 
 import contextlib
@@ -28,21 +26,10 @@ NAME = "visibilities"
 CUT = ("time",)
 
 _SCHEMA = "4.0.0"
+_BLOCK = 2880
 _UNIX = 2440587.5  # the Julian date of 1970-01-01
-_STOKES = {
-    1: "I",
-    2: "Q",
-    3: "U",
-    4: "V",
-    -1: "RR",
-    -2: "LL",
-    -3: "RL",
-    -4: "LR",
-    -5: "XX",
-    -6: "YY",
-    -7: "XY",
-    -8: "YX",
-}
+_CODES = (1, 2, 3, 4, -1, -2, -3, -4, -5, -6, -7, -8)  # of AIPS memo 117
+_STOKES = dict(zip(_CODES, ["I", "Q", "U", "V", "RR", "LL", "RL", "LR", "XX", "YY", "XY", "YX"], strict=True))
 _alone = threading.Lock()  # astropy's settings and casacore are one a process
 
 
@@ -54,13 +41,18 @@ def recognise(path: Path) -> bool:
 def read(path: Path) -> dict[str, xr.Dataset]:
     """The visibilities in `path`, a Dataset a spectral window, and the antennas.
 
-    Each window has VISIBILITY (complex64), WEIGHT (float32), FLAG (bool) of (time, baseline_id, frequency,
-    polarization), UVW (metres) and EFFECTIVE_INTEGRATION_TIME (s). A baseline that was not observed at a
-    time is flagged, with visibility and weight 0; so is a value that is not a number.
+    A window has VISIBILITY (complex64), WEIGHT (float32), FLAG (bool) of (time, baseline_id, frequency, polarization),
+    UVW (metres) and EFFECTIVE_INTEGRATION_TIME (s). A baseline that was not observed at a time is flagged, with
+    visibility and weight 0; so is a visibility that is not a number.
 
     Raises BadInput for a file that is damaged, empty, flagged all over, or has what MSv4 can't say.
     """
-    observed = _load(path, _format(path))
+    kind = _format(path)
+    if kind is None:
+        raise BadInput(f"{path} is not UVFITS, UVH5 or a MeasurementSet: give a file that is, or convert it.")
+    if kind == "uvfits" and path.stat().st_size % _BLOCK:
+        raise BadInput(f"{path} is cut short (FITS comes in blocks of {_BLOCK} bytes): copy it again from its source.")
+    observed = _load(path, kind)
     groups: dict[str, xr.Dataset] = {}
     fields = np.unique(observed.phase_center_id_array)
     for window in range(observed.Nspws):
@@ -80,7 +72,7 @@ def _format(path: Path) -> str | None:
             is_set = b"measurement set" in (path / "table.info").read_bytes()[:4096].lower()
             return "ms" if is_set and (path / "table.dat").is_file() else None
         with path.open("rb") as file:
-            head = file.read(28800)
+            head = file.read(10 * _BLOCK)
     except OSError:
         return None
     if head.startswith(b"SIMPLE  ="):
@@ -99,7 +91,7 @@ def _is_uvh5(path: Path) -> bool:
         return False
 
 
-def _load(path: Path, kind: str | None) -> Any:
+def _load(path: Path, kind: str) -> Any:
     try:
         from pyuvdata import UVData
     except ImportError as missing:
@@ -111,23 +103,20 @@ def _load(path: Path, kind: str | None) -> Any:
             observed.conjugate_bls("ant1<ant2")
     except Exception as trouble:  # damaged bytes make these libraries raise anything
         raise BadInput(f"{path} cannot be read as {kind} ({trouble}): copy it again from its source.") from trouble
-    if not observed.Nblts or not observed.data_array.size:
+    if not observed.data_array.size:
         raise BadInput(f"{path} holds no visibilities.")
     return observed
 
 
-def _options(path: Path, kind: str | None) -> dict[str, Any]:
+def _options(path: Path, kind: str) -> dict[str, Any]:
     if kind != "ms":
         return {"fix_autos": False}
     from casacore.tables import table
 
     with table(str(path), ack=False) as main:
         calibrated = "CORRECTED_DATA" in main.colnames()
-    return {
-        "fix_autos": False,
-        "ignore_single_chan": False,
-        "data_column": "CORRECTED_DATA" if calibrated else "DATA",
-    }
+    column = "CORRECTED_DATA" if calibrated else "DATA"
+    return {"fix_autos": False, "ignore_single_chan": False, "data_column": column}
 
 
 @contextlib.contextmanager
@@ -211,21 +200,14 @@ def _measurements(part: _Part) -> dict[str, tuple[Any, ...]]:
     sound = np.isfinite(visibility)
     flag = part.of(observed.flag_array) | ~sound
     uvw = {"type": "uvw", "units": "m", "frame": part.frame}
-    seconds = {"type": "quantity", "units": "s"}
+    units, seconds = {"units": str(observed.vis_units)}, {"type": "quantity", "units": "s"}
+    spent = part.laid(observed.integration_time[part.rows], 0, np.float64)
     return {
-        "VISIBILITY": (
-            cell,
-            part.laid(np.where(sound, visibility, 0), 0, np.complex64),
-            {"units": str(observed.vis_units)},
-        ),
+        "VISIBILITY": (cell, part.laid(np.where(sound, visibility, 0), 0, np.complex64), units),
         "WEIGHT": (cell, part.laid(part.of(observed.nsample_array), 0, np.float32)),
         "FLAG": (cell, part.laid(flag, True, np.bool_)),
         "UVW": (("time", "baseline_id", "uvw_label"), part.laid(observed.uvw_array[part.rows], 0, np.float64), uvw),
-        "EFFECTIVE_INTEGRATION_TIME": (
-            ("time", "baseline_id"),
-            part.laid(observed.integration_time[part.rows], 0, np.float64),
-            seconds,
-        ),
+        "EFFECTIVE_INTEGRATION_TIME": (("time", "baseline_id"), spent, seconds),
     }
 
 

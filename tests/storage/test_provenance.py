@@ -1,0 +1,299 @@
+"""The crate and its README: understood by others, the same each time, and telling nothing it should not."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terp.storage.crate import CHECKSUMS, METADATA, README, SOURCE, crate
+from terp.storage.errors import DiskTrouble
+from terp.storage.package import Member, Packed, pack
+from terp.storage.provenance import Agent, Environment, Flow, Input, Licence, Output, Record, Stage, scrub
+from terp.storage.readme import readme, sha512sums
+
+START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
+ZARR = "application/zip"
+
+
+@pytest.fixture
+def packed(tmp_path: Path) -> Packed:
+    folder = tmp_path / "crate"
+    folder.mkdir()
+    data = b'{"zarr_format":3,"node_type":"group"}'
+    (tmp_path / "zarr.json").write_bytes(data)
+    return pack(
+        [Member("zarr.json", tmp_path / "zarr.json", len(data), zlib.crc32(data))], folder / "anomaly é.zarr.zip"
+    )
+
+
+@pytest.fixture
+def record(packed: Packed) -> Record:
+    here = "Anomalies from the monthly normals"
+    return Record(
+        run="2026-11-21-anomalies-1a2b",
+        title="Temperature anomalies of De Bilt",
+        flow=Flow("anomalies", "Subtract the normals.", "1.2", "def anomalies(source): ...\n", "0a1b2c3", dirty=True),
+        started=START,
+        ended=START + timedelta(hours=3),
+        agent=Agent("Ada de Vries", "0000-0002-1825-0097", "Example University", "https://ror.org/05dxps055"),
+        environment=Environment("3.13.1", "Linux 6.1", "glibc 2.36", "EPYC", 2, {"numpy": "2.3.5", "zarr": "3.4.2"}),
+        inputs=[
+            Input("station 260", "https://doi.org/10.5072/x", "ab" * 32, 123, "application/x-netcdf", "CC0-1.0", "t")
+        ],
+        parameters={"factor": 2.5, "by": "month", "bounds": {"lat": [50, 52]}},
+        stages=[Stage("normals", "k1", 4, START, START, "c" * 64), Stage("anomaly", "k2", 8, START, START, "d" * 64)],
+        outputs=[Output(packed.path.name, packed.sha256, packed.sha512, packed.size, here, "Zarr v3 group", ZARR)],
+        places=["laptop"],
+        warnings=["one station was silent"],
+        licence=Licence("https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0", "Use it, and name the makers."),
+    )
+
+
+@pytest.fixture
+def folder(record: Record, packed: Packed) -> Path:
+    folder = packed.path.parent
+    (folder / README).write_text(readme(record, "urn:terp:1"))
+    (folder / CHECKSUMS).write_text(sha512sums(record))
+    crate(record, folder)
+    return folder
+
+
+def entities(folder: Path) -> dict[str, Any]:
+    return {entity["@id"]: entity for entity in json.loads((folder / METADATA).read_bytes())["@graph"]}
+
+
+# roc-validator, without a network
+
+CONTEXTS = {
+    "https://w3id.org/ro/crate/1.1/context": "ro-crate-1.1-context.jsonld",
+    "https://w3id.org/ro/terms/workflow-run/context": "workflow-run-context.jsonld",
+}
+
+Validate = Callable[..., list[str]]
+
+
+@pytest.fixture
+def primed(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a cache for roc-validator that holds the contexts which a crate names."""
+    from requests_cache import CachedRequest, CachedResponse, CachedSession
+
+    path = tmp_path_factory.mktemp("roc") / "cache"
+    with CachedSession(str(path), backend="sqlite", expire_after=-1) as session:
+        for url, name in CONTEXTS.items():
+            content = (shared / "vectors/rocrate/contexts" / name).read_bytes()
+            headers = {"Content-Type": "application/ld+json"}
+            asked = CachedRequest(method="GET", url=url)
+            response = CachedResponse(content=content, headers=headers, request=asked, status_code=200, url=url)
+            session.cache.save_response(response)
+    return path
+
+
+VALIDATING = """
+import json, sys
+from rocrate_validator import services
+from rocrate_validator.models import ValidationSettings
+folder, cache, severity, metadata_only = sys.argv[1:]
+result = services.validate(ValidationSettings(
+    rocrate_uri=folder, profile_identifier="process-run-crate", requirement_severity=severity, offline=True,
+    cache_path=cache, metadata_only=metadata_only == "True",
+))
+print(json.dumps([f"{issue.check.identifier}: {issue.message}" for issue in result.get_issues()]))
+"""
+
+
+@pytest.fixture
+def issues(primed: Path) -> Validate:
+    def validate(folder: Path, severity: str = "RECOMMENDED", metadata_only: bool = False) -> list[str]:
+        command = [sys.executable, "-c", VALIDATING, folder, primed, severity, str(metadata_only)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return list(json.loads(done.stdout.splitlines()[-1]))
+
+    return validate
+
+
+def test_the_crate_meets_all_that_is_required_and_recommended(folder: Path, issues: Validate) -> None:
+    assert issues(folder) == []
+
+
+def test_the_least_one_can_say_meets_all_that_is_required(record: Record, tmp_path: Path, issues: Validate) -> None:
+    flow = Flow("f", "", "0", "")
+    least = Record("r", "t", flow, START, START, Agent("A"), record.environment)
+    crate(least, tmp_path)
+    assert issues(tmp_path, "REQUIRED") == []
+
+
+def test_a_crate_that_lost_a_file_is_refused(folder: Path, packed: Packed, issues: Validate) -> None:
+    packed.path.unlink()
+    assert any("anomaly" in issue for issue in issues(folder, "REQUIRED"))
+
+
+@pytest.mark.parametrize(
+    ("name", "severity", "wrong"),
+    [
+        ("valid/process-run-crate", "REQUIRED", False),
+        ("invalid/3_process_run_crate/action_instrument_bad_type", "REQUIRED", True),
+        ("invalid/3_process_run_crate/conformsto_bad_profile", "REQUIRED", True),
+        ("invalid/3_process_run_crate/action_no_agent", "RECOMMENDED", True),
+    ],
+)
+def test_the_check_we_use_tells_known_good_from_known_bad(
+    name: str, severity: str, wrong: bool, shared: Path, issues: Validate, tmp_path: Path
+) -> None:
+    crate_copy = shutil.copytree(shared / "vectors/rocrate/crates" / name, tmp_path / "vector")
+    assert bool(issues(crate_copy, severity, metadata_only=True)) == wrong
+
+
+# what it says
+
+
+def test_the_crate_names_what_was_run_on_what_and_what_came_out(folder: Path, record: Record, packed: Packed) -> None:
+    found = entities(folder)
+    run = found["#run-2026-11-21-anomalies-1a2b"]
+    assert (run["startTime"], run["endTime"]) == ("2026-11-21T09:30:00+00:00", "2026-11-21T12:30:00+00:00")
+    assert run["agent"] == {"@id": "https://orcid.org/0000-0002-1825-0097"}
+    told = {found[link["@id"]]["name"]: found[link["@id"]].get("value") for link in run["object"]}
+    assert told == {"station 260": None, "factor": "2.5", "by": "month", "bounds": '{"lat": [50, 52]}'}
+    output = found[run["result"][0]["@id"]]
+    assert (output["sha256"], output["sha512"], output["contentSize"]) == (
+        packed.sha256,
+        packed.sha512,
+        str(packed.size),
+    )
+    facts = [found[link["@id"]] for link in run["additionalProperty"]]
+    assert {fact["name"]: fact["value"] for fact in facts} == {
+        "operating system": "Linux 6.1",
+        "C library": "glibc 2.36",
+        "CPU": "EPYC",
+        "threads": "2",
+        "git commit": "0a1b2c3",
+        "code differs from that commit": "true",
+        "numpy": "2.3.5",
+        "zarr": "3.4.2",
+        "place": "laptop",
+        "warning": "one station was silent",
+    }
+    assert [found[f"#stage-{n}"]["result"]["@id"] for n in (1, 2)] == ["#product-k1", "#product-k2"]
+    assert (folder / SOURCE).read_text() == record.flow.source
+
+
+def test_every_link_leads_to_an_entity(folder: Path) -> None:
+    found = entities(folder)
+
+    def links(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            return [value["@id"]] if value.keys() == {"@id"} else [link for v in value.values() for link in links(v)]
+        return [link for v in value for link in links(v)] if isinstance(value, list) else []
+
+    assert {link for entity in found.values() for link in links(entity)} - found.keys() == {
+        "https://w3id.org/ro/crate/1.1"
+    }
+
+
+def test_the_same_record_gives_the_same_bytes_in_any_time_zone(folder: Path, record: Record) -> None:
+    before = (folder / METADATA).read_bytes()
+    elsewhere = timezone(timedelta(hours=5))
+    moved = replace(record, started=record.started.astimezone(elsewhere), ended=record.ended.astimezone(elsewhere))
+    crate(replace(moved, parameters=dict(reversed(record.parameters.items()))), folder)
+    assert {e["@id"] for e in entities(folder).values()} == {e["@id"] for e in json.loads(before)["@graph"]}
+    crate(moved, folder)
+    assert (folder / METADATA).read_bytes() == before
+
+
+def test_home_logins_and_secrets_stay_out(record: Record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ada.devries")
+    monkeypatch.setenv("SURF_API_KEY", "planted-in-the-environment")
+    planted = {
+        "source": "/home/ada.devries/data/x.nc",
+        "store": "https://ada:planted-in-an-url@example.org/x",
+        "password": "planted-in-a-parameter",
+        "nested": {"api_key": "planted-in-a-mapping", "paths": ["/home/ada.devries"]},
+        "line": "--key planted-in-the-environment",
+        "neighbour": "/home/ada.devries-old/x",
+    }
+    one = replace(record.inputs[0], identifier="file:///home/ada.devries/in.nc", description="from /home/ada.devries")
+    flow = replace(record.flow, source="PATH = '/home/ada.devries/x'  # planted-in-the-environment\n")
+    leaky = replace(record, parameters=planted, inputs=[one], flow=flow, warnings=["see /home/ada.devries/log"])
+    crate(leaky, tmp_path)
+    (tmp_path / README).write_text(readme(leaky))
+    for name in (METADATA, SOURCE, README):
+        text = (tmp_path / name).read_text()
+        assert "planted" not in text
+        assert "/home/ada.devries" not in text.replace("/home/ada.devries-old", "")
+        assert os.environ["PATH"] not in text
+    told = {e["name"]: e["value"] for e in entities(tmp_path).values() if e["@id"].startswith("#parameter")}
+    assert told["source"] == "~/data/x.nc"
+    assert told["store"] == "https://example.org/x"
+    assert told["password"] == "(withheld)"
+    assert told["neighbour"] == "/home/ada.devries-old/x"
+    assert scrub({"n": (1, None, "/home/ada.devries/a")}) == {"n": [1, None, "~/a"]}
+
+
+def test_the_environment_is_described_without_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLANTED", "planted-value")
+    there = Environment.here(threads=3)
+    assert there.threads == 3
+    assert there.python == ".".join(map(str, sys.version_info[:3]))
+    assert there.distributions["zarr"]
+    assert there.cpu
+    assert "planted" not in str(asdict(there))
+    assert os.uname().nodename not in str(asdict(replace(there, distributions={})))
+
+
+def test_a_full_disk_is_explained(record: Record, tmp_path: Path) -> None:
+    with pytest.raises(DiskTrouble, match="gone"):
+        crate(record, tmp_path / "gone")
+
+
+# the README
+
+
+def test_the_readme_tells_a_stranger_all_that_is_needed(folder: Path) -> None:
+    text = (folder / README).read_text()
+    for words in (
+        "# Temperature anomalies of De Bilt",
+        "21 November 2026",
+        "Ada de Vries (Example University)",
+        "git commit 0a1b2c3, with changes that were not committed",
+        "one station was silent",
+        "`factor` = `2.5`",
+        "sharding_indexed",
+        "CRC-32C",
+        "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)",
+        "Ada de Vries (2026). Temperature anomalies of De Bilt. Data set. urn:terp:1.",
+        "station 260: CC0-1.0",
+    ):
+        assert words in text
+    assert {path.name for path in folder.iterdir()} == {n for n in os.listdir(folder) if f"`{n}`" in text}
+    assert max(map(len, text.splitlines())) < 250
+
+
+def test_the_commands_in_the_readme_work_as_written(folder: Path, packed: Packed) -> None:
+    text = (folder / README).read_text()
+    lines = [line.strip() for line in text.splitlines() if line.startswith(("    sha512sum", "    unzip"))]
+    assert len(lines) == 2
+    for line in lines:
+        command = [packed.path.name if word == "NAME.zarr.zip" else word for word in line.split()]
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+    packed.path.write_bytes(packed.path.read_bytes() + b"\0")
+    assert subprocess.run(["sha512sum", "-c", CHECKSUMS], cwd=folder, capture_output=True).returncode
+
+
+def test_a_record_without_licence_says_so(record: Record) -> None:
+    bare = Record("r", "t", record.flow, START, START, Agent("A"), record.environment)
+    assert "No licence stated" in readme(bare)
+    assert "Run r." in readme(bare)
+
+
+def test_the_digest_of_the_code_is_that_of_the_file(folder: Path) -> None:
+    assert entities(folder)[SOURCE]["sha256"] == hashlib.sha256((folder / SOURCE).read_bytes()).hexdigest()

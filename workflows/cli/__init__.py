@@ -1,0 +1,94 @@
+"""The command line `terp`: thin over the Python API; errors become sentences and exit codes."""
+
+import os
+import signal
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "plan": "compute",
+    "run": "compute",
+    "status": "runs",
+    "logs": "runs",
+    "cancel": "runs",
+    "ls": "holdings",
+    "show": "holdings",
+    "open": "holdings",
+    "verify": "holdings",
+    "archive": "holdings",
+    "rm": "holdings",
+    "doctor": "doctor",
+}
+
+
+class _Terp(click.Group):
+    """Commands in the order people meet them, each imported when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"terp.workflows.cli.{COMMANDS[cmd_name]}")
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+
+@click.group(cls=_Terp, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="terp")
+@click.option("--home", type=click.Path(), help="Where products, runs and the archive are (default: $TERP_HOME).")
+def terp(home: str | None) -> None:
+    """Flows over big arrays: plan, run, resume, archive, check."""
+    if home:
+        os.environ["TERP_HOME"] = home
+
+
+def main() -> None:
+    """Run the command line; never show a traceback for what a person can mend."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        code = terp.main(standalone_mode=False)
+    except click.exceptions.Exit as exit_:
+        code = exit_.exit_code
+    except click.ClickException as error:
+        error.show()
+        code = 64
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("terp: stopped; what is recorded stays, the same command goes on", err=True)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 141
+    except Exception as error:  # noqa: BLE001 (the one place that sees all)
+        code = _told(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _interrupt(*_: Any) -> None:
+    raise KeyboardInterrupt
+
+
+def _told(error: Exception) -> int:
+    """Tell a person what happened; return the exit code."""
+    from terp.cluster.errors import ClusterError
+    from terp.storage.errors import StorageError
+    from terp.workflows.errors import WorkflowError
+
+    if isinstance(error, StorageError | ClusterError | WorkflowError):
+        click.echo(f"terp: {error}", err=True)
+        return error.exit_code
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="terp-error-", suffix=".txt", delete=False) as report:
+        report.write("".join(traceback.format_exception(error)))
+    click.echo(
+        f"terp: a fault of terp itself: {type(error).__name__}: {error}. Nothing recorded is lost; "
+        f"please report it with {report.name}",
+        err=True,
+    )
+    return 70

@@ -1,0 +1,183 @@
+"""`terp ls`, `show`, `open`, `verify`, `archive` and `rm`: what was made."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from terp.storage.home import Home
+    from terp.storage.product import StoredProduct
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+
+
+def _home() -> "Home":
+    from terp.storage.home import Home
+
+    return Home.here()
+
+
+@click.command("ls")
+@click.option("--products", is_flag=True, help="List working products instead of what is archived.")
+@_json
+def ls_command(products: bool, as_json: bool) -> None:
+    """List what is archived."""
+    from terp.workflows import show
+
+    home = _home()
+    rows = [_product_row(one) for one in show.all_products(home)] if products else show.catalogue(home)
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+    elif not rows:
+        click.echo(f"nothing yet in {home.root}: try `terp run climatology`")
+    else:
+        click.echo("\n".join(_product_text(row) if products else _archived_text(row) for row in rows))
+
+
+def _product_row(product: "StoredProduct") -> dict[str, Any]:
+    done, total = product.progress()
+    seal = product.seal
+    return {
+        "product": product.key,
+        "stage": product.name,
+        "regions": total,
+        "done": done,
+        "sealed": seal is not None,
+        "bytes": seal.bytes if seal else None,
+        "values": seal.values if seal else None,
+    }
+
+
+def _product_text(row: dict[str, Any]) -> str:
+    from terp.workflows.cli.terminal import size
+
+    state = f"sealed, {size(row['bytes'])}" if row["sealed"] else f"{row['done']:,}/{row['regions']:,} regions"
+    return f"{row['product']}  {state}"
+
+
+def _archived_text(row: dict[str, Any]) -> str:
+    from terp.workflows.cli.terminal import size
+
+    return f"{row['identifier']}  {', '.join(row['results'])}  {size(row['bytes'])}  {row['run']}"
+
+
+@click.command("show")
+@click.argument("reference", default="last")
+@_json
+def show_command(reference: str, as_json: bool) -> None:
+    """Show what is known of REFERENCE: a run (an id, a beginning of it, `last`), a product or an archived object."""
+    from terp.workflows import show
+
+    home = _home()
+    found = show.find(home, reference)
+    if found.run:
+        plain: dict[str, Any] = asdict(found.run)
+        picture = show.picture_of(home, found.run)
+        plain["picture"] = str(picture) if picture else ""
+    elif found.product:
+        plain = {**_product_row(found.product), **_cut_of(found.product)}
+    else:
+        plain = next(row for row in show.catalogue(home) if row["identifier"] == found.identifier)
+    click.echo(json.dumps(plain, indent=1) if as_json else _lines(plain))
+
+
+def _cut_of(product: "StoredProduct") -> dict[str, Any]:
+    arrays = {
+        f"{g.path}/{a.name}".strip("/"): f"{a.dtype} {a.dims} {a.shape}" for g in product.groups for a in g.arrays
+    }
+    ingredients = product.frozen["ingredients"]
+    return {"arrays": arrays, "parameters": ingredients.get("parameters", {}), "inputs": ingredients.get("inputs", [])}
+
+
+def _lines(plain: dict[str, Any], indent: str = "") -> str:
+    """Return nested values as indented lines; what is empty is left out."""
+    lines = []
+    for name, value in plain.items():
+        if name in ("holder", "environment", "code", "parts") or value in ("", [], {}, None):
+            continue
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}:", _lines(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            for item in value:
+                lines.append(f"{indent}{name}: {', '.join(f'{k} {v}' for k, v in item.items() if v and k != 'parts')}")
+        else:
+            lines.append(f"{indent}{name}: {', '.join(map(str, value)) if isinstance(value, list) else value}")
+    return "\n".join(lines)
+
+
+@click.command("open")
+@click.argument("reference", default="last")
+@click.argument("name", default="")
+@click.option("--group", default="", help="A group within the result.")
+@_json
+def open_command(reference: str, name: str, group: str, as_json: bool) -> None:
+    """Open a result with xarray, out of the archive where it is there, and show it.
+
+    REFERENCE is a run, product or archived object; NAME one of its results.
+    """
+    from terp.workflows import api
+
+    data = api.open(reference, name, group)
+    if as_json:
+        click.echo(json.dumps(data.to_dict(data=False), indent=1, default=str))
+        return
+    click.echo(str(data))
+    words = ", ".join(repr(word) for word in (reference, name, group) if word)
+    click.echo(f"\nin Python: import terp.workflows.api as terp; data = terp.open({words})")
+
+
+@click.command("verify")
+@click.argument("reference", default="last")
+@_json
+def verify_command(reference: str, as_json: bool) -> None:
+    """Read all of a run's results, a product or an archived object, and say what is not as it was recorded."""
+    from terp.storage.errors import Damaged
+    from terp.workflows.verify import verify
+
+    home = _home()
+    checked, damage = verify(home, reference)
+    if as_json:
+        click.echo(json.dumps({"checked": checked, "damage": damage}, indent=1))
+    else:
+        click.echo("\n".join([f"checked {one}" for one in checked] + [f"damaged: {one}" for one in damage]))
+    if damage:
+        raise Damaged(f"{len(damage)} files are not as they were recorded (the lines above)")
+    if not as_json:
+        click.echo("all is as it was recorded")
+
+
+@click.command("archive")
+@click.argument("run", default="last")
+@_json
+def archive_command(run: str, as_json: bool) -> None:
+    """Archive the results of a finished run that were not archived yet."""
+    from terp.workflows import prefect_server
+    from terp.workflows.cli.terminal import Terminal
+    from terp.workflows.deposit import redeposit
+    from terp.workflows.load import load_flow
+    from terp.workflows.record import load_run
+
+    home = _home()
+    record = load_run(home, run)
+    prefect_server.prepare(home.root)
+    record.archived = redeposit(home, record, load_flow(record.target), Terminal(as_json))
+    record.save(home)
+    archived = record.archived
+    click.echo(json.dumps(archived, indent=1) if as_json else f"{archived['identifier']} {archived['version']}")
+
+
+@click.command("rm")
+@click.argument("reference")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def rm_command(reference: str, yes: bool) -> None:
+    """Remove a working product, or a run's record and the products that only it needs. The archive is never touched."""
+    from terp.workflows.remove import remove, what_goes
+
+    home = _home()
+    going = what_goes(home, reference)
+    click.echo("\n".join(str(folder) for folder in going))
+    if not yes:
+        click.confirm("remove these?", abort=True)
+    remove(home, going)

@@ -1,0 +1,96 @@
+"""What a person sees of a run: a live line a stage on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from terp.workflows.fill import Progress
+    from terp.workflows.plan import Plan
+
+_PLAIN_EVERY = 10.0  # seconds between plain lines of one stage
+_LIVE_EVERY = 0.1
+
+
+def size(count: float) -> str:
+    """Return bytes as people write them."""
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+        if count < 1024 or unit == "TiB":
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    raise AssertionError("unreachable")
+
+
+def span(seconds: float) -> str:
+    """Return seconds as people write them."""
+    if seconds < 90:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = seconds / 60
+    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
+
+
+class Terminal:
+    """Tells a person, on standard error; standard output is for what was asked for."""
+
+    def __init__(self, quiet: bool = False) -> None:
+        self.quiet = quiet
+        self.live = sys.stderr.isatty()
+        self._last = 0.0
+        self._open = False
+
+    def say(self, text: str) -> None:
+        """Tell something that happened."""
+        if not self.quiet:
+            self._line(text)
+
+    def warn(self, text: str) -> None:
+        """Tell something that the user should look at."""
+        self._line(click.style("note: ", fg="yellow") + text)
+
+    def plan(self, plan: "Plan") -> None:
+        """Show what a run will do, in one line."""
+        regions = sum(one.step.regions for one in plan.steps)
+        stages = f"{len(plan.steps)} stages, {regions:,} regions, {plan.tasks:,} to be made"
+        self.say(f"{plan.flow}: {stages}")
+        for one in plan.steps:
+            if one.missing and one.why not in ("new", "exists"):
+                self.say(f"{one.step.name}: {one.why}")
+
+    def progress(self, progress: "Progress") -> None:
+        """Show how far a stage is."""
+        done = progress.before + progress.done
+        ended = done == progress.total
+        if self.quiet or (not ended and time.monotonic() - self._last < (_LIVE_EVERY if self.live else _PLAIN_EVERY)):
+            return
+        self._last = time.monotonic()
+        text = self._progress_text(progress, done)
+        if self.live:
+            click.echo(f"\r\x1b[K{text}", err=True, nl=False)
+            self._open = True
+        elif not ended or progress.done:
+            self._line(text)
+        if ended:
+            self._close()
+
+    def _progress_text(self, progress: "Progress", done: int) -> str:
+        left = progress.total - done
+        bar = "█" * (20 * done // max(progress.total, 1))
+        text = f"{progress.name}: {done:,}/{progress.total:,} regions"
+        if self.live:
+            text = f"{progress.name} {bar:░<20} {done:,}/{progress.total:,} regions"
+        if progress.done:
+            text += f", {progress.rate:,.1f}/s"
+        if progress.done and left:
+            text += f", {span(left / progress.rate)} to go"
+        return text
+
+    def _line(self, text: str) -> None:
+        self._close()
+        click.echo(text, err=True)
+
+    def _close(self) -> None:
+        if self._open:
+            click.echo("", err=True)
+            self._open = False

@@ -1,0 +1,48 @@
+"""Check what was made by reading all of it; what is damaged of a product is given up, so that a run makes it again."""
+
+from terp.storage.errors import BadProduct, Busy
+from terp.storage.filling import Filling
+from terp.storage.home import Home
+from terp.storage.product import StoredProduct
+from terp.workflows.show import damage_of_object, find
+
+
+def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
+    """Return what was checked and what is wrong with it, as sentences."""
+    found = find(home, reference)
+    if found.identifier:
+        return [found.identifier], damage_of_object(home, found.identifier)
+    if found.product:
+        return [found.product.key], _product(found.product)
+    assert found.run is not None
+    checked, damage = [], []
+    for key in dict.fromkeys(stage.key for stage in found.run.stages):
+        checked.append(key)
+        damage += _known(home, key)
+    if found.run.archived:
+        identifier = found.run.archived["identifier"]
+        checked.append(identifier)
+        damage += damage_of_object(home, identifier)
+    return checked, damage
+
+
+def _known(home: Home, key: str) -> list[str]:
+    if not home.product(key).exists():
+        return []  # removed on purpose; what was archived of it is checked there
+    try:
+        return _product(StoredProduct(home.product(key)))
+    except BadProduct as error:
+        return [str(error)]
+
+
+def _product(product: StoredProduct) -> list[str]:
+    """Check a product; what is damaged counts as not done from now on."""
+    damage = [str(one) for one in product.verify()]
+    if damage:
+        try:
+            with Filling(product) as filling:
+                filling.seal()
+        except Busy as busy:
+            return [*damage, str(busy)]
+        damage.append(f"{product.name}: run the same command again to make what is damaged anew")
+    return damage
