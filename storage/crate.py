@@ -38,7 +38,8 @@ def crate(record: Record, folder: Path) -> Path:
     too. Raises DiskTrouble.
     """
     code = scrub(record.flow.source).encode()
-    about, root, *others = scrub(_graph(record, code, [name for name in _BESIDE if (folder / name).exists()]))
+    beside = [name for name in _BESIDE if (folder / name).exists()]
+    about, root, *others = scrub([_compact(entity) for entity in _graph(record, code, beside)])
     graph = [about, root, *sorted(others, key=lambda entity: str(entity["@id"]))]
     text = json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=2, sort_keys=True, ensure_ascii=False)
     with disk(folder):
@@ -183,6 +184,12 @@ def _output(one: Output) -> Entity:
 def _source(flow: Flow, code: bytes) -> Entity:
     file = _file(SOURCE, f"Code of the flow {flow.name}", "The code as it was run", "text/x-python")
     return file | {"sha256": hashlib.sha256(code).hexdigest(), "contentSize": str(len(code))}
+
+
+def _compact(entity: Entity) -> Entity:
+    """Return an entity without empty lists, and with single values in place of lists of one."""
+    lists = {key: value[0] for key, value in entity.items() if isinstance(value, list) and len(value) == 1}
+    return {key: lists.get(key, value) for key, value in entity.items() if value != []}
 
 
 def _file(name: str, title: str, description: str, media_type: str) -> Entity:

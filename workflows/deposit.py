@@ -179,7 +179,7 @@ def _record(
         inputs=[one for source in sources for one in _inputs(source)],
         parameters=run.parameters,
         stages=[_stage(home, one) for one in run.stages],
-        outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder, packed)],
+        outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
         warnings=run.warnings,
     )
 
@@ -229,7 +229,7 @@ def _packed_output(packed: Packed, products: Mapping[str, StoredProduct]) -> pro
     )
 
 
-def _other_outputs(folder: Path, packed: list[Packed]) -> list[provenance.Output]:
+def _other_outputs(folder: Path) -> list[provenance.Output]:
     import hashlib
 
     about = {PICTURE: ("Picture", "The results as a picture")}

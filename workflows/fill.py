@@ -57,7 +57,6 @@ def fill(task: Task, filling: Filling, client: Any, progress: Progress, tell: Te
                     progress.seconds += one.seconds
                     progress.remarks.update(one.remarks)
                 tell(progress)
-        tell(progress)
     except (StorageError, ClusterError, WorkflowError):
         raise
     except _Raised as raised:

@@ -35,7 +35,7 @@ def _only_of(home: Home, run: RunRecord) -> list[Path]:
     return [home.product(key) for key in mine if key not in others and home.product(key).exists()]
 
 
-def remove(home: Home, folders: list[Path]) -> None:
+def remove(folders: list[Path]) -> None:
     """Remove folders of products and runs; each is first renamed, so that none is ever seen half removed."""
     for folder in folders:
         _refuse_busy(folder)

@@ -164,7 +164,7 @@ def test_the_crate_names_what_was_run_on_what_and_what_came_out(folder: Path, re
     assert run["agent"] == {"@id": "https://orcid.org/0000-0002-1825-0097"}
     told = {found[link["@id"]]["name"]: found[link["@id"]].get("value") for link in run["object"]}
     assert told == {"station 260": None, "factor": "2.5", "by": "month", "bounds": '{"lat": [50, 52]}'}
-    output = found[run["result"][0]["@id"]]
+    output = found[run["result"]["@id"]]
     assert (output["sha256"], output["sha512"], output["contentSize"]) == (
         packed.sha256,
         packed.sha512,

@@ -180,4 +180,4 @@ def rm_command(reference: str, yes: bool) -> None:
     click.echo("\n".join(str(folder) for folder in going))
     if not yes:
         click.confirm("remove these?", abort=True)
-    remove(home, going)
+    remove(going)
