@@ -40,7 +40,8 @@ def crate(record: Record, folder: Path) -> Path:
     code = scrub(record.flow.source).encode()
     beside = [name for name in _BESIDE if (folder / name).exists()]
     about, root, *others = scrub([_compact(entity) for entity in _graph(record, code, beside)])
-    graph = [about, root, *sorted(others, key=lambda entity: str(entity["@id"]))]
+    once = {str(entity["@id"]): entity for entity in others}  # two stages may have made the same product
+    graph = [about, root, *(once[name] for name in sorted(once))]
     text = json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=2, sort_keys=True, ensure_ascii=False)
     with disk(folder):
         put(folder / SOURCE, code)

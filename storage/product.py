@@ -48,24 +48,24 @@ class Seal:
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a product: its Zarr key, size in bytes, digests; `values` and `index_crc` only for shards."""
+    """One file of a product: its Zarr key, size in bytes, digests; `values` and `tag` only for shards."""
 
     key: str
     size: int
     blake3: str
     crc32: int | None = None
     values: str | None = None
-    index_crc: int | None = None
+    tag: str | None = None
 
     @classmethod
     def of_shard(cls, key: str, stored: Stored) -> "Entry":
         """Return the entry of a stored shard."""
-        return cls(key, stored.size, stored.blake3, stored.crc32, stored.values, stored.index_crc)
+        return cls(key, stored.size, stored.blake3, stored.crc32, stored.values, stored.tag)
 
     @property
     def proof(self) -> Proof:
         """What a reader proves the file by."""
-        return Proof(self.size, self.index_crc, self.blake3)
+        return Proof(self.size, self.tag, self.blake3)
 
 
 class StoredProduct:

@@ -24,10 +24,10 @@ _OPTIONAL = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")  # zarr
 
 @dataclass(frozen=True)
 class Proof:
-    """What proves a stored file: its size, and the CRC32C of its shard index or the BLAKE3 of all its bytes."""
+    """What proves a stored file: its size, and the tag a shard begins with or the BLAKE3 of all its bytes."""
 
     size: int
-    index_crc: int | None
+    tag: str | None
     blake3: str
 
 
@@ -142,8 +142,8 @@ class ReadOnlyStore(Store):
 class ProvenStore(ReadOnlyStore):
     """The files under a product's Zarr folder, each proven against its record whenever it is read.
 
-    A shard is proven by its size and the CRC32C of its index (which its inner chunks' own CRC32C completes), any
-    other file by all its bytes. What does not match raises Damaged or Missing; fill values never stand in for data.
+    A shard is proven by its size and its tag (which the CRC32C of its index and inner chunks complete), any other file
+    by all its bytes. What does not match raises Damaged or Missing; fill values never stand in for data.
     """
 
     def __init__(self, root: Path, proofs: Mapping[str, Proof], owner: str = "") -> None:
@@ -190,9 +190,8 @@ class ProvenStore(ReadOnlyStore):
         size = os.fstat(descriptor).st_size
         if size != proof.size:
             raise Damaged(f"{key} of {self} has {size} bytes where {proof.size} were recorded")
-        if proof.index_crc is not None:
-            tail = os.pread(descriptor, 4, size - 4)
-            if int.from_bytes(tail, "little") != proof.index_crc:
+        if proof.tag is not None:
+            if os.pread(descriptor, len(proof.tag) // 2, 0).hex() != proof.tag:
                 raise Damaged(f"{key} of {self} is not the shard that was recorded")
         elif blake3(os.pread(descriptor, size, 0)).hexdigest() != proof.blake3:
             raise Damaged(f"{key} of {self} is not the file that was recorded")

@@ -1,7 +1,9 @@
 """Write one shard: a file of the Zarr v3 codec `sharding_indexed`, index at the end, a CRC32C on every part.
 
 A strict subset of the Zarr v3 specification (sharding codec 1.0; bytes, blosc and crc32c codecs 1.0), so that any
-Zarr reader reads it. Encoders run single-threaded: with threads blosc gives other bytes each time.
+Zarr reader reads it. The file begins with a tag, which the index does not point to and other readers do not see: the
+BLAKE3 of all that follows, cut to 16 bytes. The index's own CRC32C proves no shard: it is the same for all whose chunks
+have the same lengths. Encoders run single-threaded: with threads blosc gives other bytes each time.
 """
 
 import os
@@ -24,6 +26,7 @@ numcodecs.blosc.use_threads = False
 _ABSENT = 2**64 - 1  # offset and length of an inner chunk that is not stored
 _LEVEL = 1
 _COMPRESSOR = "zstd"
+TAG_BYTES = 16
 _SYNC_TRIES = 3
 
 
@@ -32,13 +35,13 @@ class Stored:
     """What is remembered of one stored shard.
 
     `size` in bytes; `blake3` of the stored bytes (fixity); `values` the BLAKE3 of type, shape and decoded values
-    (identity); `index_crc` the last four bytes, by which a reader of a part proves the whole; `crc32` for ZIP.
+    (identity); `tag` the first bytes of the file, by which a reader of a part proves the whole; `crc32` for ZIP.
     """
 
     size: int
     blake3: str
     values: str
-    index_crc: int
+    tag: str
     crc32: int
 
     def to_json(self) -> list[Any]:
@@ -128,8 +131,9 @@ def _write(path: Path, array: Array, block: np.ndarray[Any, Any]) -> Stored:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         fixity, crc32, size = blake3(), 0, 0
-        parts, index_crc = _encode(array, block)
-        for part in parts:
+        parts = _encode(array, block)
+        tag = _tag(parts)
+        for part in (tag, *parts):
             fixity.update(part)
             crc32 = zlib.crc32(part, crc32)
             size += len(part)
@@ -139,14 +143,21 @@ def _write(path: Path, array: Array, block: np.ndarray[Any, Any]) -> Stored:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-    return Stored(size, fixity.hexdigest(), values_digest(block), index_crc, crc32)
+    return Stored(size, fixity.hexdigest(), values_digest(block), tag.hex(), crc32)
 
 
-def _encode(array: Array, block: np.ndarray[Any, Any]) -> tuple[list[bytes], int]:
-    """Return the parts of the shard file in order, and the CRC32C of its index."""
+def _tag(parts: list[bytes]) -> bytes:
+    digest = blake3()
+    for part in parts:
+        digest.update(part)
+    return bytes(digest.digest(length=TAG_BYTES))
+
+
+def _encode(array: Array, block: np.ndarray[Any, Any]) -> list[bytes]:
+    """Return the parts of the shard file behind its tag, in order."""
     dtype = np.dtype(array.dtype).newbyteorder("<")
     whole = np.empty(array.chunk, dtype)
-    index, offset, parts = [], 0, []
+    index, offset, parts = [], TAG_BYTES, []
     for _, slices in chunk_slices(array, block.shape):
         if slices is None:
             index += [_ABSENT, _ABSENT]
@@ -161,8 +172,7 @@ def _encode(array: Array, block: np.ndarray[Any, Any]) -> tuple[list[bytes], int
         index += [offset, len(data)]
         offset += len(data)
     table = struct.pack(f"<{len(index)}Q", *index)
-    crc = google_crc32c.value(table)
-    return [*parts, table + struct.pack("<I", crc)], crc
+    return [*parts, table + struct.pack("<I", google_crc32c.value(table))]
 
 
 def _encode_chunk(chunk: np.ndarray[Any, Any]) -> bytes:

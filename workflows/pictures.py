@@ -181,7 +181,7 @@ def _over(box: Any) -> str:
 
 def _draw_zonal(results: Results, figure: "Figure") -> None:
     """A panel a variable: its zonal mean against latitude, a line for each of what else it depends on."""
-    variables = list(results["zonal"].data_vars.values())[:3]
+    variables = _values(results["zonal"])[:3]
     for axes, values in zip(np.atleast_1d(figure.subplots(1, len(variables))), variables, strict=True):
         latitude = str(axis(values, "latitude").name)
         others = [str(dim) for dim in values.dims if dim != latitude]
@@ -252,8 +252,13 @@ def _station_names(records: xr.Dataset) -> list[str]:
     return [f"{name or 'station'} {number}" for name, number in zip(names, numbers, strict=True)]
 
 
+def _values(dataset: xr.Dataset) -> list[xr.DataArray]:
+    """The variables that are no counts, by name: a store lists them in any order."""
+    return [dataset[name] for name in sorted(map(str, dataset.data_vars)) if not name.endswith("_count")]
+
+
 def _first(dataset: xr.Dataset) -> xr.DataArray:
-    return next(iter(dataset.data_vars.values()))
+    return _values(dataset)[0]
 
 
 def _title(values: xr.DataArray) -> str:

@@ -218,7 +218,8 @@ def _settings(updates: dict[str, object]) -> Iterator[None]:
 def _users_url() -> str | None:
     from prefect.settings import get_current_settings
 
-    return get_current_settings().api.url
+    url, around = get_current_settings().api.url, CURRENT.get()
+    return None if around is not None and around.own and around.api_url == url else url
 
 
 def _check_users(url: str, leases: Path) -> None:

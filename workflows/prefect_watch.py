@@ -2,8 +2,9 @@
 
 Of all that come at once one starts it, detached, and the others wait. It is one process that listens on
 127.0.0.1 only, behind a random word that is handed on in a file of mode 0600 and in no command line. It settles
-what killed runs leave behind (`prefect_lease`), and ends when nobody has held a lease for a while. Its lock is
-taken by who starts it and goes with the process: what a dead server left in its folder is never believed.
+what killed runs leave behind (`prefect_lease`), and ends when nobody has held a lease for a while, or when its
+folder is removed. Its lock is taken by who starts it and goes with the process: what a dead server left in its
+folder is never believed.
 """
 
 import contextlib
@@ -201,7 +202,7 @@ def _watch(server: "uvicorn.Server", folder: Path, idle: float, port: int) -> No
     _announce(folder, state)
     used = time.monotonic()
     with SyncPrefectClient(url(state), auth_string=state["auth"]) as client:
-        while True:
+        while _stands(folder, state):
             try:
                 settle(folder / "leases", OWN, client)
             except Exception as error:  # noqa: BLE001 - one bad beat must not end the watch
@@ -209,15 +210,23 @@ def _watch(server: "uvicorn.Server", folder: Path, idle: float, port: int) -> No
             if users(folder):
                 used = time.monotonic()
             elif time.monotonic() - used > idle and _nobody_comes(folder, state):
-                server.should_exit = True
-                return
+                break
             time.sleep(min(BEAT, idle))
+    server.should_exit = True
 
 
 def _announce(folder: Path, state: State) -> None:
     fresh = folder / "server.json.new"
     fresh.write_text(json.dumps(state))
     fresh.rename(folder / "server.json")
+
+
+def _stands(folder: Path, state: State) -> bool:
+    """Whether our sign is still there: it goes with the home, when that is removed."""
+    try:
+        return bool(json.loads((folder / "server.json").read_text()) == state)
+    except FileNotFoundError:
+        return False
 
 
 def _nobody_comes(folder: Path, state: State) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,7 +86,13 @@ def test_a_run_that_follows_uses_the_same_server_at_once(home: Path, state: pref
     with prefect_server.connect(home) as connection:
         assert (connection.own, connection.cold) == (True, False)
         assert connection.api_url == prefect_watch.url(state)
-        assert connection.seconds < 2
+        assert connection.seconds < 5  # 0.1 s; to start one takes 3 to 16
+
+
+def test_a_run_within_a_run_uses_the_same_server_as_its_own(home: Path) -> None:
+    with prefect_server.connect(home) as outer, prefect_server.connect(home) as inner:
+        assert inner.own
+        assert inner.api_url == outer.api_url
 
 
 def test_who_has_not_the_word_is_refused(state: prefect_watch.State) -> None:
@@ -179,12 +186,9 @@ def test_runs_that_follow_each_other_closely_do_not_wait_for_the_database(home: 
             record(f"stage {number}", lambda: None)
 
     with prefect_server.connect(home) as connection:
-        run_flow(busy, {}, connection)
-        began = time.monotonic()
-        for _ in range(3):
+        for _ in range(4):
             run_flow(busy, {}, connection)
-        assert not connection.lost
-        assert time.monotonic() - began < 5  # 0.6 s; Prefect as it comes waits 2 s in about every other
+        assert not connection.lost  # a 503 would be the end of it; Prefect as it comes has one in every other run
 
 
 def test_an_async_flow_is_refused_in_words(home: Path) -> None:
@@ -307,7 +311,7 @@ def test_a_flow_is_done_without_the_server_which_is_told_later_and_ends_when_idl
         began = time.monotonic()
         assert run_flow(patient, {"stages": 5}, connection) == 6
         assert run_flow(unseen, {}, connection) == "done"
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 20  # 0.5 s; Prefect as it comes takes minutes
         assert connection.lost
     assert caplog.text.count("the run goes on without it") == 1
 
@@ -335,3 +339,9 @@ def test_a_server_that_does_not_come_up_is_told_with_the_end_of_its_log(
     with pytest.raises(Unavailable, match=r"(?s)server.log ends with:.*encodings"), prefect_server.connect(tmp_path):
         pass
     assert not prefect_server.stop(tmp_path)
+
+
+def test_a_server_whose_home_is_removed_ends(home: Path, state: prefect_watch.State) -> None:
+    server = psutil.Process(state["pid"])
+    shutil.rmtree(prefect_server.own_folder(home))
+    until(lambda: not server.is_running() or server.status() == psutil.STATUS_ZOMBIE)
