@@ -125,14 +125,14 @@ def predicted(model: Floats, uvw: Floats, frequency: Floats, cell: float) -> Com
 def fitted_beam(psf: Floats, cell: float) -> Beam:
     """The Gaussian under the central peak of a point spread function (m, l), by least squares on its logarithm.
 
-    Fitted to the pixels above 0.35 of the peak (as CASA does) that hang together with it, weighted by their squares.
+    Fitted to the pixels above half of the peak that hang together with it, weighted by their squares.
     A peak narrower than the pixels is given a round beam of the area that it fills.
     """
     from scipy.ndimage import label
 
     centre = psf.shape[0] // 2
     peak = float(psf[centre, centre])
-    lobes, _ = label(psf > 0.35 * peak)
+    lobes, _ = label(psf > 0.5 * peak)
     rows, columns = np.nonzero((lobes == lobes[centre, centre]) & (lobes > 0))
     north, east = (rows - centre) * cell, (centre - columns) * cell
     level = psf[rows, columns] / peak if rows.size else np.ones(0)

@@ -10,8 +10,9 @@ CLEAN subtracts with a point spread function that is the same everywhere. What i
 visibility and subtracted there, w-term and all; the residual in the image is what that leaves, not what CLEAN believes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import xarray as xr
 from prefect import flow
 
 from terp.storage.errors import BadInput
-from terp.workflows import Product, gridding, ingest, iterate, stage
+from terp.workflows import Product, gridding, imaging_picture, ingest, iterate, stage
 from terp.workflows.errors import Usage
 
 MAS = np.pi / 180 / 3600 / 1000  # radians in a milliarcsecond
@@ -30,6 +31,7 @@ CYCLES = 10  # of CLEAN, each down to what the noise was when it began
 @flow
 def imaging(
     source: str,
+    field: str | None = None,
     pixels: int = 256,
     cell_mas: float | None = None,
     weighting: str = "uniform",
@@ -41,12 +43,14 @@ def imaging(
 ) -> dict[str, Product]:
     """Image what a radio interferometer saw (UVFITS, UVH5, a MeasurementSet), all spectral windows together.
 
-    The image is `pixels` square, with cells of `cell_mas` milliarcseconds: a fifth of the finest fringe if not given.
+    `field` is needed only where the source holds several. The image is `pixels` square, with cells of `cell_mas`
+    milliarcseconds: a fifth of the finest fringe if not given. `weighting` is "natural", "uniform" or "briggs", which
+    goes from about uniform (`robust` -2) to about natural (2).
     CLEAN takes `gain` of the highest peak at a time, at most `niter` times, until nothing stands out above
     `threshold` (Jy/beam) or `sigma` times the noise, whichever is higher.
     """
     data = ingest(source)
-    windows = [data[name] for name in data.groups if name.startswith("spw_")]
+    windows = windows_of(data, field)
     fringe = finest_fringe([window.schema for window in windows], data["antenna_xds"].schema)
     grid: dict[str, Any] = {"pixels": pixels, "cell_mas": cell_mas or fine_cell(fringe)}
     weights = {**grid, "weighting": weighting, "robust": robust}
@@ -158,6 +162,32 @@ def restore(found: xr.Dataset, seen: xr.Dataset, left: xr.Dataset) -> xr.Dataset
     image["BEAM_FIT_PARAMS"] = ("beam_params_label", list(beam), {"units": "rad"})
     image["FREQUENCY"] = (seen["FREQUENCY"] / _weight(seen)).assign_attrs(units="Hz")
     return image.assign_coords(beam_params_label=["major", "minor", "pa"])
+
+
+def picture(results: Mapping[str, xr.Dataset], target: Path) -> None:
+    """Draw the image into a PNG."""
+    imaging_picture.draw(results["image"], target)
+
+
+def facts(results: Mapping[str, xr.Dataset]) -> dict[str, float]:
+    """The numbers that one looks for first in the image."""
+    return imaging_picture.facts(results["image"])
+
+
+def windows_of(data: Product, field: str | None) -> list[Product]:
+    """The spectral windows of a field; Usage where it must be told which one, or there is none such."""
+    windows = [data[name] for name in data.groups if name.startswith("spw_")]
+    if not windows:
+        raise BadInput("the source holds no visibilities: imaging takes UVFITS, UVH5 or a MeasurementSet.")
+    names = [str(window.schema.attrs["field_and_source_base_xds"]["field_name"]) for window in windows]
+    fields = sorted(set(names))
+    if field not in fields and (field or len(fields) > 1):
+        wrong = f"there is no field '{field}'" if field else "the source has several fields"
+        raise Usage(f"{wrong}: set field to one of {', '.join(fields)}.")
+    chosen = [window for window, name in zip(windows, names, strict=True) if name == (field or fields[0])]
+    if len({str(window.schema.attrs["field_and_source_base_xds"]) for window in chosen}) > 1:
+        raise Usage(f"field {field or fields[0]} has several phase centres: split them into files of their own.")
+    return chosen
 
 
 def finest_fringe(windows: Sequence[xr.Dataset], antennas: xr.Dataset) -> float:

@@ -6,12 +6,6 @@ a spectral window, `spw_0`, `spw_1` (where a file holds several fields, one a wi
 to antenna 2, and a point source of flux S at direction cosines (l, m) is VISIBILITY = S exp(+2 pi i (u l + v m)).
 """
 
-import contextlib
-import json
-import tempfile
-import threading
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,22 +14,21 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from terp.storage.errors import BadInput, StorageError
+from terp.storage.errors import BadInput
+from terp.storage.ingest.uvfile import format_of, load
 
 NAME = "visibilities"
 CUT = ("time",)
 
 _SCHEMA = "4.0.0"
-_BLOCK = 2880
 _UNIX = 2440587.5  # the Julian date of 1970-01-01
 _CODES = (1, 2, 3, 4, -1, -2, -3, -4, -5, -6, -7, -8)  # of AIPS memo 117
 _STOKES = dict(zip(_CODES, ["I", "Q", "U", "V", "RR", "LL", "RL", "LR", "XX", "YY", "XY", "YX"], strict=True))
-_alone = threading.Lock()  # astropy's settings and casacore are one a process
 
 
 def recognise(path: Path) -> bool:
     """Whether `path` holds visibilities, by its content."""
-    return _format(path) is not None
+    return format_of(path) is not None
 
 
 def read(path: Path) -> dict[str, xr.Dataset]:
@@ -47,12 +40,7 @@ def read(path: Path) -> dict[str, xr.Dataset]:
 
     Raises BadInput for a file that is damaged, empty, flagged all over, or has what MSv4 can't say.
     """
-    kind = _format(path)
-    if kind is None:
-        raise BadInput(f"{path} is not UVFITS, UVH5 or a MeasurementSet: give a file that is, or convert it.")
-    if kind == "uvfits" and path.stat().st_size % _BLOCK:
-        raise BadInput(f"{path} is cut short (FITS comes in blocks of {_BLOCK} bytes): copy it again from its source.")
-    observed = _load(path, kind)
+    observed = load(path)
     groups: dict[str, xr.Dataset] = {}
     fields = np.unique(observed.phase_center_id_array)
     for window in range(observed.Nspws):
@@ -64,85 +52,6 @@ def read(path: Path) -> dict[str, xr.Dataset]:
     if all(data.FLAG.all() for data in groups.values()):
         raise BadInput(f"{path} holds no visibility that is not flagged: nothing can be made of it.")
     return groups | {"antenna_xds": _antennas(observed)}
-
-
-def _format(path: Path) -> str | None:
-    try:
-        if path.is_dir():
-            is_set = b"measurement set" in (path / "table.info").read_bytes()[:4096].lower()
-            return "ms" if is_set and (path / "table.dat").is_file() else None
-        with path.open("rb") as file:
-            head = file.read(10 * _BLOCK)
-    except OSError:
-        return None
-    if head.startswith(b"SIMPLE  ="):
-        cards = [head[at : at + 80] for at in range(0, len(head), 80)]
-        return "uvfits" if any(card[:30].split() == [b"GROUPS", b"=", b"T"] for card in cards) else None
-    return "uvh5" if head.startswith(b"\x89HDF\r\n\x1a\n") and _is_uvh5(path) else None
-
-
-def _is_uvh5(path: Path) -> bool:
-    import h5py
-
-    try:
-        with h5py.File(path) as file:
-            return "Header" in file and "Data" in file
-    except (OSError, RuntimeError):
-        return False
-
-
-def _load(path: Path, kind: str) -> Any:
-    try:
-        from pyuvdata import UVData
-    except ImportError as missing:
-        raise StorageError("Visibilities need the radio extra: install terp[radio].") from missing
-    try:
-        with _offline():
-            observed = UVData()
-            observed.read(str(path), file_type=kind, run_check=False, background_lsts=False, **_options(path, kind))
-            observed.conjugate_bls("ant1<ant2")
-    except Exception as trouble:  # damaged bytes make these libraries raise anything
-        raise BadInput(f"{path} cannot be read as {kind} ({trouble}): copy it again from its source.") from trouble
-    if not observed.data_array.size:
-        raise BadInput(f"{path} holds no visibilities.")
-    return observed
-
-
-def _options(path: Path, kind: str) -> dict[str, Any]:
-    if kind != "ms":
-        return {"fix_autos": False}
-    from casacore.tables import table
-
-    with table(str(path), ack=False) as main:
-        calibrated = "CORRECTED_DATA" in main.colnames()
-    column = "CORRECTED_DATA" if calibrated else "DATA"
-    return {"fix_autos": False, "ignore_single_chan": False, "data_column": column}
-
-
-@contextlib.contextmanager
-def _offline() -> Iterator[None]:
-    """Keep astropy from the network: what is read may not depend on a list of sites on a server.
-
-    pyuvdata asks it for the place of a telescope; an empty list makes it take the place from the file.
-    """
-    from astropy.config import set_temp_cache
-    from astropy.utils import iers
-    from astropy.utils.data import conf, import_file_to_cache
-
-    with (
-        _alone,
-        tempfile.TemporaryDirectory() as folder,
-        warnings.catch_warnings(),
-        set_temp_cache(folder),
-        conf.set_temp("allow_internet", False),
-        iers.conf.set_temp("auto_download", False),
-        iers.conf.set_temp("iers_degraded_accuracy", "ignore"),
-    ):
-        warnings.simplefilter("ignore")  # about antenna positions and sidereal times, which are not used
-        sites = Path(folder, "sites.json")
-        sites.write_text(json.dumps({}))
-        import_file_to_cache(f"{conf.dataurl}coordinates/sites.json", str(sites))
-        yield
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import xarray as xr
 
 from terp.storage.errors import BadInput
 from terp.storage.ingest import visibilities
+from terp.storage.ingest.uvfile import offline
 
 pytest.importorskip("pyuvdata", reason="visibilities need the radio extra")
 
@@ -21,7 +22,7 @@ CELL = ("time", "baseline_id", "frequency", "polarization")
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("the reader went to the network")
 
@@ -180,6 +181,16 @@ def test_a_uvfits_file_cut_short_is_refused(tmp_path: Path, part: float) -> None
         visibilities.read(path)
 
 
+def test_a_frame_in_capitals_as_fits_has_it_is_understood(tmp_path: Path) -> None:
+    path = write(observation(), tmp_path, "uvfits")
+    small = visibilities.read(path)["spw_0"]
+    content = path.read_bytes()
+    assert content.count(b"RADESYS = 'icrs") == 1
+    path.write_bytes(content.replace(b"RADESYS = 'icrs", b"RADESYS = 'ICRS"))
+    xr.testing.assert_identical(visibilities.read(path)["spw_0"], small)
+    assert b"'ICRS" in path.read_bytes()  # the source is left as it is
+
+
 @pytest.mark.parametrize("blocks", [3, 4, 5, 6, 8])
 def test_a_uvfits_file_cut_between_its_blocks_is_refused(tmp_path: Path, blocks: int) -> None:
     path = write(observation(), tmp_path, "uvfits")
@@ -244,7 +255,7 @@ def known(path: Path, **options: Any) -> Any:
     """What pyuvdata itself makes of a file."""
     from pyuvdata import UVData
 
-    with visibilities._offline():
+    with offline():
         made = UVData()
         made.read(str(path), run_check=False, background_lsts=False, fix_autos=False, **options)
         made.conjugate_bls("ant1<ant2")

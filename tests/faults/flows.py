@@ -1,0 +1,106 @@
+"""Flows that tests run and break."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+from prefect import flow
+
+from terp.workflows import Product, ingest, iterate, stage
+
+
+@stage(cut=("latitude", "longitude"), block={"latitude": 1, "longitude": 36})
+def slow(block: xr.Dataset, *, seconds: float = 0.05) -> xr.Dataset:
+    """Departures from the mean of all time; a region takes at least so many seconds. 18 x 12 = 216 regions."""
+    if block.sizes["longitude"] > 2:  # not for the made-up block of the plan
+        time.sleep(seconds)
+    return (block - block.mean("time")).rename(surface_temperature="departure")
+
+
+@stage(over=("latitude", "longitude"), block={"latitude": 1})
+def total(block: xr.Dataset) -> xr.Dataset:
+    """Sum over the grid: 18 partial results, two levels."""
+    return block.astype("f8").sum(("latitude", "longitude"))
+
+
+@stage(cut=())
+def halve(state: xr.Dataset) -> xr.Dataset:
+    """Half of it."""
+    return state / 2
+
+
+def small(state: xr.Dataset) -> bool:
+    """Whether all is small."""
+    return bool(abs(state["departure"]).max() < 50)
+
+
+@stage(cut=("latitude",), block={"latitude": 1})
+def fragile(block: xr.Dataset) -> xr.Dataset:
+    """Fails north of 2 degrees, but not on a made-up block."""
+    if float(block["latitude"].min()) > 2 and block.sizes["latitude"] == 1 and block["surface_temperature"].max() > 100:
+        raise ZeroDivisionError("no north here")
+    return block
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def murderous(block: xr.Dataset) -> xr.Dataset:
+    """Kills its worker."""
+    if block["surface_temperature"].max() > 100:
+        os.kill(os.getpid(), 9)
+    return block
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def peeping(block: xr.Dataset) -> xr.Dataset:
+    """Opens a file by itself."""
+    secret = Path(os.environ.get("PEEP", "/nonexistent"))
+    offset = len(secret.read_text()) if secret.exists() else 0
+    return block + offset
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def random_walk(block: xr.Dataset) -> xr.Dataset:
+    """Gives other values each time."""
+    return block + np.random.default_rng().normal()
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def cut_dependent(block: xr.Dataset) -> xr.Dataset:
+    """Takes the mean along the dimension it is cut along."""
+    return block - block.mean("latitude")
+
+
+@flow
+def departures(source: str = "ostia", seconds: float = 0.05) -> dict[str, Product]:
+    """Departures of the sea-surface temperature, their sum, and what is left of it after halving."""
+    each = slow(ingest(source), seconds=seconds)
+    whole = total(each)
+    return {"each": each, "sum": whole, "left": iterate(halve, whole, limit=9, until=small)}
+
+
+@flow
+def failing(source: str = "ostia") -> Product:
+    """Fail in the middle."""
+    return fragile(ingest(source))
+
+
+@flow
+def killing(source: str = "ostia") -> Product:
+    """Kill workers."""
+    return murderous(ingest(source))
+
+
+@flow
+def doubtful(source: str = "ostia") -> dict[str, Product]:
+    """All that terp warns of."""
+    data = ingest(source)
+    return {"a": peeping(data), "b": random_walk(data), "c": cut_dependent(data)}
+
+
+@flow
+def branching(source: str = "ostia") -> Product:
+    """Look at a value before going on."""
+    data = ingest(source)
+    return halve(data) if float(data.open()["surface_temperature"].max()) > 0 else data
