@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if __name__ != "terp.workflows":  # a second name would make a second copy of every class
     raise ImportError(f"import terp.workflows, not {__name__}")
 
-from terp.workflows.stage import Product, ingest, iterate, stage
+from terp.workflows.session import Product
+from terp.workflows.stage import ingest, iterate, stage
 
 if TYPE_CHECKING:
     from terp.workflows.api import plan as plan

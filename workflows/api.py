@@ -16,7 +16,7 @@ from terp.workflows.load import load_flow, parameters_of
 from terp.workflows.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect_flow import run_flow
 from terp.workflows.record import RunRecord, now
-from terp.workflows.run import Reporter, Runner, Workers, running
+from terp.workflows.runner import Reporter, Runner, Workers, running
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -19,8 +19,9 @@ from terp.storage.product import StoredProduct, canonical
 from terp.storage.source import Identity, identify
 from terp.workflows.code import Code
 from terp.workflows.errors import PlanEnds, Usage
-from terp.workflows.stage import Product, session
-from terp.workflows.step import Step, ingested
+from terp.workflows.intake import ingested
+from terp.workflows.session import Product, session
+from terp.workflows.step import Step
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,14 +5,14 @@ planned from schemas, computed region by region, stored, remembered and reused.
 """
 
 import inspect
-import json
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, overload
+from typing import TYPE_CHECKING, Any, overload
 
-from terp.workflows.errors import BadStage, Usage
+from terp.workflows.arguments import sorted_arguments
+from terp.workflows.errors import BadStage
+from terp.workflows.session import Product, here
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -20,83 +20,6 @@ if TYPE_CHECKING:
     from terp.workflows.step import Call, Step
 
 Block = Callable[..., "xr.Dataset"]
-
-
-class Session(Protocol):
-    """What stands behind the calls of a flow's body: a plan that is being made, or a run."""
-
-    def take(self, steps: Callable[[], "Sequence[Step]"], key: str) -> "Product":
-        """Plan or run the steps of one call, whose last has this key; return what they make."""
-
-    def source(self, source: str) -> "tuple[Callable[[], Sequence[Step]], str]":
-        """Return the steps, and the key of the last, that take a source in."""
-
-    def values(self, product: "Product") -> "xr.Dataset":
-        """Open the values of a product; raises PlanEnds when they do not exist yet."""
-
-    def decide(self, product: "Product", until: Callable[["xr.Dataset"], bool]) -> bool | None:
-        """Return the recorded or newly made decision to stop at a product, or None when it cannot be made yet."""
-
-    def at_most(self, product: "Product", times: int) -> None:
-        """Note that the call that made a product may be repeated so often."""
-
-
-session: ContextVar[Session | None] = ContextVar("terp_session", default=None)
-
-
-class Product:
-    """What a stage makes and another takes: real or still only planned.
-
-    `schema` shows dimensions, coordinates and variables without their values, at any time; `product["a/b"]` is one
-    of its groups; `open()` gives the values, once they exist.
-    """
-
-    def __init__(self, key: str, schemas: "Mapping[str, xr.Dataset]", group: str = "") -> None:
-        self.key, self.schemas, self.group = key, schemas, group
-
-    def __repr__(self) -> str:
-        return f"Product({self.key}{f'[{self.group!r}]' if self.group else ''})"
-
-    def __getitem__(self, group: str) -> "Product":
-        path = f"{self.group}/{group}".strip("/")
-        if path not in self.schemas:
-            known = ", ".join(sorted(self.schemas))
-            raise Usage(f"{self.key} has no group {path!r}; it has {known}")
-        return Product(self.key, self.schemas, path)
-
-    @property
-    def groups(self) -> tuple[str, ...]:
-        """Paths of all groups."""
-        return tuple(self.schemas)
-
-    @property
-    def schema(self) -> "xr.Dataset":
-        """Real coordinates and attributes, variables without values."""
-        if self.group not in self.schemas:
-            known = ", ".join(self.schemas)
-            raise Usage(f"{self.key} has groups ({known}): choose one, as in product[{next(iter(self.schemas))!r}]")
-        return self.schemas[self.group]
-
-    @property
-    def dims(self) -> dict[str, int]:
-        """Sizes of the dimensions."""
-        return {str(dim): size for dim, size in self.schema.sizes.items()}
-
-    @property
-    def variables(self) -> list[str]:
-        """Names of the variables."""
-        return [str(name) for name in self.schema.data_vars]
-
-    def open(self) -> "xr.Dataset":
-        """Open the values lazily; raises PlanEnds in a flow that is only being planned."""
-        return _here("Product.open").values(self)
-
-
-def _here(what: str) -> Session:
-    found = session.get()
-    if found is None:
-        raise Usage(f"{what} works inside a run: `terp run FLOW INPUT` or terp.workflows.run(flow, input)")
-    return found
 
 
 class Stage:
@@ -145,7 +68,7 @@ class Stage:
             return self._plain(*blocks, **parameters)
         call = self._bind(blocks, parameters)
         key, build = _described(call)
-        return _here(self.__name__).take(build, key)
+        return here(self.__name__).take(build, key)
 
     def _plain(self, *blocks: Any, **parameters: Any) -> "xr.Dataset":
         result = self.block_function(*blocks, **parameters)
@@ -160,7 +83,7 @@ class Stage:
         except TypeError as error:
             raise BadStage(f"{self.__name__} was called with other arguments than it takes: {error}") from None
         bound.apply_defaults()
-        order, products, values = _sorted_arguments(self.__name__, bound)
+        order, products, values = sorted_arguments(self.__name__, bound)
         schemas = tuple(product.schema for product in products)
         inputs = tuple((product.key, product.group) for product in products)
         combine, finish = self._combine or _add, self._finish or _same
@@ -232,46 +155,6 @@ def _described(call: "Call") -> "tuple[str, Callable[[], list[Step]]]":
     return key_of(call.name, last), call.steps
 
 
-def _sorted_arguments(
-    name: str, bound: inspect.BoundArguments
-) -> tuple[tuple[str | int, ...], tuple[Product, ...], dict[str, Any]]:
-    """Tell products from parameters; return the positional order, the products, and the parameters by name."""
-    order: list[str | int] = []
-    products: list[Product] = []
-    values: dict[str, Any] = {}
-    for parameter, value in bound.arguments.items():
-        kind = bound.signature.parameters[parameter].kind
-        if kind is inspect.Parameter.VAR_KEYWORD:
-            values.update({k: _json(name, k, v) for k, v in value.items()})
-            continue
-        for one in value if kind is inspect.Parameter.VAR_POSITIONAL else (value,):
-            if isinstance(one, Product):
-                if kind is inspect.Parameter.KEYWORD_ONLY:
-                    raise BadStage(f"{name} takes a product as {parameter}=: let products be positional arguments")
-                order.append(len(products))
-                products.append(one)
-            else:
-                values[parameter] = _json(name, parameter, one)
-                if kind is not inspect.Parameter.KEYWORD_ONLY:
-                    order.append(parameter)
-    return tuple(order), tuple(products), values
-
-
-def _json(stage_name: str, parameter: str, value: Any) -> Any:
-    """Return a parameter as what JSON holds of it; raises BadStage when it holds something else."""
-    try:
-        plain = json.loads(json.dumps(value))
-    except (TypeError, ValueError):
-        plain = None
-    same = plain == (list(value) if isinstance(value, tuple) else value)
-    if not same and json.dumps(plain) != json.dumps(value, default=str):
-        raise BadStage(
-            f"{stage_name} takes {parameter}={value!r} ({type(value).__name__}): parameters are numbers, text, "
-            "truth values, lists and dicts of these, so that they can be recorded and repeated"
-        )
-    return plain
-
-
 def _version(stage_name: str, library: str) -> str:
     try:
         return version(library)
@@ -314,9 +197,9 @@ def ingest(source: str | Path) -> Product:
 
     Raises BadInput when it is not what it says, or of no kind that is known.
     """
-    here = _here("ingest")
-    build, key = here.source(str(source))
-    return here.take(build, key)
+    now = here("ingest")
+    build, key = now.source(str(source))
+    return now.take(build, key)
 
 
 def iterate(
@@ -332,15 +215,15 @@ def iterate(
     Each repetition is a product of its own, named by its number; each decision to stop is recorded with it, so that a
     resumed or repeated run takes the same path. While planning, the first repetition stands for those not yet decided.
     """
-    here = _here("iterate")
+    now = here("iterate")
     for number in range(limit):
         before = state
         state = step(before, *others, **parameters)
         if number == 0 and not _like(before, state):
             raise BadStage(f"{step.__name__} is iterated, but returns other variables or sizes than it takes")
-        stop = here.decide(state, until) if until else False
+        stop = now.decide(state, until) if until else False
         if stop is None:
-            here.at_most(state, limit - number)
+            now.at_most(state, limit - number)
             return state
         if stop:
             return state

@@ -9,7 +9,6 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from typing import Any
 
 import cloudpickle
@@ -17,15 +16,15 @@ import xarray as xr
 from blake3 import blake3
 
 from terp.storage.grid import Group, choose_blocks, shape_array
-from terp.storage.product import Layout, canonical
-from terp.storage.source import Identity
+from terp.storage.making import Layout
+from terp.storage.product import canonical
 from terp.workflows import schema as schemas
 from terp.workflows.code import Code
 from terp.workflows.errors import BadStage
 from terp.workflows.task import NAT, PART, Input, Task, fold
 
 FAN = 16  # partial results that one task of a reduction combines
-_BASE_BYTES = 350 << 20  # a worker with Python, xarray and zarr in it, measured
+BASE_BYTES = 350 << 20  # a worker with Python, xarray and zarr in it, measured
 _COPIES = 3  # blocks held at once: inputs and result, a temporary of the user's code, encoded parts
 
 
@@ -154,8 +153,8 @@ def _block_bytes(call: Call, dims: Mapping[str, int], result: xr.Dataset) -> int
     return sum(max(v.dtype.itemsize * math.prod(n for d, n in v.sizes.items() if d not in dims), 1) for v in parts)
 
 
-def _memory(row_bytes: int, blocks: Mapping[str, tuple[int, int]]) -> int:
-    return _BASE_BYTES + _COPIES * row_bytes * math.prod(length for _, length in blocks.values())
+def memory_of(row_bytes: int, blocks: Mapping[str, tuple[int, int]]) -> int:
+    return BASE_BYTES + _COPIES * row_bytes * math.prod(length for _, length in blocks.values())
 
 
 def _mapped(call: Call) -> Step:
@@ -174,7 +173,7 @@ def _mapped(call: Call) -> Step:
         Layout((group,), {"": small}),
         task,
         call.inputs,
-        _memory(row, blocks),
+        memory_of(row, blocks),
         (*call.doubts, *trial.doubts),
         (trial.seconds, _trial_bytes(trial.result)),
     )
@@ -213,14 +212,16 @@ def _reduction(call: Call) -> list[Step]:
     over = {dim: blocks.pop(dim) for dim in call.over}
     count = math.prod(-(-size // block) for size, block in over.values())
     base = replace(Task("partial", _pickled(call.function), (), call.parameters, call.order), over=over)
-    steps = [_level(call, "blocks", base, partial, blocks, count, call.inputs, trial, _memory(row, {**over, **blocks}))]
+    steps = [
+        _level(call, "blocks", base, partial, blocks, count, call.inputs, trial, memory_of(row, {**over, **blocks}))
+    ]
     functions = _pickled(call.function, call.combine, call.finish)
     task = Task("combine", functions, (), call.parameters, call.order, fan=FAN)
     level = itertools.count(1)
     while count > FAN:
         count = -(-count // FAN)
         below = ((steps[-1].key, ""),)
-        steps.append(_level(call, f"level{next(level)}", task, partial, blocks, count, below, None, _BASE_BYTES))
+        steps.append(_level(call, f"level{next(level)}", task, partial, blocks, count, below, None, BASE_BYTES))
     return [*steps, _finished(call, replace(task, finish=True), trial.result, blocks, steps[-1].key)]
 
 
@@ -276,37 +277,6 @@ def _finished(call: Call, task: Task, short: xr.Dataset, blocks: Mapping[str, tu
         Layout((group,), {"": small}),
         task,
         ((below, ""), *call.inputs[1:]),
-        _memory(_block_bytes(call, cut, full), blocks),
+        memory_of(_block_bytes(call, cut, full), blocks),
         trial.doubts,
     )
-
-
-def ingested(identity: Identity) -> Step:
-    """Return the step that takes a source in, as its reader presents it."""
-    from pathlib import Path
-
-    from terp.storage.ingest import recognise
-    from terp.storage.source import opened_source
-
-    reader = recognise(Path(identity.path))
-    found = opened_source(identity)
-    full = {path: schemas.weightless(dataset) for path, dataset in found.items()}
-    groups, small, memory = [], {}, _BASE_BYTES
-    for path, dims in reader.cut(found).items():
-        schema = full[path]
-        sizes = {dim: int(schema.sizes[dim]) for dim in dims}
-        row = sum(v.nbytes for v in schema.data_vars.values()) // max(math.prod(sizes.values()), 1)
-        blocks = choose_blocks(sizes, dims, row, {}) if schema.data_vars else {}
-        group, small[path] = group_of(path, schema, blocks)
-        groups.append(group)
-        memory = max(memory, _memory(row, blocks))
-    module = import_module(f"terp.storage.ingest.{reader.module}")
-    ingredients = {
-        "stage": "ingest",
-        "reader": identity.reader,
-        "source": identity.content,
-        "code": Code(module.read).parts,
-    }
-    task = Task("ingest", b"", (), identity.to_json())
-    key = key_of("ingest", ingredients)
-    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), memory)

@@ -8,7 +8,8 @@ import xarray as xr
 
 from terp.storage.filling import Filling, Written, write_region
 from terp.storage.grid import Group, shape_array
-from terp.storage.product import Layout, StoredProduct, create
+from terp.storage.making import Layout, create
+from terp.storage.product import StoredProduct
 
 SHAPE = (6, 40)
 REGIONS = 6

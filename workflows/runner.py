@@ -11,12 +11,13 @@ from terp.storage import files
 from terp.storage.errors import BadProduct, Damaged, DiskTrouble
 from terp.storage.filling import Filling, sizes_below
 from terp.storage.home import Home
-from terp.storage.product import Seal, StoredProduct, create
+from terp.storage.making import create
+from terp.storage.product import Seal, StoredProduct
 from terp.workflows.fill import Progress, fill
 from terp.workflows.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.prefect_flow import record as prefect_record
 from terp.workflows.record import RunRecord, StageRecord, now
-from terp.workflows.stage import Product, session
+from terp.workflows.session import Product, session
 from terp.workflows.step import Step
 from terp.workflows.task import Input
 

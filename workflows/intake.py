@@ -1,0 +1,40 @@
+"""The step that takes a foreign source in, as its reader presents it."""
+
+import math
+from importlib import import_module
+from pathlib import Path
+
+from terp.storage.grid import choose_blocks
+from terp.storage.ingest import recognise
+from terp.storage.making import Layout
+from terp.storage.source import Identity, opened_source
+from terp.workflows import schema as schemas
+from terp.workflows.code import Code
+from terp.workflows.step import BASE_BYTES, Step, group_of, key_of, memory_of
+from terp.workflows.task import Task
+
+
+def ingested(identity: Identity) -> Step:
+    """Return the step that takes a source in, as its reader presents it."""
+    reader = recognise(Path(identity.path))
+    found = opened_source(identity)
+    full = {path: schemas.weightless(dataset) for path, dataset in found.items()}
+    groups, small, memory = [], {}, BASE_BYTES
+    for path, dims in reader.cut(found).items():
+        schema = full[path]
+        sizes = {dim: int(schema.sizes[dim]) for dim in dims}
+        row = sum(v.nbytes for v in schema.data_vars.values()) // max(math.prod(sizes.values()), 1)
+        blocks = choose_blocks(sizes, dims, row, {}) if schema.data_vars else {}
+        group, small[path] = group_of(path, schema, blocks)
+        groups.append(group)
+        memory = max(memory, memory_of(row, blocks))
+    module = import_module(f"terp.storage.ingest.{reader.module}")
+    ingredients = {
+        "stage": "ingest",
+        "reader": identity.reader,
+        "source": identity.content,
+        "code": Code(module.read).parts,
+    }
+    task = Task("ingest", b"", (), identity.to_json())
+    key = key_of("ingest", ingredients)
+    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), memory)
