@@ -14,22 +14,19 @@ from prefect import flow
 
 from terp.storage.errors import BadInput
 from terp.workflows import Product, ingest, stage
+from terp.workflows.boxes import BOXES, Box, axis, within
 from terp.workflows.errors import Usage
+from terp.workflows.pictures import draw as picture
+from terp.workflows.pictures import facts
 
-Box = tuple[float, float, float, float]
+__all__ = ["BOXES", "axis", "climatology", "facts", "picture"]  # the last two are shown with the results
+
 Period = tuple[str, str]
 
-BOXES: dict[str, Box] = {  # west, east (degrees east), south, north, edges included
-    "nino1+2": (270, 280, -10, 0),
-    "nino3": (210, 270, -5, 5),
-    "nino3.4": (190, 240, -5, 5),
-    "nino4": (160, 210, -5, 5),
-}
 CALENDARS = {"month": 12, "dayofyear": 366}
 RECORDS = {"hottest": ("TX", 1), "coldest": ("TN", -1), "windiest": ("FXX", 1), "wettest": ("RH", 1)}
 
 _NAMED_ANOMALIES = {"air_temperature", "surface_temperature", "geopotential_height", "air_pressure"}
-_EDGE = 1e-3  # degrees: coordinates are often float32
 _LEAP_MONTHS = np.cumsum([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30])
 
 
@@ -135,7 +132,7 @@ def area_mean(
 ) -> xr.Dataset:
     """What a mean over axes is made of: sums of weight times value, and of the weights of known values, float64."""
     latitude, longitude = axis(block, "latitude"), axis(block, "longitude")
-    weights = np.cos(np.deg2rad(latitude.astype("f8"))).clip(min=0) * _within(latitude, longitude, box)
+    weights = np.cos(np.deg2rad(latitude.astype("f8"))).clip(min=0) * within(latitude, longitude, box)
     found = {}
     for name, values in _chosen(block, variable):
         known = values.notnull() & (weights > 0)
@@ -228,24 +225,6 @@ def _inside(when: xr.DataArray, period: Period | None) -> NDArray[Any]:
     return ((day >= first) & (day <= last)).to_numpy()
 
 
-def axis(dataset: xr.Dataset | xr.DataArray, which: str) -> xr.DataArray:
-    """The axis "latitude" or "longitude" of a grid, by its CF standard name or its usual ones; BadInput without one."""
-    for name in map(str, dataset.indexes):
-        if name in (which, which[:3]) or dataset[name].attrs.get("standard_name") == which:
-            return dataset[name]
-    found = ", ".join(map(str, dataset.dims))
-    raise BadInput(f"A mean over an area needs an axis of {which} (by name or CF standard_name); the axes are {found}.")
-
-
-def _within(latitude: xr.DataArray, longitude: xr.DataArray, box: Box | None) -> xr.DataArray:
-    """Which cells have their centre in the box, edges included; longitudes count modulo 360."""
-    if box is None:
-        return xr.ones_like(latitude, dtype=bool) & xr.ones_like(longitude, dtype=bool)
-    west, east, south, north = box
-    rows = (latitude >= south - _EDGE) & (latitude <= north + _EDGE)
-    return rows & ((longitude - west + _EDGE) % 360 <= min(east - west, 360) + 2 * _EDGE)
-
-
 def _chosen(block: xr.Dataset, variable: str | None) -> Iterator[tuple[str, xr.DataArray]]:
     """The variable, or all that are real numbers and no counts of another."""
     _known(variable, map(str, block.data_vars))
@@ -281,7 +260,7 @@ def _box(box: str | Box | None, schema: xr.Dataset) -> Box | None:
         raise Usage(f"There is no box named '{box}'; there are {', '.join(BOXES)}, or give west, east, south, north.")
     where = BOXES[box] if isinstance(box, str) else box
     latitude, longitude = axis(schema, "latitude"), axis(schema, "longitude")
-    if not _within(latitude, longitude, where).any():
+    if not within(latitude, longitude, where).any():
         spans = [f"{float(a.min()):g} to {float(a.max()):g} in {a.name}" for a in (latitude, longitude)]
         raise Usage(
             f"The box {box} has no cell of the source, which spans {' and '.join(spans)}; give another, or None."

@@ -107,7 +107,7 @@ def _deposit(
         {path.name: path for path in folder.iterdir()},
         message=f"Results of the flow {run.flow}",
         user_name=described.agent.name,
-        user_address=described.agent.orcid,
+        user_address=_orcid_uri(described.agent.orcid),
         created=datetime.now(UTC).replace(microsecond=0),
         digests={one.path.name: one.sha512 for one in packed},
         move=True,
@@ -274,6 +274,10 @@ def _git_state(path: Path) -> tuple[str | None, bool]:
 def _git(folder: Path, *words: str) -> str:
     done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
     return done.stdout.strip()
+
+
+def _orcid_uri(orcid: str | None) -> str | None:
+    return None if not orcid else orcid if orcid.startswith("https://") else f"https://orcid.org/{orcid}"
 
 
 @cache

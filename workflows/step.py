@@ -154,6 +154,7 @@ def _block_bytes(call: Call, dims: Mapping[str, int], result: xr.Dataset) -> int
 
 
 def memory_of(row_bytes: int, blocks: Mapping[str, tuple[int, int]]) -> int:
+    """Return the bytes a worker is expected to need for blocks whose rows weigh `row_bytes`."""
     return BASE_BYTES + _COPIES * row_bytes * math.prod(length for _, length in blocks.values())
 
 

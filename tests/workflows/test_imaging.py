@@ -1,5 +1,7 @@
 """From a file of visibilities to an image: sources are where they are, as bright as they are, with east to the left."""
 
+import json
+import subprocess
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +30,7 @@ LIGHT = 299_792_458.0
 COLUMNS = [("ANNAME", "8A"), ("STABXYZ", "3D"), ("NOSTA", "1J"), ("MNTSTA", "1J")]
 COLUMNS += [("POLTYA", "1A"), ("POLAA", "1E"), ("POLTYB", "1A"), ("POLAB", "1E")]
 
-Run = Callable[..., xr.Dataset]
+Terp = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def tracks() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -286,6 +288,19 @@ def test_noise_is_left_in_the_residual_and_not_taken_for_sources(tmp_path: Path)
     expected = 0.5 / np.sqrt(rows * FREQUENCIES.size * 2)  # of a mean over rows, channels and hands
     assert facts(image)["noise_jy_per_beam"] == pytest.approx(expected, rel=0.25)
     assert float(image.MODEL.sum()) == pytest.approx(3.5, rel=0.05)
+
+
+def test_the_flow_run_as_a_user_runs_it_makes_and_archives_the_image(tmp_path: Path, terp: Terp) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = simulate(tmp_path / "triple.uvfits")
+    chosen = [f"--set={setting}" for setting in (f"pixels={PIXELS}", f"cell_mas={CELL}", "gain=0.1", "threshold=0.05")]
+    done = terp("run", "imaging", str(source), *chosen, "--workers=1", "--json")
+    assert done.returncode == 0, done.stderr
+    archived = json.loads(done.stdout)["archived"]
+    assert archived["facts"]["peak_jy_per_beam"] == pytest.approx(2.0, rel=0.01)
+    assert archived["facts"]["flux_jy"] == pytest.approx(3.5, rel=0.1)
+    assert {"picture.png", "image.zarr.zip", "visibilities.zarr.zip"} <= set(archived["files"])
 
 
 def test_m87_has_its_jet_where_it_is_known_to_be(shared: Path) -> None:
