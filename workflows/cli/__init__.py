@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -48,10 +49,15 @@ def terp(home: str | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; never show a traceback for what a person can mend."""
+    """Run the command line."""
+    guarded(lambda: terp.main(standalone_mode=False))
+
+
+def guarded(command: Callable[[], Any]) -> None:
+    """Run a command and exit; never show a traceback for what a person can mend."""
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = terp.main(standalone_mode=False)
+        code = command()
     except click.exceptions.Exit as exit_:
         code = exit_.exit_code
     except click.ClickException as error:
