@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import click
+import numpy as np
 
 
 def main() -> None:
@@ -12,15 +13,13 @@ def main() -> None:
     from terp.workflows import api
     from terp.workflows.cli.terminal import Terminal, span
 
-    click.echo(
-        "terp: sea-surface temperature measured from satellites (OSTIA, 54 months x 18 x 432), from plan to archive\n"
-    )
+    click.echo("terp: sea-surface temperature measured from satellites (OSTIA, 54 x 18 x 432), from plan to archive\n")
     started = time.monotonic()
     run = api.run("climatology", reporter=Terminal())
     archived = run.record.archived
     index = run.open("index")
     series = index[next(iter(index.data_vars))].load()
-    warm, cold = series.isel(time=int(series.argmax())), series.isel(time=int(series.argmin()))
+    warm, cold = (series.isel(time=int(at(series.to_numpy()))) for at in (np.argmax, np.argmin))
     picture = next(Path(archived["path"]).rglob("picture.png"))
     click.echo(f"\nread out of the archive with xarray, {span(time.monotonic() - started)} after the start:")
     click.echo(f"  warmest month of the Nino-3.4 box: {str(warm.time.values)[:7]}  {float(warm):+.2f} K  (El Nino)")

@@ -212,6 +212,8 @@ def explain(home: Home, step: Step) -> str:
     if not others:
         return "new"
     nearest = min(others, key=lambda other: (len(_differing(step, other)), -_made(other)))
+    if len(_differing(step, nearest)) > _RELATED:
+        return "new"
     done, total = nearest.progress()
     what = "; ".join(_difference(step, nearest, name) for name in _differing(step, nearest))
     return f"{what}; {done:,} of {total:,} regions exist under the old one ({nearest.key})"
@@ -239,6 +241,7 @@ def _differing(step: Step, other: StoredProduct) -> list[str]:
     return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
 
 
+_RELATED = 2  # kinds of ingredients in which a product may differ and still be the same stage, edited
 _WORDS = {
     "inputs": "its input changed",
     "source": "the source changed",
