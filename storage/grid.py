@@ -111,22 +111,30 @@ class Group:
         )
 
 
+@dataclass(frozen=True)
+class Weight:
+    """What blocks weigh in memory, in bytes: for each element of the cut dimensions, and whatever the cut."""
+
+    row: float
+    whole: int
+
+
 def choose_blocks(
-    sizes: Mapping[str, int], cut: tuple[str, ...], row_bytes: int, fixed: Mapping[str, int]
+    sizes: Mapping[str, int], cut: tuple[str, ...], weight: Weight, fixed: Mapping[str, int]
 ) -> dict[str, tuple[int, int]]:
     """Choose block lengths along the cut dimensions from the data alone, never from the site.
 
-    `row_bytes` is what one element of the cut dimensions weighs in memory (inputs and outputs). The first cut
-    dimension is cut first, so that what lies together in C order stays together. `fixed` lengths are taken as given.
+    The first cut dimension is cut first, so that what lies together in C order stays together. A block is not made
+    lighter than what every block brings with it anyway. `fixed` lengths are taken as given.
     """
     blocks = {dim: min(fixed.get(dim, sizes[dim]), sizes[dim]) for dim in cut}
-    whole = row_bytes * math.prod(blocks.values())
-    target = min(max(whole // REGIONS_WANTED, SMALL_REGION_BYTES), REGION_BYTES)
+    everything = weight.row * math.prod(blocks.values())
+    target = min(max(everything / REGIONS_WANTED, SMALL_REGION_BYTES, weight.whole), REGION_BYTES)
     for dim in cut:
         if dim in fixed:
             continue
-        others = row_bytes * math.prod(length for name, length in blocks.items() if name != dim)
-        fitting = max(target // max(others, 1), 1)
+        others = weight.row * math.prod(length for name, length in blocks.items() if name != dim)
+        fitting = max(int(target / max(others, 1e-9)), 1)
         if fitting < blocks[dim]:
             blocks[dim] = 1 << (fitting.bit_length() - 1)  # a power of two can be halved into inner chunks
     return {dim: (sizes[dim], blocks[dim]) for dim in cut}

@@ -1,6 +1,5 @@
 """The step that takes a foreign source in, as its reader presents it."""
 
-import math
 from importlib import import_module
 from pathlib import Path
 
@@ -10,7 +9,7 @@ from terp.storage.making import Layout
 from terp.storage.source import Identity, opened_source
 from terp.workflows import schema as schemas
 from terp.workflows.code import Code
-from terp.workflows.step import BASE_BYTES, Step, group_of, key_of, memory_of
+from terp.workflows.step import BASE_BYTES, Step, group_of, key_of, memory_of, weigh
 from terp.workflows.task import Task
 
 
@@ -23,11 +22,11 @@ def ingested(identity: Identity) -> Step:
     for path, dims in reader.cut(found).items():
         schema = full[path]
         sizes = {dim: int(schema.sizes[dim]) for dim in dims}
-        row = sum(v.nbytes for v in schema.data_vars.values()) // max(math.prod(sizes.values()), 1)
-        blocks = choose_blocks(sizes, dims, row, {}) if schema.data_vars else {}
+        weight = weigh(sizes, schema)
+        blocks = choose_blocks(sizes, dims, weight, {}) if schema.data_vars else {}
         group, small[path] = group_of(path, schema, blocks)
         groups.append(group)
-        memory = max(memory, memory_of(row, blocks))
+        memory = max(memory, memory_of(weight, blocks))
     module = import_module(f"terp.storage.ingest.{reader.module}")
     ingredients = {
         "stage": "ingest",

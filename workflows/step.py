@@ -15,7 +15,7 @@ import cloudpickle
 import xarray as xr
 from blake3 import blake3
 
-from terp.storage.grid import Group, choose_blocks, shape_array
+from terp.storage.grid import Group, Weight, choose_blocks, shape_array
 from terp.storage.making import Layout
 from terp.storage.product import canonical
 from terp.workflows import schema as schemas
@@ -147,23 +147,24 @@ class Call:
         return _reduction(self) if self.over else [_mapped(self)]
 
 
-def _block_bytes(call: Call, dims: Mapping[str, int], result: xr.Dataset) -> int:
-    """Return the bytes of blocks and result for one element of the cut dimensions."""
-    parts = [v for s in (*call.schemas, result) for v in s.data_vars.values()]
-    return sum(max(v.dtype.itemsize * math.prod(n for d, n in v.sizes.items() if d not in dims), 1) for v in parts)
+def weigh(sizes: Mapping[str, int], *datasets: xr.Dataset) -> Weight:
+    """Return what blocks of datasets weigh when the dimensions of `sizes` are cut."""
+    variables = [v for dataset in datasets for v in dataset.data_vars.values()]
+    cut = sum(v.nbytes for v in variables if sizes.keys() & set(v.dims))
+    return Weight(cut / max(math.prod(sizes.values()), 1), sum(v.nbytes for v in variables) - cut)
 
 
-def memory_of(row_bytes: int, blocks: Mapping[str, tuple[int, int]]) -> int:
-    """Return the bytes a worker is expected to need for blocks whose rows weigh `row_bytes`."""
-    return BASE_BYTES + _COPIES * row_bytes * math.prod(length for _, length in blocks.values())
+def memory_of(weight: Weight, blocks: Mapping[str, tuple[int, int]]) -> int:
+    """Return the bytes a worker is expected to need for blocks of these lengths."""
+    return BASE_BYTES + _COPIES * int(weight.row * math.prod(length for _, length in blocks.values()) + weight.whole)
 
 
 def _mapped(call: Call) -> Step:
     sizes = {dim: call.sizes[dim] for dim in call.cut}
     trial = schemas.attempt(call.name, lambda b: call.on(call.function, b), call.schemas, sizes, whole=True)
     full = schemas.grown(call.name, trial.result, sizes, call.schemas)
-    row = _block_bytes(call, sizes, full)
-    blocks = choose_blocks(sizes, call.cut, row, call.fixed)
+    weight = weigh(sizes, *call.schemas, full)
+    blocks = choose_blocks(sizes, call.cut, weight, call.fixed)
     group, small = group_of("", full, blocks)
     task = Task("map", _pickled(call.function), (), call.parameters, call.order)
     return Step(
@@ -174,7 +175,7 @@ def _mapped(call: Call) -> Step:
         Layout((group,), {"": small}),
         task,
         call.inputs,
-        memory_of(row, blocks),
+        memory_of(weight, blocks),
         (*call.doubts, *trial.doubts),
         (trial.seconds, _trial_bytes(trial.result)),
     )
@@ -208,13 +209,14 @@ def _reduction(call: Call) -> list[Step]:
         raise BadStage(f"{call.name} reduces over {', '.join(gone)}, but its result still has it")
     cut = {dim: call.sizes[dim] for dim in call.cut}
     partial = schemas.grown(call.name, trial.result, cut, call.schemas)
-    row = _block_bytes(call, call.sizes, partial)
-    blocks = choose_blocks(call.sizes, (*call.over, *call.cut), row, call.fixed)
+    weight = weigh(call.sizes, *call.schemas)
+    weight = replace(weight, whole=weight.whole + sum(v.nbytes for v in partial.data_vars.values()))
+    blocks = choose_blocks(call.sizes, (*call.over, *call.cut), weight, call.fixed)
     over = {dim: blocks.pop(dim) for dim in call.over}
     count = math.prod(-(-size // block) for size, block in over.values())
     base = replace(Task("partial", _pickled(call.function), (), call.parameters, call.order), over=over)
     steps = [
-        _level(call, "blocks", base, partial, blocks, count, call.inputs, trial, memory_of(row, {**over, **blocks}))
+        _level(call, "blocks", base, partial, blocks, count, call.inputs, trial, memory_of(weight, {**over, **blocks}))
     ]
     functions = _pickled(call.function, call.combine, call.finish)
     task = Task("combine", functions, (), call.parameters, call.order, fan=FAN)
@@ -278,6 +280,6 @@ def _finished(call: Call, task: Task, short: xr.Dataset, blocks: Mapping[str, tu
         Layout((group,), {"": small}),
         task,
         ((below, ""), *call.inputs[1:]),
-        memory_of(_block_bytes(call, cut, full), blocks),
+        memory_of(weigh(cut, *call.schemas[1:], full), blocks),
         trial.doubts,
     )
