@@ -192,7 +192,7 @@ def _impurities(label: str, function: FunctionType) -> Iterator[str]:
         if _OPENERS.match(called):
             yield f"{label} calls {whole}: what a block opens by itself is neither recorded nor part of its key"
         seeded = called == "default_rng" and node.args
-        chance = whole.startswith(("random.", "np.random.", "numpy.random."))
+        chance = re.fullmatch(r"((np|numpy)\.)?random\.\w+", whole)
         if (chance or (called in _CLOCKS and "." in whole)) and not seeded:
             yield f"{label} calls {whole}: its result will not be the same twice"
 
