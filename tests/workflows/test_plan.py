@@ -109,6 +109,22 @@ def test_the_key_is_the_same_wherever_the_source_lies(tmp_path: Path, source: Pa
     assert keys[0] == keys[1]
 
 
+def _same(block: xr.Dataset) -> xr.Dataset:
+    return block
+
+
+def _other(block: xr.Dataset) -> xr.Dataset:
+    return block.rename(v="w")
+
+
+def _fails(block: xr.Dataset) -> xr.Dataset:
+    return block[["nothing"]]
+
+
+def _tuned(block: xr.Dataset, *, how: Any) -> xr.Dataset:
+    return block + how
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
@@ -132,22 +148,6 @@ def test_the_key_is_the_same_wherever_the_source_lies(tmp_path: Path, source: Pa
 def test_a_stage_that_does_what_a_stage_cannot_is_told_in_the_plan(plan: Make, body: Any, words: str) -> None:
     with pytest.raises(BadStage, match=words):
         plan(body)
-
-
-def _same(block: xr.Dataset) -> xr.Dataset:
-    return block
-
-
-def _other(block: xr.Dataset) -> xr.Dataset:
-    return block.rename(v="w")
-
-
-def _fails(block: xr.Dataset) -> xr.Dataset:
-    return block[["nothing"]]
-
-
-def _tuned(block: xr.Dataset, *, how: Any) -> xr.Dataset:
-    return block + how
 
 
 @pytest.mark.parametrize("wrong", [{"cut": "y"}, {"cut": ("y",), "whole": ("x",)}, {}])
