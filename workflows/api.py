@@ -1,6 +1,5 @@
 """What the command line does, for Python and notebooks: plan a flow, run it, open what it made."""
 
-import logging
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,66 +10,16 @@ from terp.cluster.launch import cores, launch
 from terp.storage.home import Home
 from terp.workflows import prefect_server
 from terp.workflows.deposit import deposit
-from terp.workflows.fill import Progress
 from terp.workflows.load import load_flow, parameters_of
 from terp.workflows.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect_flow import run_flow
 from terp.workflows.record import RunRecord, now
-from terp.workflows.runner import Reporter, Runner, Workers, running
+from terp.workflows.report import Logged, LogReporter, Reporter
+from terp.workflows.runner import Runner, Workers, running
 
 if TYPE_CHECKING:
     import xarray as xr
     from prefect import Flow
-
-log = logging.getLogger("terp")
-
-
-class LogReporter:
-    """Tell what happens to Python's logging, for whoever listens there."""
-
-    def say(self, text: str) -> None:
-        """Tell something that happened."""
-        log.info(text)
-
-    def warn(self, text: str) -> None:
-        """Tell something that the user should look at."""
-        log.warning(text)
-
-    def plan(self, plan: Plan) -> None:
-        """Show what a run will do."""
-        log.info("%s: %d regions to be made", plan.flow, plan.tasks)
-
-    def progress(self, progress: Progress) -> None:
-        """Show how far a stage is."""
-        log.debug("%s: %d of %d regions", progress.name, progress.before + progress.done, progress.total)
-
-
-class _Logged:
-    """Tells another reporter, and writes it to the run's log too."""
-
-    def __init__(self, other: Reporter, path: Path) -> None:
-        self.other, self.path = other, path
-
-    def _write(self, text: str) -> None:
-        with self.path.open("a") as file:
-            file.write(f"{now()} {text}\n")
-
-    def plan(self, plan: Plan) -> None:
-        self._write(f"{plan.flow} {dict(plan.parameters)}: {plan.tasks:,} regions to be made")
-        self.other.plan(plan)
-
-    def say(self, text: str) -> None:
-        self._write(text)
-        self.other.say(text)
-
-    def warn(self, text: str) -> None:
-        self._write(f"note: {text}")
-        self.other.warn(text)
-
-    def progress(self, progress: Progress) -> None:
-        if progress.before + progress.done == progress.total:
-            self._write(f"{progress.name}: {progress.total:,} regions, {progress.done:,} made now")
-        self.other.progress(progress)
 
 
 class Run:
@@ -124,12 +73,12 @@ def run(
     `workers` processes of one thread compute (default: a process a core). `take_over` says that a controller elsewhere,
     which holds a product and cannot be asked, is known to be gone. Raises what terp's error trees hold.
     """
-    house, told = _home(home), reporter or LogReporter()
+    house = _home(home)
     made, planner, found, values = _planned(flow, inputs, parameters, house)
     doubts = list(dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts))
-    record = RunRecord.begin(
-        house, made.flow, flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}", values
-    )
+    target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
+    record = RunRecord.begin(house, made.flow, target, values)
+    told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt")
     told.plan(made)
     for doubt in doubts:
         told.warn(doubt)

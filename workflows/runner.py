@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from terp.storage import files
 from terp.storage.errors import BadProduct, Damaged, DiskTrouble
@@ -14,9 +14,10 @@ from terp.storage.home import Home
 from terp.storage.making import create
 from terp.storage.product import Seal, StoredProduct
 from terp.workflows.fill import Progress, fill
-from terp.workflows.plan import Plan, Planner, decision_path, product_of
+from terp.workflows.plan import Planner, decision_path, product_of
 from terp.workflows.prefect_flow import record as prefect_record
 from terp.workflows.record import RunRecord, StageRecord, now
+from terp.workflows.report import Reporter
 from terp.workflows.session import Product, session
 from terp.workflows.step import Step
 from terp.workflows.task import Input
@@ -27,22 +28,6 @@ if TYPE_CHECKING:
 _ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
 
 log = logging.getLogger(__name__)
-
-
-class Reporter(Protocol):
-    """Whoever is told what happens."""
-
-    def plan(self, plan: Plan) -> None:
-        """Show what a run will do."""
-
-    def say(self, text: str) -> None:
-        """Tell something that happened."""
-
-    def warn(self, text: str) -> None:
-        """Tell something that the user should look at."""
-
-    def progress(self, progress: Progress) -> None:
-        """Show how far a stage is."""
 
 
 class Workers:

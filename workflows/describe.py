@@ -1,0 +1,164 @@
+"""Describe a run and what it made for its crate: inputs, parameters, code, environment, people, outputs."""
+
+import base64
+import getpass
+import hashlib
+import inspect
+import os
+import subprocess
+from collections.abc import Mapping
+from datetime import datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from terp.storage import provenance
+from terp.storage.home import Home
+from terp.storage.package import Packed
+from terp.storage.product import StoredProduct, canonical
+from terp.storage.source import Identity
+from terp.workflows.record import RunRecord
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+PICTURE = "picture.png"
+
+
+def described(
+    home: Home,
+    run: RunRecord,
+    flow: "Flow[Any, Any]",
+    packed: list[Packed],
+    products: Mapping[str, StoredProduct],
+    folder: Path,
+) -> provenance.Record:
+    """Return what the crate and the README tell of a run."""
+    title = (inspect.getdoc(flow.fn) or f"Results of the flow {run.flow}").partition("\n")[0].rstrip(".")
+    sources = [Identity.from_json(plain) for plain in run.sources]
+    return provenance.Record(
+        run=run.id,
+        title=title,
+        flow=_flow(flow),
+        started=datetime.fromisoformat(run.started),
+        ended=datetime.fromisoformat(run.ended or run.started),
+        agent=_agent(),
+        environment=provenance.Environment.here(run.workers),
+        inputs=[one for source in sources for one in _inputs(source)],
+        parameters=run.parameters,
+        stages=[_stage(home, one) for one in run.stages],
+        outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
+        warnings=run.warnings,
+    )
+
+
+def _stage(home: Home, noted: Any) -> provenance.Stage:
+    code = StoredProduct(home.product(noted.key)).frozen["ingredients"]["code"]
+    started = datetime.fromisoformat(noted.started)
+    ended = datetime.fromisoformat(noted.ended or noted.started)
+    return provenance.Stage(noted.name, noted.key, noted.regions, started, ended, blake3(canonical(code)).hexdigest())
+
+
+def _inputs(source: Identity) -> list[provenance.Input]:
+    def named(sha256: str) -> str:
+        return "ni:///sha-256;" + base64.urlsafe_b64encode(bytes.fromhex(sha256)).decode().rstrip("=")  # RFC 6920
+
+    return [
+        provenance.Input(
+            part.name,
+            named(part.sha256),
+            part.sha256,
+            part.size,
+            _media_type(part.name),
+            description=f"Read as {source.reader}",
+        )
+        for part in source.parts
+    ]
+
+
+def _media_type(name: str) -> str:
+    known = {".nc": "application/netcdf", ".txt": "text/plain", ".csv": "text/csv", ".gz": "application/gzip"}
+    known |= {".zip": "application/zip", ".json": "application/json", ".png": "image/png", ".md": "text/markdown"}
+    return known.get(Path(name).suffix, "application/octet-stream")
+
+
+def _packed_output(packed: Packed, products: Mapping[str, StoredProduct]) -> provenance.Output:
+    name = packed.path.name.removesuffix(".zarr.zip")
+    product = products[name]
+    arrays = ", ".join(f"{g.path}/{a.name}".strip("/") for g in product.groups for a in g.arrays)
+    return provenance.Output(
+        packed.path.name,
+        packed.sha256,
+        packed.sha512,
+        packed.size,
+        name,
+        f"Zarr v3 group with {arrays}, made by the stage {product.name}, in a ZIP without compression",
+        "application/zip",
+    )
+
+
+def _other_outputs(folder: Path) -> list[provenance.Output]:
+    about = {PICTURE: ("Picture", "The results as a picture")}
+    outputs = []
+    for path in sorted(folder.iterdir()):
+        if path.name.endswith(".zarr.zip"):
+            continue
+        data = path.read_bytes()
+        title, text = about.get(
+            path.name, ("Table of members", "Where each file of the package begins, with its digests")
+        )
+        digests = hashlib.sha256(data).hexdigest(), hashlib.sha512(data).hexdigest()
+        outputs.append(provenance.Output(path.name, *digests, len(data), title, text, _media_type(path.name)))
+    return outputs
+
+
+def _flow(flow: "Flow[Any, Any]") -> provenance.Flow:
+    path = inspect.getsourcefile(flow.fn)
+    source = Path(path).read_text() if path and Path(path).exists() else inspect.getsource(flow.fn)
+    text = inspect.getdoc(flow.fn) or f"The flow {flow.name}"
+    shipped = flow.fn.__module__.startswith("terp.")
+    commit, dirty = (None, False) if shipped or not path else _git_state(Path(path))
+    known = version("terp") if shipped else commit or f"sha256:{_sha256(source)[:12]}"
+    return provenance.Flow(str(flow.name), text, known, source, commit, dirty)
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _git_state(path: Path) -> tuple[str | None, bool]:
+    """Return the commit of the repository that a file lies in, and whether the file differs from it."""
+    try:
+        head = _git(path.parent, "rev-parse", "HEAD")
+        return head, bool(_git(path.parent, "status", "--porcelain", "--", path.name))
+    except (OSError, subprocess.SubprocessError):
+        return None, False
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+def orcid_uri(orcid: str | None) -> str | None:
+    """Return an ORCID as the URI that it is."""
+    return None if not orcid else orcid if orcid.startswith("https://") else f"https://orcid.org/{orcid}"
+
+
+@cache
+def _agent() -> provenance.Agent:
+    """Return who runs this: as the environment says, as git knows them, or by their login."""
+    name = os.environ.get("TERP_AGENT", "")
+    try:
+        name = name or _git(Path.home(), "config", "--global", "user.name")
+    except (OSError, subprocess.SubprocessError):
+        name = name or getpass.getuser()
+    return provenance.Agent(
+        name,
+        os.environ.get("TERP_ORCID"),
+        os.environ.get("TERP_AFFILIATION"),
+        os.environ.get("TERP_AFFILIATION_ROR"),
+    )
