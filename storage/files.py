@@ -22,10 +22,15 @@ _REASONS = {
     errno.EFBIG: "the file would be larger than is allowed here (see `ulimit -f`)",
     errno.EIO: "the disk reports an input/output error: check it, then do the same again",
     errno.EROFS: "the file system is read-only: choose another TERP_HOME",
-    errno.EACCES: "you may not write there: choose another TERP_HOME or ask its owner",
-    errno.EPERM: "you may not write there: choose another TERP_HOME or ask its owner",
-    errno.ENOTDIR: "a file stands where a folder should be",
+    errno.EACCES: "you may not read or write there: choose another TERP_HOME or ask its owner",
+    errno.EPERM: "you may not read or write there: choose another TERP_HOME or ask its owner",
+    errno.ENOTDIR: "a file stands where a folder should be: move it, or choose another TERP_HOME",
 }
+
+
+def trouble(error: OSError) -> str:
+    """Return what is wrong with the disk and what a person can do, or "" where it is not the disk."""
+    return _REASONS.get(error.errno or 0, "")
 
 
 @contextmanager
@@ -34,7 +39,7 @@ def disk(path: Path | str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, f"{error.strerror or error}")
+        reason = trouble(error) or f"{error.strerror or error}"
         raise DiskTrouble(f"{error.filename or path}: {reason}") from error
 
 

@@ -30,6 +30,11 @@ class Home:
         data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
         return cls(Path(named or f"{data}/terp").expanduser().absolute())
 
+    def __post_init__(self) -> None:
+        """Raise DiskTrouble where a file stands in the place of the folder."""
+        if self.root.exists() and not self.root.is_dir():
+            raise DiskTrouble(f"{self.root} is a file: TERP_HOME (or --home) has to name a folder")
+
     @property
     def products(self) -> Path:
         """Folder of products."""

@@ -159,6 +159,6 @@ def _agent() -> provenance.Agent:
     return provenance.Agent(
         name,
         os.environ.get("TERP_ORCID"),
-        os.environ.get("TERP_AFFILIATION"),
-        os.environ.get("TERP_AFFILIATION_ROR"),
+        os.environ.get("TERP_AFFILIATION") or "No organisation stated",
+        os.environ.get("TERP_AFFILIATION_ROR") or "https://terp.invalid/no-organisation",
     )

@@ -51,8 +51,8 @@ def _module_at(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SyntaxError as error:
-        raise Usage(f"{path}, line {error.lineno}: {error.msg}") from None
-    except Exception as error:
+        raise Usage(f"{path} is not Python{f', line {error.lineno}' if error.lineno else ''}: {error.msg}") from None
+    except (Exception, SystemExit) as error:
         raise Usage(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
     return module
 
@@ -65,7 +65,7 @@ def _names_another(name: str, path: Path) -> bool:
 def _module_named(name: str) -> ModuleType:
     try:
         return import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise Usage(f"the module {name} cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -75,8 +75,10 @@ def _flow_in(module: ModuleType, name: str, place: str) -> "Flow[Any, Any]":
     flows = {n: thing for n, thing in vars(module).items() if isinstance(thing, Flow)}
     if not name and len(flows) == 1:
         return next(iter(flows.values()))
+    known = f"it has {', '.join(sorted(flows))}" if flows else "it has none (decorate a function with @flow)"
+    if not name:
+        raise Usage(f"{place} names no flow, as in {place}:flow; {known}")
     if name not in flows:
-        known = f"it has {', '.join(sorted(flows))}" if flows else "it has none (decorate a function with @flow)"
         raise Usage(f"{place} has no flow {name!r}: {known}")
     flow: Flow[Any, Any] = flows[name]
     if flow.isasync:
@@ -101,20 +103,22 @@ def parameters_of(flow: "Flow[Any, Any]", inputs: Sequence[str], settings: Mappi
         inspect.signature(flow.fn).bind(**given)
         checked: dict[str, Any] = flow.validate_parameters(given)
     except (TypeError, ParameterTypeError) as error:
-        raise Usage(f"{flow.name}: {_sentence(error)}") from None
+        raise Usage(f"{flow.name}: {_sentence(error)}; its parameters are {', '.join(names)}") from None
     bound = inspect.signature(flow.fn).bind(**checked)
     bound.apply_defaults()
     return dict(bound.arguments)
 
 
 def _sentence(error: Exception) -> str:
-    return " ".join(str(error).replace("\n", " ").split())
+    text = " ".join(str(error).split()).removeprefix("Flow run received invalid parameters: - ")
+    quoted = """; text that looks like a number has to be in quotes: --set 'name="5"'"""
+    return text + (quoted if "valid string" in text else "")
 
 
 def setting(text: str) -> tuple[str, Any]:
     """Read `name=value`, the value as JSON where it is that, as text else; raises Usage without a `=`."""
     name, equals, value = text.partition("=")
-    if not equals:
+    if not name or not equals:
         raise Usage(f"--set {text}: write name=value")
     try:
         return name, json.loads(value)

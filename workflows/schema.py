@@ -119,7 +119,7 @@ def _called(name: str, call: Call, blocks: Sequence[xr.Dataset]) -> xr.Dataset:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             result = call(blocks)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         shapes = ", ".join(str(dict(block.sizes)) for block in blocks)
         raise BadStage(f"{name} fails on a made-up block of {shapes}: {type(error).__name__}: {error}") from error
     if not isinstance(result, xr.Dataset):
@@ -133,7 +133,7 @@ def _same(a: xr.Dataset, b: xr.Dataset) -> bool:
 
 def _demand_steady_coords(name: str, one: xr.Dataset, other: xr.Dataset) -> None:
     for coord in one.coords:
-        if coord not in other.coords or not one[coord].equals(other[coord]):
+        if coord not in other.coords or not one[coord].variable.equals(other[coord].variable):
             raise BadStage(f"the coordinate {coord!r} that {name} returns depends on the data: make it a data variable")
 
 

@@ -50,7 +50,7 @@ class Product:
     def __getitem__(self, group: str) -> "Product":
         path = f"{self.group}/{group}".strip("/")
         if path not in self.schemas:
-            known = ", ".join(sorted(self.schemas))
+            known = ", ".join(sorted(name for name in self.schemas if name)) or "only its root"
             raise Usage(f"{self.key} has no group {path!r}; it has {known}")
         return Product(self.key, self.schemas, path)
 

@@ -182,6 +182,9 @@ def stage(
     for name, given in (("cut", cut), ("whole", whole), ("over", over), ("libraries", libraries)):
         if isinstance(given, str):
             raise BadStage(f'{name}="{given}" is text: write {name}=("{given}",)')
+    for dim, length in (block or {}).items():
+        if not isinstance(length, int) or length < 1:
+            raise BadStage(f"block={{{dim!r}: {length!r}}}: blocks have a whole number of elements, 1 or more")
     if cut is None and whole is None and not over:
         raise BadStage("say along which dimensions blocks may be cut: cut=(...), whole=(...) or over=(...)")
     as_tuple = (tuple(cut) if cut is not None else None, tuple(whole) if whole is not None else None)

@@ -75,6 +75,8 @@ _LOOKS = (
 
 def locate(source: str) -> Path:
     """The path of a source: a file or folder, or else the name of a sample that came with the installation."""
+    if not source:
+        raise BadInput(f"no source is named: give a file, a folder, or one of the samples {', '.join(SAMPLES)}.")
     path = Path(source).expanduser()
     if path.exists() or source not in SAMPLES:
         return path
@@ -109,6 +111,8 @@ def _unreadable(path: Path) -> str:
     try:
         if path.is_dir():
             return "" if any(path.iterdir()) else "is an empty folder"
+        if not path.is_file():
+            return "is neither a file nor a folder"
         with path.open("rb") as file:
             return "" if file.read(1) else "is an empty file"
     except OSError as error:

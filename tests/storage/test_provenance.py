@@ -72,57 +72,7 @@ def entities(folder: Path) -> dict[str, Any]:
     return {entity["@id"]: entity for entity in json.loads((folder / METADATA).read_bytes())["@graph"]}
 
 
-# roc-validator, without a network
-
-CONTEXTS = {
-    "https://w3id.org/ro/crate/1.1/context": "ro-crate-1.1-context.jsonld",
-    "https://w3id.org/ro/terms/workflow-run/context": "workflow-run-context.jsonld",
-}
-
 Validate = Callable[..., list[list[str]]]
-
-
-@pytest.fixture
-def primed(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a cache for roc-validator that holds the contexts which a crate names."""
-    from requests_cache import CachedRequest, CachedResponse, CachedSession
-
-    path = tmp_path_factory.mktemp("roc") / "cache"
-    with CachedSession(str(path), backend="sqlite", expire_after=-1) as session:
-        for url, name in CONTEXTS.items():
-            content = (shared / "vectors/rocrate/contexts" / name).read_bytes()
-            headers = {"Content-Type": "application/ld+json"}
-            asked = CachedRequest(method="GET", url=url)
-            response = CachedResponse(content=content, headers=headers, request=asked, status_code=200, url=url)
-            session.cache.save_response(response)
-    return path
-
-
-VALIDATING = """
-import json, sys
-from rocrate_validator import services
-from rocrate_validator.models import ValidationSettings
-cache, crates = sys.argv[1], json.loads(sys.argv[2])
-for folder, severity, only_metadata in crates:
-    found = services.validate(ValidationSettings(
-        rocrate_uri=folder, profile_identifier="process-run-crate", requirement_severity=severity, offline=True,
-        cache_path=cache, metadata_only=only_metadata,
-    ))
-    print(json.dumps([f"{issue.check.identifier}: {issue.message}" for issue in found.get_issues()]))
-"""
-
-
-@pytest.fixture
-def issues(primed: Path) -> Validate:
-    """Give what roc-validator finds in each of some (crate, severity, whether without its files)."""
-
-    def validate(*crates: tuple[Path, str, bool]) -> list[list[str]]:
-        asked = json.dumps([(str(folder), *how) for folder, *how in crates])
-        done = subprocess.run([sys.executable, "-c", VALIDATING, primed, asked], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-
-    return validate
 
 
 def test_the_crate_meets_all_that_is_required_and_recommended(folder: Path, issues: Validate) -> None:

@@ -87,6 +87,13 @@ def test_the_archive_is_a_valid_ocfl_storage_root(made: dict[str, Any]) -> None:
     assert made["archived"]["identifier"]
 
 
+def test_the_crate_of_a_run_meets_all_that_is_required_and_recommended(
+    made: dict[str, Any], issues: Any, tmp_path: Path
+) -> None:
+    crate = shutil.copytree(content(made), tmp_path / "crate")  # the validator takes a % in a path for an escape
+    assert issues((crate, "RECOMMENDED", False)) == [[]]
+
+
 def test_the_object_tells_its_story_to_a_reader_who_has_never_heard_of_terp(made: dict[str, Any]) -> None:
     text = (content(made) / "README.md").read_text()
     for word in ("Departures of the sea-surface temperature", "sha512sum -c", "unzip -t", "Zarr", "A Tester"):

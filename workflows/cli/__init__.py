@@ -55,7 +55,14 @@ def main() -> None:
 
 def guarded(command: Callable[[], Any]) -> None:
     """Run a command and exit; never show a traceback for what a person can mend."""
-    signal.signal(signal.SIGTERM, _interrupt)
+    stopped: list[int] = []
+
+    def stop(number: int, _: Any) -> None:
+        stopped.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
     try:
         code = command()
     except click.exceptions.Exit as exit_:
@@ -64,37 +71,50 @@ def guarded(command: Callable[[], Any]) -> None:
         error.show()
         code = 64
     except (click.Abort, KeyboardInterrupt):
-        click.echo("terp: stopped; what is recorded stays, the same command goes on", err=True)
-        code = 130
+        code = _told_stop()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 141
     except Exception as error:  # noqa: BLE001 (the one place that sees all)
-        code = _told(error)
+        code = _told_stop() if stopped else _told(error)  # some libraries make other errors of an interrupt
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _interrupt(*_: Any) -> None:
-    raise KeyboardInterrupt
+def _told_stop() -> int:
+    click.echo("terp: stopped; what is recorded stays, the same command goes on", err=True)
+    return 130
 
 
 def _told(error: Exception) -> int:
     """Tell a person what happened; return the exit code."""
     from terp.cluster.errors import ClusterError
     from terp.storage.errors import StorageError
+    from terp.storage.files import trouble
     from terp.workflows.errors import WorkflowError
 
+    if isinstance(error, OSError) and trouble(error):
+        click.echo(f"terp: {error.filename or 'writing failed'}: {trouble(error)}", err=True)
+        return 74
     if isinstance(error, StorageError | ClusterError | WorkflowError):
         click.echo(f"terp: {error}", err=True)
         return error.exit_code
-    import tempfile
-    import traceback
-
-    with tempfile.NamedTemporaryFile("w", prefix="terp-error-", suffix=".txt", delete=False) as report:
-        report.write("".join(traceback.format_exception(error)))
     click.echo(
         f"terp: a fault of terp itself: {type(error).__name__}: {error}. Nothing recorded is lost; "
-        f"please report it with {report.name}",
+        f"please report it with {_report(error)}",
         err=True,
     )
     return 70
+
+
+def _report(error: Exception) -> str:
+    """Write what a developer needs to a file; return where it is."""
+    import tempfile
+    import traceback
+
+    text = "".join(traceback.format_exception(error))
+    try:
+        with tempfile.NamedTemporaryFile("w", prefix="terp-error-", suffix=".txt", delete=False) as report:
+            report.write(text)
+        return report.name
+    except OSError as full:
+        return f"this (it could not be kept in a file: {full}):\n{text}"
