@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -26,11 +26,11 @@ def cores() -> int:
 
 
 @contextmanager
-def launch(workers: int | None = None, memory: int | None = None) -> Iterator[Any]:
+def launch(workers: int | None = None, memory: int | None = None, preload: Sequence[str] = ()) -> Iterator[Any]:
     """Start Dask workers on this machine, processes of one thread each; yield a `distributed.Client`.
 
     `workers` defaults to the cores that may be used; `memory` bytes a worker may hold (default: its share of
-    the machine). Raises NoWorkers when none comes.
+    the machine); `preload` names modules that workers import as they start. Raises NoWorkers when none comes.
     """
     import dask
     from distributed import Client, LocalCluster
@@ -40,7 +40,7 @@ def launch(workers: int | None = None, memory: int | None = None) -> Iterator[An
     settings = {
         "distributed.scheduler.http.routes": [],
         "distributed.worker.http.routes": [],
-        "distributed.worker.preload": ["terp.cluster.closed"],
+        "distributed.worker.preload": ["terp.cluster.closed", *preload],
         "distributed.scheduler.preload": ["terp.cluster.closed"],
         "distributed.scheduler.allowed-failures": 3,
         "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "65536"},

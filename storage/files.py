@@ -15,6 +15,9 @@ from pathlib import Path
 from terp.storage.errors import DiskTrouble
 
 PATIENCE = 30.0  # seconds a network file system may take to show what another node has written
+GLANCE = 2.0  # seconds for a second look at what should have been there for long
+_SYNC_TRIES = 3
+_UNLINKABLE = (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV)  # no hard links here
 
 _REASONS = {
     errno.ENOSPC: "the disk is full: free space or choose another TERP_HOME, then do the same again",
@@ -71,14 +74,26 @@ def make_folders(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_new(path: Path, data: bytes) -> None:
-    """Write and sync a file that must not be there yet; nothing is left of it on failure."""
+def write_file[T](path: Path, write: Callable[[int], T]) -> T:
+    """Make a file that must not be there yet, let `write` fill its descriptor, sync it; return what `write` returned.
+
+    An error of sync says nothing about what reached the disk: the file is thrown away and written again, a few times.
+    Raises OSError when that fails too; nothing is left then.
+    """
+    for left in reversed(range(_SYNC_TRIES)):
+        try:
+            return _write_once(path, write)
+        except OSError as error:
+            if error.errno != errno.EIO or not left:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _write_once[T](path: Path, write: Callable[[int], T]) -> T:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         try:
-            view = memoryview(data)
-            while view:
-                view = view[os.write(descriptor, view) :]
+            result = write(descriptor)
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -86,15 +101,50 @@ def write_new(path: Path, data: bytes) -> None:
         with suppress(OSError):
             path.unlink()
         raise
+    return result
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of it, however little the system takes at a time."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def write_new(path: Path, data: bytes) -> None:
+    """Write and sync a file that must not be there yet; nothing is left of it on failure."""
+    write_file(path, lambda descriptor: write_all(descriptor, data))
 
 
 def replace(path: Path, data: bytes) -> None:
     """Put whole new content at `path` in one step, durably."""
     with disk(path):
-        fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        fresh = _beside(path)
         write_new(fresh, data)
-        _settle(lambda: fresh.replace(path), fresh, path)
+        try:
+            rename(fresh, path)
+        except OSError:
+            fresh.unlink(missing_ok=True)
+            raise
         sync_folder(path.parent)
+
+
+def create_once(path: Path, data: bytes) -> None:
+    """Make a file that is never seen without its content; raises FileExistsError where another has been made.
+
+    Its name is not yet durable.
+    """
+    fresh = _beside(path)
+    write_new(fresh, data)
+    try:
+        _link(fresh, path)
+    except OSError as error:
+        if error.errno not in _UNLINKABLE:
+            raise
+        write_new(path, data)
+    finally:
+        with suppress(OSError):
+            fresh.unlink()
 
 
 def publish(fresh: Path, final: Path, still_mine: Callable[[], None]) -> None:
@@ -104,29 +154,48 @@ def publish(fresh: Path, final: Path, still_mine: Callable[[], None]) -> None:
     after `still_mine` has said once more (by not raising) that the caller may.
     """
     try:
-        os.link(fresh, final)
-    except FileExistsError:
-        if not final.samefile(fresh):  # a network file system may repeat a link that had worked
-            still_mine()
-            _settle(lambda: fresh.replace(final), fresh, final)
-            return
+        _link(fresh, final)
     except OSError as error:
-        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK, errno.EXDEV):
+        still_mine()
+        if error.errno not in (errno.EEXIST, *_UNLINKABLE):
             raise
-        _settle(lambda: fresh.replace(final), fresh, final)  # no hard links on this file system
-        return
-    with suppress(FileNotFoundError):
-        fresh.unlink()
+        rename(fresh, final)
+    fresh.unlink(missing_ok=True)
 
 
-def _settle(rename: Callable[[], object], fresh: Path, final: Path) -> None:
-    """Rename; a failure reported for a rename that did happen (NFS retransmission) is no failure."""
-    before = fresh.stat()
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+
+
+def rename(old: Path, new: Path) -> None:
+    """Rename; a failure reported for what did happen (a network file system repeats requests) is no failure."""
+    _told(lambda: old.replace(new), old, new)
+
+
+def _link(old: Path, new: Path) -> None:
+    _told(lambda: os.link(old, new), old, new)
+
+
+def _told(operation: Callable[[], object], old: Path, new: Path) -> None:
+    file = old.stat()
     try:
-        rename()
+        operation()
     except OSError:
-        if fresh.exists() or not final.exists() or final.stat().st_ino != before.st_ino:
+        if not (new.exists() and os.path.samestat(new.stat(), file)):
             raise
+
+
+def patiently[T](look: Callable[[], T], unready: type[Exception], patience: float = PATIENCE) -> T:
+    """Return what `look` returns, looking again for `patience` seconds while it raises `unready`."""
+    deadline, pause = time.monotonic() + patience, 0.01
+    while True:
+        try:
+            return look()
+        except unready:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(pause)
+        pause = min(pause * 2, 1.0)
 
 
 def await_file(path: Path, size: int | None = None, patience: float = PATIENCE) -> None:
@@ -134,15 +203,14 @@ def await_file(path: Path, size: int | None = None, patience: float = PATIENCE) 
 
     Raises FileNotFoundError when it stays unseen for `patience` seconds.
     """
-    deadline, pause = time.monotonic() + patience, 0.01
-    while True:
-        with suppress(FileNotFoundError):
-            found = path.stat().st_size
-            if size is None or found == size:
-                return
-        if time.monotonic() > deadline:
-            raise FileNotFoundError(errno.ENOENT, "not visible as it was written", str(path))
-        with suppress(OSError):
-            os.listdir(path.parent)  # makes NFS look again
-        time.sleep(pause)
-        pause = min(pause * 2, 1.0)
+    patiently(lambda: _see(path, size), FileNotFoundError, patience)
+
+
+def _see(path: Path, size: int | None) -> None:
+    with suppress(FileNotFoundError):
+        found = path.stat().st_size
+        if size is None or found == size:
+            return
+    with suppress(OSError):
+        os.listdir(path.parent)  # makes NFS look again
+    raise FileNotFoundError(errno.ENOENT, "not visible as it was written", str(path))

@@ -3,10 +3,12 @@
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -72,12 +74,17 @@ class Filling:
     def __init__(self, product: StoredProduct, take_over: bool = False) -> None:
         self.product = product
         self.ledger = product.ledger
-        with files.disk(product.folder):
-            self.ledger.claim(take_over)
-            self.attempts = product.folder / "attempts" / f"{self.ledger.epoch:06}"
-            self._sweep_attempts()
-            files.make_folders(self.attempts)
-            self.found_bad = self._sweep_shards()
+        self.ledger.claim(take_over)
+        self.attempts = product.folder / "attempts" / f"{self.ledger.epoch:06}"
+        try:
+            with files.disk(product.folder):
+                for old in (product.folder / "attempts").iterdir():
+                    _clear(old)
+                files.make_folders(self.attempts)
+                self.found_bad = self._sweep_shards()
+        except BaseException:
+            self.ledger.release()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -85,8 +92,11 @@ class Filling:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        shutil.rmtree(self.attempts, ignore_errors=True)
-        self.ledger.release()
+        try:
+            with suppress(OSError):
+                _clear(self.attempts)
+        finally:
+            self.ledger.release()
 
     def missing(self) -> Iterator[Place]:
         """Walk the regions that are not recorded."""
@@ -100,21 +110,17 @@ class Filling:
         """Make written regions visible, then durable, then recorded; return those whose files never showed up."""
         self.ledger.check()
         with files.disk(self.product.folder):
-            lost = [one for one in batch if not self._arrived(one)]
-            good = [one for one in batch if one not in lost]
+            deadline = time.monotonic() + files.PATIENCE
+            seen = [self._arrived(one, deadline) for one in batch]
+            good = list(compress(batch, seen))
             folders = {folder for one in good for folder in self._publish(one)}
             for folder in folders:
                 files.sync_folder(folder)
         self.ledger.append(self._record(one) for one in good)
-        return lost
+        return [one for one, here in zip(batch, seen, strict=True) if not here]
 
-    def _arrived(self, one: Written) -> bool:
-        try:
-            for name, stored in one.attempts.values():
-                files.await_file(self.attempts / name, stored.size)
-        except FileNotFoundError:
-            return False
-        return True
+    def _arrived(self, one: Written, deadline: float) -> bool:
+        return all(_seen(self.attempts / name, stored.size, deadline) for name, stored in one.attempts.values())
 
     def _publish(self, one: Written) -> Iterator[Path]:
         group = self.product.group(one.group)
@@ -130,6 +136,7 @@ class Filling:
 
     def void(self, place: Place, why: str) -> None:
         """Say that a recorded region does not count, remove its files and the seal: it will be done again."""
+        self.ledger.check()
         with files.disk(self.product.folder):
             for name in ("seal.json", "manifest.jsonl"):
                 with suppress(FileNotFoundError):
@@ -141,32 +148,30 @@ class Filling:
             with files.disk(self.product.folder), suppress(FileNotFoundError):
                 (self.product.data / group.shard_key(array, place[1])).unlink()
 
-    def _sweep_attempts(self) -> None:
-        """Remove what older controllers' workers left; a late one of them finds no folder to write to."""
-        for old in (self.product.folder / "attempts").iterdir():
-            shutil.rmtree(old, ignore_errors=True)
-
     def _sweep_shards(self) -> list[Place]:
         """Hold the sizes of the files against the ledger: void what differs, remove what was never recorded."""
         known = dict(sizes_below(self.product.data))
         expected: dict[str, Place] = {}
         bad: dict[Place, str] = {}
+        deadline = time.monotonic() + files.GLANCE
         for place, entry in self.product.shards(self.ledger):
             expected[entry.key] = place
-            if known.get(entry.key) != entry.size:
+            if known.get(entry.key) != entry.size and not _seen(self.product.data / entry.key, entry.size, deadline):
                 bad[place] = f"{entry.key} had {known.get(entry.key, 'no')} bytes, not {entry.size}"
         for place, why in bad.items():
             self.void(place, why)
         small = {entry.key for entry in self.product.small_files}
         for key in known.keys() - expected.keys() - small:
-            (self.product.data / key).unlink()
+            self.ledger.check()
+            (self.product.data / key).unlink(missing_ok=True)
         return list(bad)
 
     def seal(self, threads: int = 4) -> Seal | list[Place]:
-        """Read everything; when all is as recorded, close the product. Else void what is not and return that.
+        """Read everything; when all is there as recorded, close the product. Else return what has to be made (again).
 
         Raises DiskTrouble when a small file is damaged that cannot be made again here.
         """
+        self.ledger.check()
         shards = list(self.product.shards(self.ledger))
         with ThreadPoolExecutor(threads) as pool:
             found = pool.map(lambda item: check_file(self.product.data / item[1].key, item[1]), shards)
@@ -176,10 +181,13 @@ class Filling:
         for entry in self.product.small_files:
             said = check_file(self.product.data / entry.key, entry)
             if said:
-                raise DiskTrouble(f"{entry.key} of {self.product.name} {said}: do the same again to put it back")
-        return list(bad) or self._close(sorted([*(e for _, e in shards), *self.product.small_files], key=_key))
+                raise DiskTrouble(
+                    f"{entry.key} of {self.product.name} {said}: run the same command again to put it back"
+                )
+        return list(self.missing()) or self._close([*(entry for _, entry in shards), *self.product.small_files])
 
     def _close(self, entries: list[Entry]) -> Seal:
+        entries.sort(key=_key)
         self.ledger.check()
         manifest = b"".join(entry_json(entry) + b"\n" for entry in entries)
         values = blake3()
@@ -193,10 +201,26 @@ class Filling:
             values.hexdigest(),
         )
         files.replace(self.product.folder / "manifest.jsonl", manifest)
+        self.ledger.check()
         text = rfc8785.dumps({**asdict(seal), "product": self.product.digest})
         files.replace(self.product.folder / "seal.json", text + b"\n")
         self.product.__dict__.pop("manifest", None)
         return seal
+
+
+def _clear(folder: Path) -> None:
+    """Take the ground from under late writers, in one step: what they write or link later has no place."""
+    gone = folder.with_name(f".gone-{secrets.token_hex(4)}")
+    files.rename(folder, gone)
+    shutil.rmtree(gone, ignore_errors=True)
+
+
+def _seen(path: Path, size: int, deadline: float) -> bool:
+    try:
+        files.await_file(path, size, deadline - time.monotonic())
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _key(entry: Entry) -> str:
@@ -208,7 +232,7 @@ def sizes_below(root: Path) -> Iterator[tuple[str, int]]:
     stack = [(str(root), "")]
     while stack:
         folder, prefix = stack.pop()
-        with os.scandir(folder) as found:
+        with suppress(FileNotFoundError), os.scandir(folder) as found:
             for item in found:
                 if item.is_dir(follow_symlinks=False):
                     stack.append((item.path, f"{prefix}{item.name}/"))

@@ -52,6 +52,10 @@ class Holder:
             return True
         return self.space == _space() and _started(self.pid) != self.started
 
+    def is_me(self) -> bool:
+        """Say whether it is this very process."""
+        return self.is_here() and (self.pid, self.started) == (os.getpid(), _started(os.getpid()) or "")
+
     def is_here(self) -> bool:
         """Say whether it is a process that this one can see and signal."""
         return (self.host, self.boot, self.space) == (socket.gethostname(), _boot(), _space())

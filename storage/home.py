@@ -59,13 +59,18 @@ class Home:
         """Folder of one product."""
         return self.products / key
 
+    def holds(self, key: str) -> bool:
+        """Say whether there is a product, whole or not, of this key; never of a path that leads elsewhere."""
+        return bool(key) and not key.startswith(".") and Path(key).name == key and self.product(key).is_dir()
+
     def open(self) -> "Home":
         """Make the folders; raises DiskTrouble where they cannot be made or written to."""
         with files.disk(self.root):
+            files.make_folders(self.root)
+            if self.root.stat().st_mode & 0o2000:
+                os.umask(os.umask(0) & ~0o070)
             for folder in (self.products, self.runs, self.cache):
                 files.make_folders(folder)
         if not os.access(self.products, os.W_OK):
             raise DiskTrouble(f"{self.root}: you may not write there: choose another TERP_HOME or ask its owner")
-        if self.root.stat().st_mode & 0o2000:
-            os.umask(os.umask(0) & ~0o070)
         return self

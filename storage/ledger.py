@@ -6,7 +6,6 @@ from a controller that had been replaced, and does not count. A torn or altered 
 """
 
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from typing import Any
 import google_crc32c
 import orjson
 
-from terp.storage.errors import Busy, Fenced
-from terp.storage.files import disk, sync_folder, write_new
+from terp.storage.errors import Busy, Fenced, StorageError
+from terp.storage.files import GLANCE, create_once, disk, patiently, sync_folder, write_all
 from terp.storage.holder import Holder
 from terp.storage.shard import Stored
 
@@ -53,6 +52,8 @@ class Record:
 
 Place = tuple[str, int]  # group path and region number
 
+_HELD: set[Path] = set()  # segments that this process holds: its last word may not have reached the disk
+
 
 class Ledger:
     """Read and, for the one controller that has claimed it, extended.
@@ -65,21 +66,23 @@ class Ledger:
         self.folder = folder
         self.epoch = 0  # ours, once claimed
         self._descriptor = -1
+        self._torn = False  # whether our last line may be there in part
         self.reload()
 
     def reload(self) -> None:
-        """Read all segments again."""
+        """Read all segments again; raises DiskTrouble."""
         self.records: dict[Place, Record] = {}
         self.generations: dict[Place, int] = {}
         self.spoilt = 0
-        segments = self._segments()
-        limits: dict[str, int] = {}
-        for _, path in segments:
-            header = next(_lines(path, None)[0], None)
-            for name, size in (header or {}).get("after", {}).items():
-                limits[name] = min(size, limits.get(name, size))
-        for _, path in segments:
-            self._replay(path, limits.get(path.name))
+        with disk(self.folder):
+            segments = self._segments()
+            limits: dict[str, int] = {}
+            for _, path in segments:
+                header = next(_lines(path, None)[0], None)
+                for name, size in (header or {}).get("after", {}).items():
+                    limits[name] = min(size, limits.get(name, size))
+            for _, path in segments:
+                self._replay(path, limits.get(path.name))
 
     def _segments(self) -> list[tuple[int, Path]]:
         return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log"))
@@ -97,49 +100,43 @@ class Ledger:
                 self.records[record.group, record.index] = record
 
     def holder(self) -> Holder | None:
-        """Return who holds the newest segment, or None when nobody does any more."""
-        segments = self._segments()
-        if not segments:
-            return None
-        lines = list(_lines(segments[-1][1], None)[0])
-        if not lines or "released" in lines[-1]:
-            return None
-        return Holder.from_json(lines[0]["holder"])
+        """Return who holds the newest segment, or None when nobody does any more.
+
+        Raises Busy when the segment does not say who.
+        """
+        with disk(self.folder):
+            segments = self._segments()
+            return patiently(lambda: _holder(segments[-1][1]), Busy, GLANCE) if segments else None
 
     def claim(self, take_over: bool = False) -> None:
         """Become the controller: begin a new segment.
 
         Raises Busy when another controller lives, or may live and `take_over` is not said.
         """
-        holder = self.holder()
-        if holder is not None and not take_over and not holder.is_gone():
+        holder = None if take_over else self.holder()
+        if holder is not None and not holder.is_gone():
             raise Busy(f"this work is being done by {holder}: {holder.advice()}")
-        segments = self._segments()
-        epoch = segments[-1][0] + 1 if segments else 1
-        header = {
-            "epoch": epoch,
-            "holder": Holder.me().to_json(),
-            "after": {path.name: path.stat().st_size for _, path in segments},
-        }
-        self._begin(epoch, header)
-        self.reload()
+        with disk(self.folder):
+            segments = self._segments()
+            epoch = segments[-1][0] + 1 if segments else 1
+            after = {path.name: _size(path) for _, path in segments}
+            self._begin(epoch, {"epoch": epoch, "holder": Holder.me().to_json(), "after": after})
 
     def _begin(self, epoch: int, header: dict[str, Any]) -> None:
         path = self.folder / f"{epoch:06}.log"
-        fresh = self.folder / f".{path.name}.{secrets.token_hex(4)}"
-        with disk(path):
-            write_new(fresh, _frame(header))
-            try:
-                os.link(fresh, path)  # exclusive, and never seen without its first line
-            except FileExistsError:
-                if not path.samefile(fresh):
-                    raise Busy("another controller has just begun this work: look with `terp status`") from None
-            finally:
-                with suppress(OSError):
-                    fresh.unlink()
-            sync_folder(self.folder)
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            create_once(path, _frame(header))
+        except FileExistsError:
+            raise Busy("another controller has just begun this work: look with `terp status`") from None
         self.epoch = epoch
+        _HELD.add(path.resolve())
+        try:
+            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            sync_folder(self.folder)
+            self.reload()
+        except BaseException:
+            self.release()
+            raise
 
     def check(self) -> None:
         """Raise Fenced when a newer controller has begun."""
@@ -164,20 +161,23 @@ class Ledger:
         self.generations[place] = generation
 
     def release(self) -> None:
-        """Say that this controller is done."""
+        """Say, where it can still be said, that this controller is done."""
         if self._descriptor >= 0:
-            with suppress(OSError, Fenced):
+            with suppress(StorageError):
                 self._write([{"released": True}])
-            os.close(self._descriptor)
+            with suppress(OSError):
+                os.close(self._descriptor)
             self._descriptor = -1
+        _HELD.discard((self.folder / f"{self.epoch:06}.log").resolve())
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
         self.check()
+        data = b"\n" * self._torn + b"".join(map(_frame, lines))
         with disk(self.folder):
-            data = b"".join(map(_frame, lines))
-            while data:
-                data = data[os.write(self._descriptor, data) :]
+            self._torn = True
+            write_all(self._descriptor, data)
             os.fsync(self._descriptor)
+            self._torn = False
 
 
 def _frame(line: dict[str, Any]) -> bytes:
@@ -190,3 +190,19 @@ def _lines(path: Path, limit: int | None) -> tuple[Iterator[dict[str, Any]], int
     raw = path.read_bytes()[:limit].split(b"\n")
     good = [line[9:] for line in raw if line[8:9] == b" " and line[:8] == b"%08x" % google_crc32c.value(line[9:])]
     return (orjson.loads(line) for line in good), sum(map(bool, raw)) - len(good)
+
+
+def _holder(path: Path) -> Holder | None:
+    lines = list(_lines(path, None)[0])
+    if lines and "released" in lines[-1]:
+        return None
+    header = next((line for line in lines if "holder" in line), None)
+    if header is None:
+        raise Busy(f"{path} does not say who works here: if you know that nobody does, say so with --take-over")
+    holder = Holder.from_json(header["holder"])
+    return None if holder.is_me() and path.resolve() not in _HELD else holder
+
+
+def _size(path: Path) -> int:
+    with path.open("rb") as file:  # opening makes a network file system look again
+        return os.fstat(file.fileno()).st_size

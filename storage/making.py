@@ -3,10 +3,11 @@
 import json
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import rfc8785
@@ -16,11 +17,15 @@ from terp.storage import files
 from terp.storage.errors import BadProduct
 from terp.storage.grid import Group
 from terp.storage.product import FORMAT, StoredProduct, canonical, check_file
-from terp.storage.reading import file_blake3
 from terp.storage.shard import array_metadata
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_META = "zarr.json"
+_PLAIN_GROUP = b'{"attributes":{},"node_type":"group","zarr_format":3}'
+_PARTS = ("data.zarr", "ledger", "attempts")
+_LONG = 86400  # seconds after which nobody is still creating a product
 
 
 @dataclass(frozen=True)
@@ -36,87 +41,100 @@ def create(folder: Path, name: str, key: str, ingredients: Mapping[str, Any], la
 
     A small file that was lost or altered since is put back.
     """
+    small = _small_files(layout)
+    description = _described(name, key, ingredients, layout, small)
     with files.disk(folder):
         files.make_folders(folder.parent)
-        fresh = folder.parent / f".new-{secrets.token_hex(6)}"
-        try:
-            _build(fresh, name, key, ingredients, layout)
-            try:
-                fresh.rename(folder)
-                files.sync_folder(folder.parent)
-            except OSError:
-                if not folder.is_dir():
-                    raise
-                _restore(folder, fresh)
-        finally:
-            shutil.rmtree(fresh, ignore_errors=True)
+        if not folder.is_dir():
+            _build(folder, small, description)
+        _restore(folder, small, description)
+        files.sync_folder(folder.parent)
     return StoredProduct(folder)
 
 
-def _build(fresh: Path, name: str, key: str, ingredients: Mapping[str, Any], layout: Layout) -> None:
-    data = fresh / "data.zarr"
-    for part in (data, fresh / "ledger", fresh / "attempts"):
-        files.make_folders(part)
+def _small_files(layout: Layout) -> dict[str, bytes]:
+    """Return metadata, coordinates and attributes of all groups as files, by their Zarr keys."""
+    import zarr
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    made: dict[str, Any] = {}
+    store = zarr.storage.MemoryStore(made)
     for group in layout.groups:
-        _write_schema(data, group, layout.schemas[group.path])
-    _join_groups(data, [group.path for group in layout.groups])
-    small = {str(p.relative_to(data)): p for p in sorted(data.rglob("*")) if p.is_file()}
+        schema = layout.schemas[group.path]
+        encoding = {str(n): {"compressors": (ZstdCodec(level=3), Crc32cCodec())} for n in schema.coords}
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            schema.to_zarr(
+                store, group=group.path or None, mode="a", zarr_format=3, consolidated=False, encoding=encoding
+            )
+    small: dict[str, bytes] = {path: value.to_bytes() for path, value in made.items()}
+    for group in layout.groups:
+        place = PurePosixPath(group.path)
+        for array in group.arrays:
+            small[str(place / array.name / _META)] = canonical(array_metadata(array))
+        for parent in (place, *place.parents):  # every folder on the way to a group is a group too
+            small.setdefault(str(parent / _META), _PLAIN_GROUP)
+    return {path: canonical(json.loads(data)) if path.endswith(_META) else data for path, data in small.items()}
+
+
+def _described(
+    name: str, key: str, ingredients: Mapping[str, Any], layout: Layout, small: Mapping[str, bytes]
+) -> bytes:
+    """Return what is frozen of a product, with its digest."""
     body: dict[str, Any] = {
         "format": FORMAT,
         "name": name,
         "key": key,
         "ingredients": ingredients,
         "groups": [group.to_json() for group in layout.groups],
-        "small": {k: [p.stat().st_size, file_blake3(p)] for k, p in small.items()},
+        "small": {path: [len(data), blake3(data).hexdigest()] for path, data in small.items()},
     }
-    text = rfc8785.dumps(body)
-    files.write_new(fresh / "product.json", rfc8785.dumps({"body": body, "blake3": blake3(text).hexdigest()}) + b"\n")
-    for part in [data, *(p for p in data.rglob("*") if p.is_dir()), fresh]:
-        files.sync_folder(part)
+    return rfc8785.dumps({"body": body, "blake3": blake3(rfc8785.dumps(body)).hexdigest()}) + b"\n"
 
 
-def _write_schema(data: Path, group: Group, schema: "xr.Dataset") -> None:
-    """Write coordinates, attributes and the metadata of the large arrays of one group."""
-    import zarr
-    from zarr.codecs import Crc32cCodec, ZstdCodec
-
-    encoding = {str(n): {"compressors": (ZstdCodec(level=3), Crc32cCodec())} for n in schema.coords}
-    with zarr.config.set({"array.write_empty_chunks": True}):
-        schema.to_zarr(data, group=group.path or None, mode="a", zarr_format=3, consolidated=False, encoding=encoding)
-    for array in group.arrays:
-        folder = data / group.path / array.name
-        files.make_folders(folder)
-        (folder / "zarr.json").write_bytes(canonical(array_metadata(array)))
-    for path in (data / group.path).rglob("zarr.json"):
-        path.write_bytes(canonical(json.loads(path.read_bytes())))
-    for path in (data / group.path).rglob("*"):
-        if path.is_file():
-            files.sync_file(path)
-
-
-def _join_groups(data: Path, paths: Sequence[str]) -> None:
-    """Make every folder on the way to a group a Zarr group too."""
-    plain = rfc8785.dumps({"zarr_format": 3, "node_type": "group", "attributes": {}})
-    for path in paths:
-        for parent in [*Path(path).parents, Path(path)]:
-            with suppress(FileExistsError):
-                files.write_new(data / parent / "zarr.json", plain)
+def _build(folder: Path, small: Mapping[str, bytes], description: bytes) -> None:
+    """Make the folder whole under another name, then rename it; somebody else may have made it meanwhile."""
+    _sweep(folder.parent)
+    fresh = folder.parent / f".new-{secrets.token_hex(6)}"
+    try:
+        for part in _PARTS:
+            (fresh / part).mkdir(parents=True)
+        for path, data in small.items():
+            (fresh / "data.zarr" / path).parent.mkdir(parents=True, exist_ok=True)
+            files.write_new(fresh / "data.zarr" / path, data)
+        files.write_new(fresh / "product.json", description)
+        for made in (fresh, *(p for p in fresh.rglob("*") if p.is_dir())):
+            files.sync_folder(made)
+        try:
+            files.rename(fresh, folder)
+        except OSError:
+            if not folder.is_dir():
+                raise
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
 
 
-def _restore(folder: Path, fresh: Path) -> None:
+def _sweep(products: Path) -> None:
+    """Remove what was begun long ago and never became a product."""
+    for begun in products.glob(".new-*"):
+        with suppress(OSError):
+            if time.time() - begun.stat().st_mtime > _LONG:
+                shutil.rmtree(begun, ignore_errors=True)
+
+
+def _restore(folder: Path, small: Mapping[str, bytes], description: bytes) -> None:
     """Put back what was lost or altered of the description and the small files of a product that is there."""
     try:
         product = StoredProduct(folder)
     except BadProduct:
-        files.replace(folder / "product.json", (fresh / "product.json").read_bytes())
+        files.replace(folder / "product.json", description)
         product = StoredProduct(folder)
-    for part in ("ledger", "attempts"):
+    for part in _PARTS:
         files.make_folders(folder / part)
     for entry in product.small_files:
         if check_file(product.data / entry.key, entry) is None:
             continue
-        source = fresh / "data.zarr" / entry.key
-        if check_file(source, entry) is not None:
+        data = small.get(entry.key, b"")
+        if blake3(data).hexdigest() != entry.blake3:
             raise BadProduct(f"{entry.key} of {product.name} is damaged: `terp rm {product.key}` and run again")
         files.make_folders((product.data / entry.key).parent)
-        files.replace(product.data / entry.key, source.read_bytes())
+        files.replace(product.data / entry.key, data)

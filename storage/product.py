@@ -9,7 +9,7 @@ seal.json        the digest of the manifest and of all values: from here on noth
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ import rfc8785
 from blake3 import blake3
 
 from terp.storage.errors import BadProduct, Damaged
+from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.ledger import Ledger, Place
 from terp.storage.reading import Proof, ProvenStore, file_blake3
@@ -67,18 +68,18 @@ class Entry:
 class StoredProduct:
     """A product in its folder, open or sealed.
 
-    Raises BadProduct when the folder holds none, or one that cannot be trusted.
+    Raises BadProduct when the folder holds none, or one that cannot be trusted, DiskTrouble when it cannot be read.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.data = folder / "data.zarr"
         try:
-            envelope = json.loads((folder / "product.json").read_bytes())
+            envelope = json.loads(_read(folder / "product.json"))
             body = envelope["body"]
             _demand(blake3(rfc8785.dumps(body)).hexdigest() == envelope["blake3"] and body["format"] == FORMAT)
         except FileNotFoundError:
-            raise BadProduct(f"{folder} is no product: it has no product.json") from None
+            raise BadProduct(f"{folder} is no whole product: product.json is gone, run again to put it back") from None
         except (ValueError, KeyError, TypeError):
             raise BadProduct(f"{folder}/product.json is damaged: `terp rm` the product and run again") from None
         self.frozen: dict[str, Any] = body
@@ -134,7 +135,7 @@ class StoredProduct:
     def seal(self) -> Seal | None:
         """The seal, or None while the product is open."""
         try:
-            plain = json.loads((self.folder / "seal.json").read_bytes())
+            plain = json.loads(_read(self.folder / "seal.json"))
             _demand(plain.pop("product") == self.digest)
             return Seal(**plain)
         except FileNotFoundError:
@@ -150,7 +151,7 @@ class StoredProduct:
             done, total = self.progress()
             raise BadProduct(f"{self.name} is not finished ({done:,} of {total:,} regions): run the same command again")
         try:
-            raw = (self.folder / "manifest.jsonl").read_bytes()
+            raw = _read(self.folder / "manifest.jsonl")
         except FileNotFoundError:
             raw = b""
         if blake3(raw).hexdigest() != seal.manifest:
@@ -168,15 +169,16 @@ class StoredProduct:
 
     def open(self, group: str = "") -> "xr.Dataset":
         """Open a group of the sealed product, lazily; every read is proven."""
-        import xarray as xr
-
         if group not in {g.path for g in self.groups}:
-            known = ", ".join(repr(g.path) for g in self.groups)
+            known = ", ".join(g.path for g in self.groups if g.path) or "only its root"
             raise BadProduct(f"{self.name} has no group {group!r}; it has {known}")
-        opened: xr.Dataset = xr.open_zarr(
-            self.store(), group=group or None, consolidated=False, chunks=None, zarr_format=3
-        )
-        return opened
+        return _opened(self.store(), group)
+
+    def frame(self, group: str) -> "xr.Dataset":
+        """Load what of a group was written at creation, its coordinates and attributes; it may still be open."""
+        proofs = {entry.key: entry.proof for entry in self.small_files}
+        large = [array.name for array in self.group(group).arrays]  # xarray would read a value of those that are times
+        return _opened(ProvenStore(self.data, proofs, f"product {self.name}"), group, large).load()
 
     def verify(self) -> Iterator[Damaged]:
         """Read every file and yield what differs from its record; changes nothing."""
@@ -185,6 +187,26 @@ class StoredProduct:
             said = check_file(self.data / entry.key, entry)
             if said:
                 yield Damaged(f"{entry.key} of {self.name} {said}", self.key)
+
+
+def _opened(store: ProvenStore, group: str, without: Sequence[str] = ()) -> "xr.Dataset":
+    import xarray as xr
+
+    opened: xr.Dataset = xr.open_zarr(
+        store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=without
+    )
+    return opened
+
+
+def _read(path: Path) -> bytes:
+    """Return the bytes of a file; raises FileNotFoundError, and DiskTrouble for all else."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        with disk(path):
+            raise
 
 
 def _demand(truth: bool) -> None:

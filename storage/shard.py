@@ -6,10 +6,8 @@ BLAKE3 of all that follows, cut to 16 bytes. The index's own CRC32C proves no sh
 have the same lengths. Encoders run single-threaded: with threads blosc gives other bytes each time.
 """
 
-import os
 import struct
 import zlib
-from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ import numcodecs.blosc
 import numpy as np
 from blake3 import blake3
 
+from terp.storage.files import write_all, write_file
 from terp.storage.grid import Array, chunk_slices
 
 numcodecs.blosc.use_threads = False
@@ -27,7 +26,6 @@ _ABSENT = 2**64 - 1  # offset and length of an inner chunk that is not stored
 _LEVEL = 1
 _COMPRESSOR = "zstd"
 TAG_BYTES = 16
-_SYNC_TRIES = 3
 
 
 @dataclass(frozen=True)
@@ -108,42 +106,21 @@ def values_digest(block: np.ndarray[Any, Any]) -> str:
 
 
 def write_shard(path: Path, array: Array, block: np.ndarray[Any, Any]) -> Stored:
-    """Encode a block as one shard in a new file, synced.
+    """Encode a block as one shard in a new file, synced. Raises OSError; nothing is left then."""
+    parts = _encode(array, block)
+    parts.insert(0, _tag(parts))
 
-    An error of sync says nothing about what reached the disk: the file is thrown away and written again, under
-    the same name, a few times. Raises OSError when that fails too; nothing is left then.
-    """
-    for attempt in range(_SYNC_TRIES):
-        try:
-            return _write(path, array, block)
-        except OSError as error:
-            with suppress(OSError):
-                path.unlink()
-            if attempt + 1 == _SYNC_TRIES or error.errno not in _WORTH_A_RETRY:
-                raise
-    raise AssertionError("unreachable")
+    def write(descriptor: int) -> None:
+        for part in parts:
+            write_all(descriptor, part)
 
-
-_WORTH_A_RETRY = frozenset({5})  # EIO
-
-
-def _write(path: Path, array: Array, block: np.ndarray[Any, Any]) -> Stored:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        fixity, crc32, size = blake3(), 0, 0
-        parts = _encode(array, block)
-        tag = _tag(parts)
-        for part in (tag, *parts):
-            fixity.update(part)
-            crc32 = zlib.crc32(part, crc32)
-            size += len(part)
-            view = memoryview(part)
-            while view:
-                view = view[os.write(descriptor, view) :]
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-    return Stored(size, fixity.hexdigest(), values_digest(block), tag.hex(), crc32)
+    write_file(path, write)
+    fixity, crc32 = blake3(), 0
+    for part in parts:
+        fixity.update(part)
+        crc32 = zlib.crc32(part, crc32)
+    size = sum(map(len, parts))
+    return Stored(size, fixity.hexdigest(), values_digest(block), parts[0].hex(), crc32)
 
 
 def _tag(parts: list[bytes]) -> bytes:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -14,6 +15,8 @@ from terp.storage.errors import BadInput
 
 if TYPE_CHECKING:
     import xarray as xr
+
+_SETTLED = 3 * 10**9  # nanoseconds: a file changed again so soon may keep its time, as clocks of disks are coarse
 
 
 @dataclass(frozen=True)
@@ -104,8 +107,9 @@ class _Known:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if _stamp(path) != stamp:
             raise BadInput(f"{path} was changed while it was being read: run again when it stays as it is")
-        self.known[str(path)] = [stamp, digest]
-        self.grown = True
+        if time.time_ns() - stamp[1] > _SETTLED:
+            self.known[str(path)] = [stamp, digest]
+            self.grown = True
         return digest
 
     def save(self) -> None:

@@ -2,13 +2,15 @@
 
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.launch import cores, launch
+from terp.storage.errors import DiskTrouble
 from terp.storage.home import Home
 from terp.workflows import prefect_server
+from terp.workflows.blame import blaming
 from terp.workflows.deposit import deposit
 from terp.workflows.load import load_flow, parameters_of
 from terp.workflows.plan import Plan, Planner, make_plan, named_results
@@ -82,7 +84,7 @@ def run(
     told.plan(made)
     for doubt in doubts:
         told.warn(doubt)
-    crew = Workers(lambda: launch(workers))
+    crew = Workers(lambda: launch(workers, preload=["terp.workflows.task"]))
     with _recorded(house, record):
         record.workers = workers or cores()
         record.warnings += doubts
@@ -90,7 +92,7 @@ def run(
             crew.want()
         try:
             runner = Runner(house, planner, record, crew, told, take_over)
-            with prefect_server.connect(house.root) as connection, running(runner):
+            with prefect_server.connect(house.root) as connection, running(runner), blaming(found):
                 record.prefect = {"server": "own" if connection.own else "given", "cold": connection.cold}
                 returned = run_flow(found, values, connection)
         finally:
@@ -110,7 +112,7 @@ def open(reference: str = "last", name: str = "", group: str = "", home: Path | 
     house = _home(home)
     found = show.find(house, reference)
     if found.product:
-        return found.product.open(group)
+        return show.open_product(found.product, group)
     if found.run:
         return show.open_result(house, found.run, name, group)
     return show.open_archived(house, found.identifier, name, group)
@@ -123,14 +125,19 @@ def _recorded(home: Home, record: RunRecord) -> Iterator[None]:
     record.save(home)
     try:
         yield
-        record.state = "finished"
-    except KeyboardInterrupt:
-        record.state, record.error = "cancelled", "stopped by a person"
-        raise
     except BaseException as error:
+        record.ended = record.ended or now()
+        with suppress(OSError, DiskTrouble):  # a full disk must not hide what happened
+            _failed(home, record, error)
+        raise
+    record.state = "finished"
+    record.save(home)
+
+
+def _failed(home: Home, record: RunRecord, error: BaseException) -> None:
+    if isinstance(error, KeyboardInterrupt):
+        record.state, record.error = "cancelled", "stopped by a person"
+    else:
         record.state, record.error = "failed", str(error) or type(error).__name__
         (record.folder(home) / "error.txt").write_text("".join(traceback.format_exception(error)))
-        raise
-    finally:
-        record.ended = record.ended or now()
-        record.save(home)
+    record.save(home)

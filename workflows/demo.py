@@ -11,10 +11,12 @@ import numpy as np
 def main() -> None:
     """Run climatology on what satellites measured, archive it, and read the answer out of the archive."""
     from terp.workflows import api
+    from terp.workflows.cli.compute import plan_text
     from terp.workflows.cli.terminal import Terminal, span
 
     click.echo("terp: sea-surface temperature measured from satellites (OSTIA, 54 x 18 x 432), from plan to archive\n")
     started = time.monotonic()
+    click.echo(plan_text(api.plan("climatology")) + "\n")
     run = api.run("climatology", reporter=Terminal())
     archived = run.record.archived
     index = run.open("index")

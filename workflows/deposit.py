@@ -51,7 +51,7 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
     try:
         with files.disk(folder):
             files.make_folders(folder)
-        return {"values": values, **_deposit(home, run, flow, told, products, identifier, folder)}
+            return {"values": values, **_deposit(home, run, flow, told, products, identifier, folder)}
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

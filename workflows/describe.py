@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from terp.storage import provenance
 from terp.storage.home import Home
+from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.source import Identity
@@ -73,10 +74,18 @@ def _inputs(source: Identity) -> list[provenance.Input]:
             part.sha256,
             part.size,
             _media_type(part.name),
-            description=f"Read as {source.reader}",
+            _licence(source),
+            f"Read as {source.reader}",
         )
         for part in source.parts
     ]
+
+
+def _licence(source: Identity) -> str:
+    """Return the licence of a sample that came with the installation; that of other sources is not known."""
+    if any(locate(name) == Path(source.path) for name in SAMPLES):
+        return "https://www.nationalarchives.gov.uk/doc/open-government-licence/"
+    return ""
 
 
 def _media_type(name: str) -> str:

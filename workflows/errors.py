@@ -2,8 +2,10 @@
 
 WorkflowError
 ├── Usage           the command, flow, parameter or setting is not known
+├── BadRecord       the record of a run is damaged
 ├── BadStage        a stage does what a stage can't do
 ├── StageFailed     a stage's code raised on a region
+├── FlowFailed      the flow's own body raised
 ├── PlanEnds        the flow looks at values that do not exist before the run
 ├── Unavailable     something the work needs is not there (an extra, a server)
 └── Cancelled       a person stopped the run
@@ -22,6 +24,12 @@ class Usage(WorkflowError):
     exit_code = 64
 
 
+class BadRecord(WorkflowError):
+    """The record of a run is damaged."""
+
+    exit_code = 65
+
+
 class BadStage(WorkflowError):
     """A stage does what a stage can't do."""
 
@@ -30,6 +38,12 @@ class BadStage(WorkflowError):
 
 class StageFailed(WorkflowError):
     """A stage's code raised on a region."""
+
+    exit_code = 70
+
+
+class FlowFailed(WorkflowError):
+    """The flow's own body raised."""
 
     exit_code = 70
 

@@ -4,26 +4,33 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from terp.cluster.errors import ClusterError, NoWorkers, WorkerLost
 from terp.storage.errors import StorageError
+from terp.storage.files import disk
 from terp.storage.filling import Filling, Written
 from terp.storage.ledger import Place
-from terp.workflows.errors import StageFailed, WorkflowError
-from terp.workflows.task import Task, execute
+from terp.workflows.errors import BadStage, StageFailed, WorkflowError
+from terp.workflows.task import Task, execute, named
 
 WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
 _LOOK = 2.0  # seconds between looks at the workers while nothing comes back
 _ALONE = 120  # seconds without any worker after which the run stops
 _TRIES = 3  # how often one region may be lost with its worker or its file
+_UNSEEN = "the shard that its worker wrote was never seen here. Check the disk"
+_DIED = (
+    "the workers that took it died. It may need more memory than a worker has: try fewer workers (--workers) or "
+    "smaller blocks"
+)
 
 
 @dataclass
 class Progress:
-    """How far a stage is: regions done before, done now, in all; seconds of work; remarks of the workers."""
+    """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back."""
 
     name: str
     total: int
@@ -32,6 +39,14 @@ class Progress:
     seconds: float = 0.0
     remarks: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
+    landed: float = field(default_factory=time.monotonic)
+
+    def add(self, one: Written) -> None:
+        """Count a region that was recorded."""
+        self.done += 1
+        self.seconds += one.seconds
+        self.remarks.update(one.remarks)
+        self.landed = time.monotonic()
 
     @property
     def rate(self) -> float:
@@ -53,9 +68,7 @@ def fill(task: Task, filling: Filling, client: Any, progress: Progress, tell: Te
         with client.as_current():
             for batch in window.run():
                 for one in batch:
-                    progress.done += 1
-                    progress.seconds += one.seconds
-                    progress.remarks.update(one.remarks)
+                    progress.add(one)
                 tell(progress)
     except (StorageError, ClusterError, WorkflowError):
         raise
@@ -85,26 +98,32 @@ class _Window:
         self.alone_since: float | None = None
 
     def run(self) -> Iterator[list[Written]]:
-        """Yield what was recorded, batch by batch."""
-        from distributed import wait
-
+        """Yield what was recorded, batch by batch; now and then an empty batch while nothing comes back."""
         self.rest = iter(list(self.rest))
         self._feed()
         while self.flying:
-            try:
-                done = wait(list(self.flying), timeout=_LOOK, return_when="FIRST_COMPLETED").done
-            except TimeoutError:
+            done = self._landed()
+            if not done:
                 self._look()
                 yield []
                 continue
             self.alone_since = None
             arrived = [written for future in done if (written := self._harvest(future)) is not None]
             for lost in self.filling.commit(arrived):
-                self._lose(lost.place, "the shard that it wrote was never seen here")
+                self._lose(lost.place, _UNSEEN)
                 arrived.remove(lost)
             self._feed()
             if arrived:
                 yield arrived
+
+    def _landed(self) -> list[Any]:
+        from concurrent.futures import CancelledError
+
+        from distributed import wait
+
+        with suppress(TimeoutError, CancelledError):  # what was cancelled is one of those that are not pending
+            wait(list(self.flying), timeout=_LOOK, return_when="FIRST_COMPLETED")
+        return [future for future in self.flying if future.status != "pending"]
 
     def _look(self) -> None:
         """Raise NoWorkers when there has been none for long: never hang in silence."""
@@ -127,7 +146,7 @@ class _Window:
         group, index = place
         product = self.filling.product
         key = (
-            f"{product.name}-{product.key[-8:]}-{group.replace('/', '.')}-{index}"
+            f"{product.name}-{product.key[-8:]}-{group}-{index}"
             f"-g{self.filling.generation(place)}-e{self.filling.ledger.epoch}-t{self.losses[place]}"
         )
         return self.client.submit(
@@ -151,8 +170,11 @@ class _Window:
             return written
         error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, KilledWorker):
-            self._lose(place, "the workers that took it died")
+            self._lose(place, _DIED)
             return None
+        if isinstance(error, BadStage):
+            where = named(self.filling.product.group(place[0]).box(place[1]))
+            raise BadStage(f"{self.filling.product.name}, region {place[1]} ({where}): {error}")
         if isinstance(error, StorageError | WorkflowError):
             raise error
         raise _Raised(place, error.with_traceback(future.traceback()))
@@ -160,10 +182,7 @@ class _Window:
     def _lose(self, place: Place, why: str) -> None:
         self.losses[place] += 1
         if self.losses[place] >= _TRIES:
-            raise WorkerLost(
-                f"region {place[1]} of {self.filling.product.name} was lost {_TRIES} times: {why}. "
-                "It may need more memory than a worker has: try fewer workers (--workers) or smaller blocks"
-            )
+            raise WorkerLost(f"region {place[1]} of {self.filling.product.name} was lost {_TRIES} times: {why}")
         self.todo.append(place)
 
     def close(self) -> None:
@@ -175,11 +194,11 @@ class _Window:
 
 def _stage_failed(name: str, filling: Filling, raised: _Raised, reports: Path) -> StageFailed:
     group, index = raised.place
-    box = filling.product.group(group).box(index)
-    where = ", ".join(f"{dim} {part.start}:{part.stop}" for dim, part in box.items()) or "the whole"
+    where = named(filling.product.group(group).box(index))
     report = reports / f"failure-{name.partition(' ')[0]}-{index}.txt"
     error = raised.error
-    report.write_text(f"{name}, region {index} ({where})\n\n" + "".join(traceback.format_exception(error)))
+    with disk(report):
+        report.write_text(f"{name}, region {index} ({where})\n\n" + "".join(traceback.format_exception(error)))
     return StageFailed(
         f"{name} failed on region {index} ({where}): {type(error).__name__}: {error}. What is done stays; "
         f"mend the stage and run again. The traceback is in {report}"

@@ -74,7 +74,7 @@ def _flow_in(module: ModuleType, name: str, place: str) -> "Flow[Any, Any]":
 
     flows = {n: thing for n, thing in vars(module).items() if isinstance(thing, Flow)}
     if not name and len(flows) == 1:
-        return next(iter(flows.values()))
+        name = next(iter(flows))
     known = f"it has {', '.join(sorted(flows))}" if flows else "it has none (decorate a function with @flow)"
     if not name:
         raise Usage(f"{place} names no flow, as in {place}:flow; {known}")

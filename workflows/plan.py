@@ -17,6 +17,7 @@ from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.source import Identity, identify
+from terp.workflows.blame import blaming
 from terp.workflows.code import Code
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.intake import ingested
@@ -167,7 +168,8 @@ def make_plan(flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home)
     ends = ""
     token = session.set(planner)
     try:
-        results = named_results(flow.fn(**parameters))
+        with blaming(flow):
+            results = named_results(flow.fn(**parameters))
     except PlanEnds as end:
         ends = str(end)
     finally:

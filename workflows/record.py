@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 from terp.storage import files
 from terp.storage.holder import Holder
 from terp.storage.home import Home
-from terp.workflows.errors import Usage
+from terp.workflows.errors import BadRecord, Usage
 
 
 def now() -> str:
@@ -94,19 +95,31 @@ def load_run(home: Home, wanted: str) -> RunRecord:
     runs = sorted((p.name for p in home.runs.glob("*") if (p / "run.json").exists()), key=lambda n: _age(home, n))
     if wanted == "last" and runs:
         return _read(home.runs / runs[-1])
-    found = [name for name in runs if name.startswith(wanted)]
+    found = [name for name in runs if wanted and name.startswith(wanted)]
     if wanted in found or len(found) == 1:
         return _read(home.runs / (wanted if wanted in found else found[0]))
     if found:
         raise Usage(f"{wanted!r} fits several runs: {', '.join(found[:5])}")
-    known = f"the last are {', '.join(runs[-3:])}" if runs else "there is none yet"
+    known = f"the last are {', '.join(runs[-3:])}" if runs else "there is none yet, try `terp run climatology`"
     raise Usage(f"there is no run {wanted!r} in {home.root}: {known}")
 
 
 def all_runs(home: Home) -> list[RunRecord]:
-    """Return all runs, the oldest first."""
-    found = [_read(p) for p in home.runs.glob("*") if (p / "run.json").exists()]
-    return sorted(found, key=lambda run: run.started)
+    """Return all runs whose records can be read, the oldest first."""
+    return sorted((run for run in _records(home) if isinstance(run, RunRecord)), key=lambda run: run.started)
+
+
+def damaged_runs(home: Home) -> list[str]:
+    """Return a sentence for each run whose record cannot be read."""
+    return [str(run) for run in _records(home) if isinstance(run, BadRecord)]
+
+
+def _records(home: Home) -> Iterator[RunRecord | BadRecord]:
+    for path in sorted(home.runs.glob("*/run.json")):
+        try:
+            yield _read(path.parent)
+        except BadRecord as damage:
+            yield damage
 
 
 def _age(home: Home, name: str) -> float:
@@ -122,5 +135,7 @@ def _read(folder: Path) -> RunRecord:
         plain = json.loads((folder / "run.json").read_bytes())
         stages = [StageRecord(**one) for one in plain.pop("stages")]
         return RunRecord(**plain, stages=stages)
-    except (ValueError, TypeError, KeyError):
-        raise Usage(f"the record of the run {folder.name} is damaged: remove {folder} if you do not need it") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise BadRecord(
+            f"the record of the run {folder.name} is damaged: remove {folder} if it is not needed"
+        ) from None

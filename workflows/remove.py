@@ -1,12 +1,13 @@
 """Remove working products and records of runs; never what is archived, nor what somebody still works on."""
 
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from terp.storage import files
 from terp.storage.errors import Busy
 from terp.storage.home import Home
-from terp.storage.product import StoredProduct
+from terp.storage.ledger import Ledger
 from terp.workflows.errors import Usage
 from terp.workflows.record import RunRecord, all_runs
 from terp.workflows.show import find, users_of
@@ -14,18 +15,16 @@ from terp.workflows.show import find, users_of
 
 def what_goes(home: Home, reference: str) -> list[Path]:
     """Return the folders that go; raises Usage for what is archived or the only copy of a run's result."""
-    if reference.startswith("urn:"):
-        raise Usage(f"{reference} is archived: what is archived is not removed by terp")
-    folder = home.product(reference)
-    if "/" not in reference and folder.is_dir():
+    if home.holds(reference):
         users = users_of(home, reference)
         if users:
             raise Usage(
                 f"{reference} is a result of {', '.join(users)}, which is not archived: remove the run, or archive it"
             )
-        return [folder]
+        return [home.product(reference)]
     run = find(home, reference).run
-    assert run is not None
+    if run is None:
+        raise Usage(f"{reference} is archived: what is archived is not removed by terp")
     return [run.folder(home), *_only_of(home, run)]
 
 
@@ -49,8 +48,8 @@ def remove(folders: list[Path]) -> None:
 
 
 def _refuse_busy(folder: Path) -> None:
-    if not (folder / "product.json").exists():
-        return
-    holder = StoredProduct(folder).ledger.holder()
+    holder = None
+    with suppress(Busy):  # a damaged ledger names nobody
+        holder = Ledger(folder / "ledger").holder()
     if holder is not None and not holder.is_gone():
-        raise Busy(f"{folder.name} is being worked on by {holder}")
+        raise Busy(f"{folder.name} is being worked on by {holder}: {holder.advice()}")

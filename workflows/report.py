@@ -1,6 +1,7 @@
 """Who is told what happens in a run."""
 
 import logging
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -54,7 +55,7 @@ class Logged:
         self.other, self.path = other, path
 
     def _write(self, text: str) -> None:
-        with self.path.open("a") as file:
+        with suppress(OSError), self.path.open("a") as file:  # a log that cannot be written stops no run
             file.write(f"{now()} {text}\n")
 
     def plan(self, plan: Plan) -> None:

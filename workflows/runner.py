@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -20,7 +21,7 @@ from terp.workflows.record import RunRecord, StageRecord, now
 from terp.workflows.report import Reporter
 from terp.workflows.session import Product, session
 from terp.workflows.step import Step
-from terp.workflows.task import Input
+from terp.workflows.task import EMPTY, Input
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -156,7 +157,8 @@ class Runner:
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done
         noted.seconds += progress.seconds
-        for remark, count in progress.remarks.most_common(5):
+        told = {one: n for one, n in progress.remarks.items() if n == progress.total or not one.endswith(EMPTY)}
+        for remark, count in Counter(told).most_common(5):
             noted.remarks.append(remark)
             self.run.warnings.append(f"{progress.name}: {remark}")
             self.reporter.warn(f"{progress.name}: {remark} (in {count:,} regions)")

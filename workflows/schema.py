@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from terp.workflows.blame import own_line
 from terp.workflows.errors import BadStage
 
 SHORT = 2  # length of a cut dimension in a made-up block
@@ -121,7 +122,9 @@ def _called(name: str, call: Call, blocks: Sequence[xr.Dataset]) -> xr.Dataset:
             result = call(blocks)
     except (Exception, SystemExit) as error:
         shapes = ", ".join(str(dict(block.sizes)) for block in blocks)
-        raise BadStage(f"{name} fails on a made-up block of {shapes}: {type(error).__name__}: {error}") from error
+        line = f" at {own_line(error)}" if own_line(error) else ""
+        said = f"{type(error).__name__}: {error}"
+        raise BadStage(f"{name} fails on a made-up block of {shapes}{line}: {said}. Let it bear any values") from error
     if not isinstance(result, xr.Dataset):
         raise BadStage(f"{name} returned a {type(result).__name__}: a stage must return an xarray Dataset")
     return result

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage.archive import Archive
-from terp.storage.errors import BadPackage, BadProduct
+from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.zipstore import open_zip
@@ -31,9 +31,8 @@ def find(home: Home, reference: str) -> Found:
         if reference not in archived(home):
             raise Usage(f"there is no {reference} in the archive {home.archive}: `terp ls` lists what is there")
         return Found(identifier=reference)
-    folder = home.product(reference)
-    if reference and "/" not in reference and folder.is_dir():
-        return Found(product=StoredProduct(folder))
+    if home.holds(reference):
+        return Found(product=StoredProduct(home.product(reference)))
     return Found(run=load_run(home, reference))
 
 
@@ -49,7 +48,15 @@ def open_result(home: Home, run: RunRecord, name: str = "", group: str = "") -> 
         raise Usage(f"the run {run.id} has no result {name!r}; it has {', '.join(run.results)}")
     if run.archived:
         return open_archived(home, run.archived["identifier"], name, group, run.archived["version"])
-    return StoredProduct(home.product(run.results[name])).open(group)
+    return open_product(StoredProduct(home.product(run.results[name])), group)
+
+
+def open_product(product: StoredProduct, group: str = "") -> "xr.Dataset":
+    """Open a group of a working product; raises Damaged with the way out."""
+    try:
+        return product.open(group)
+    except Damaged as damage:
+        raise Damaged(f"{damage}; run the same command again to make it anew", product.key) from damage
 
 
 def _only(run: RunRecord) -> str:
@@ -70,6 +77,8 @@ def open_archived(
         name = next(iter(packages))
     if name not in packages:
         raise Usage(f"{identifier} has {', '.join(packages)}: name one of them")
+    if not packages[name].exists():
+        raise BadPackage(f"{packages[name]} is gone; restore it from a copy")
     return open_zip(packages[name], group)
 
 
@@ -79,33 +88,56 @@ def catalogue(home: Home) -> list[dict[str, Any]]:
     made = {run.archived["identifier"]: run for run in all_runs(home) if run.archived}
     lines = []
     for identifier in archived(home):
-        files = archive.files(identifier)
         run = made.get(identifier)
-        lines.append(
-            {
-                "identifier": identifier,
-                "results": sorted(n.removesuffix(".zarr.zip") for n in files if n.endswith(".zarr.zip")),
-                "bytes": sum(path.stat().st_size for path in files.values()),
-                "run": run.id if run else "",
-            }
-        )
+        lines.append({"identifier": identifier, "run": run.id if run else "", **_holdings(archive, identifier)})
     return lines
 
 
-def all_products(home: Home) -> list[StoredProduct]:
-    """Return all products of a home that can be read as such."""
-    found = []
-    for folder in sorted(home.products.glob("*")):
+def _holdings(archive: Archive, identifier: str) -> dict[str, Any]:
+    """Return what is seen of an object without reading it; damage that shows does not hide the others."""
+    try:
+        files = archive.files(identifier)
+    except BadPackage as damage:
+        return {"results": [], "bytes": 0, "damage": str(damage)}
+    gone = [name for name, path in files.items() if not path.exists()]
+    return {
+        "results": sorted(n.removesuffix(".zarr.zip") for n in files if n.endswith(".zarr.zip")),
+        "bytes": sum(path.stat().st_size for name, path in files.items() if name not in gone),
+        "damage": f"it lacks {', '.join(gone)}; restore it from a copy" if gone else "",
+    }
+
+
+def product_row(product: StoredProduct) -> dict[str, Any]:
+    """Return what is seen of a product without reading its values."""
+    done, total = product.progress()
+    seal = product.seal
+    return {
+        "product": product.key,
+        "stage": product.name,
+        "regions": total,
+        "done": done,
+        "sealed": seal is not None,
+        "bytes": seal.bytes if seal else None,
+        "values": seal.values if seal else None,
+        "damage": "",
+    }
+
+
+def products(home: Home) -> list[dict[str, Any]]:
+    """Return a line for each working product; damage of one does not hide the others."""
+    lines = []
+    for key in sorted(folder.name for folder in home.products.glob("[!.]*")):
         try:
-            found.append(StoredProduct(folder))
-        except BadProduct:
-            continue
-    return found
+            lines.append(product_row(StoredProduct(home.product(key))))
+        except BadProduct as damage:
+            lines.append({"product": key, "damage": str(damage)})
+    return lines
 
 
 def damage_of_object(home: Home, identifier: str) -> list[str]:
-    """Read all of an archived object and return what is wrong with it."""
-    return [str(finding) for finding in Archive(home.archive).verify(identifier)]
+    """Read all of an archived object and return what is wrong with it, as sentences."""
+    found = [f"{one.path} {one.message}" for one in Archive(home.archive).verify(identifier)]
+    return [*found, f"{identifier}: restore it from a copy"] if found else []
 
 
 def users_of(home: Home, key: str) -> list[str]:

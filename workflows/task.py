@@ -20,13 +20,14 @@ import cloudpickle
 import numpy as np
 import xarray as xr
 
-from terp.storage.errors import Damaged
-from terp.storage.files import await_file
+from terp.storage.errors import BadInput, BadProduct, Damaged, StorageError
+from terp.storage.files import GLANCE, patiently
 from terp.storage.filling import Written, write_region
 from terp.storage.grid import Box, Group
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import BadStage
 
+EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
 PART = "part"  # the dimension that numbers the partial results of a reduction
 NAT = np.iinfo(np.int64).min
 
@@ -67,6 +68,7 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int) -> W
     _HERE.remarks = remarks
     result = _RUN[task.kind](task, group, index)
     blocks = conform(result, group, group.box(index), _opened(product, "").schema_of(path))
+    remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if _all_nan(values)}
     written = write_region(Path(attempts), group, index, blocks)
     return Written(path, index, written, time.monotonic() - started, worker_name(), tuple(sorted(remarks)[:5]))
 
@@ -77,11 +79,10 @@ def worker_name() -> str:
 
 
 class _Opened:
-    """A product as a worker sees it, opened once a process."""
+    """A product as a worker sees it, opened once a process, as soon as it can be seen from here."""
 
-    def __init__(self, folder: str) -> None:
-        await_file(Path(folder) / "product.json")
-        self.product = StoredProduct(Path(folder))
+    def __init__(self, folder: str, values: str) -> None:
+        self.product = patiently(lambda: _product(folder, values), BadProduct)
         self._groups: dict[str, xr.Dataset] = {}
 
     def group(self, path: str) -> Group:
@@ -95,14 +96,21 @@ class _Opened:
     def schema_of(self, path: str) -> xr.Dataset:
         """Return the coordinates that were written at creation."""
         if path not in self._groups:
-            data = xr.open_zarr(self.product.data, group=path or None, consolidated=False, chunks=None, zarr_format=3)
-            self._groups[path] = data[[]].load()
+            self._groups[path] = patiently(lambda: self.product.frame(path), Damaged)
         return self._groups[path]
 
 
 @lru_cache(maxsize=64)
-def _opened(folder: str, values: str) -> _Opened:  # noqa: ARG001 (another seal is another entry)
-    return _Opened(folder)
+def _opened(folder: str, values: str) -> _Opened:
+    return _Opened(folder, values)
+
+
+def _product(folder: str, values: str) -> StoredProduct:
+    """Return a product; where `values` are given, sealed with just these."""
+    product = StoredProduct(Path(folder))
+    if values and (not product.manifest or product.seal is None or product.seal.values != values):
+        raise BadProduct(f"{product.name} is sealed with other values than this run made of it: run again")
+    return product
 
 
 @lru_cache(maxsize=64)
@@ -113,8 +121,12 @@ def _functions(pickled: bytes) -> tuple[Any, ...]:
 
 def _block(one: Input, box: Mapping[str, slice]) -> xr.Dataset:
     opened = _opened(one.folder, one.values)
-    data = opened.dataset(one.group)
+    return patiently(lambda: _loaded(opened, one.group, box), Damaged, GLANCE)
+
+
+def _loaded(opened: _Opened, group: str, box: Mapping[str, slice]) -> xr.Dataset:
     try:
+        data = opened.dataset(group)
         return data.isel({dim: part for dim, part in box.items() if dim in data.dims}).load()
     except Damaged as damage:
         raise Damaged(str(damage), opened.product.key) from damage
@@ -179,11 +191,26 @@ def fold(combine: Any, partials: list[xr.Dataset]) -> xr.Dataset:
 def _run_ingest(task: Task, group: Group, index: int) -> xr.Dataset:
     from terp.storage.source import Identity, opened_source
 
-    dataset = opened_source(Identity.from_json(task.parameters))[group.path]
-    return dataset.isel(group.box(index)).load()
+    identity, box = Identity.from_json(task.parameters), group.box(index)
+    dataset = opened_source(identity)[group.path]
+    try:
+        block = dataset.isel(box).load()
+    except (StorageError, MemoryError):
+        raise
+    except Exception as error:
+        identity.check()
+        said = f"{type(error).__name__}: {error}"
+        raise BadInput(f"{identity.path} is damaged at {named(box)} ({said}); fetch it again and run again") from error
+    identity.check()  # it may have been changed just while it was read
+    return block
 
 
 _RUN = {"map": _run_map, "partial": _run_partial, "combine": _run_combine, "ingest": _run_ingest}
+
+
+def named(box: Box) -> str:
+    """Return a box in words."""
+    return ", ".join(f"{dim} {part.start}:{part.stop}" for dim, part in box.items()) or "the whole"
 
 
 def conform(result: xr.Dataset, group: Group, box: Box, schema: xr.Dataset) -> dict[str, np.ndarray[Any, Any]]:
@@ -218,6 +245,11 @@ def _stored(values: xr.DataArray, array: Any, box: Box) -> np.ndarray[Any, Any]:
     return plain
 
 
+def _all_nan(values: np.ndarray[Any, Any]) -> bool:
+    """Say whether there is no value at all; the first that there is ends the search."""
+    return values.dtype.kind in "fc" and values.size > 0 and all(np.isnan(part).all() for part in np.atleast_1d(values))
+
+
 def encoded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Return times as int64 nanoseconds (CF: the array's attributes say so), all else as it is."""
     if values.dtype.kind in "mM":
@@ -233,7 +265,10 @@ def _call(function: Any, *blocks: Any, **parameters: Any) -> xr.Dataset:
     """Call the user's function; remark on what it opens and on the warnings it raises."""
     with _watch() as opened, warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("default")
-        result: xr.Dataset = function(*blocks, **parameters)
+        try:
+            result: xr.Dataset = function(*blocks, **parameters)
+        except SystemExit as leaving:  # would end the worker
+            raise RuntimeError(f"it calls sys.exit({leaving.code!r})") from leaving
     _HERE.remarks |= {f"it opens {place} by itself, which terp can neither record nor repeat" for place in opened}
     _HERE.remarks |= {f"{w.category.__name__}: {w.message}" for w in raised}
     return result

@@ -1,6 +1,6 @@
 """Check what was made by reading all of it; what is damaged of a product is given up, so that a run makes it again."""
 
-from terp.storage.errors import BadProduct, Busy
+from terp.storage.errors import BadProduct, Busy, DiskTrouble
 from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
@@ -42,7 +42,9 @@ def _product(product: StoredProduct) -> list[str]:
         try:
             with Filling(product) as filling:
                 filling.seal()
-        except Busy as busy:
-            return [*damage, str(busy)]
-        damage.append(f"{product.name}: run the same command again to make what is damaged anew")
+        except (Busy, DiskTrouble) as trouble:
+            return [*damage, str(trouble)]
+    done, total = product.progress()
+    if damage or not product.seal:
+        damage.append(f"{product.name} has {done:,} of {total:,} regions: run the same command again to make the rest")
     return damage

@@ -4,6 +4,7 @@ A reader is a module of this package with `NAME`, `CUT`, `recognise` and `read`,
 file to file, `cut`. They are imported when they are needed, and asked in the order of `READERS`.
 """
 
+import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -106,15 +107,16 @@ def recognise(path: Path) -> Reader:
 
 def _unreadable(path: Path) -> str:
     """Why no reader needs to try."""
-    if not path.exists():
-        return "does not exist"
     try:
-        if path.is_dir():
+        kind = path.stat().st_mode
+        if stat.S_ISDIR(kind):
             return "" if any(path.iterdir()) else "is an empty folder"
-        if not path.is_file():
+        if not stat.S_ISREG(kind):
             return "is neither a file nor a folder"
         with path.open("rb") as file:
             return "" if file.read(1) else "is an empty file"
+    except FileNotFoundError:
+        return "does not exist"
     except OSError as error:
         return f"can't be opened ({error.strerror})"
 

@@ -35,7 +35,8 @@ def read(path: Path) -> dict[str, xr.Dataset]:
             return netcdf.checked(_open(path), path)
         except netcdf.BROKEN as error:
             raise BadInput(
-                f"{path} looks like Zarr but can't be read as a group of arrays with named dimensions ({error}); fetch it again."
+                f"{path} looks like Zarr but can't be read as a group of arrays with named dimensions ({error}); "
+                "fetch it again."
             ) from error
 
 

@@ -45,13 +45,13 @@ def sliding(block: xr.Dataset) -> xr.Dataset:
 @stage(cut=("latitude",), block=BAND)
 def refusing(block: xr.Dataset) -> xr.Dataset:
     """Raises on any block."""
-    raise LookupError("the sea is not there")
+    raise LookupError(f"{len(block)} variables are too many")
 
 
 @stage(cut=("latitude",), block=BAND)
 def leaving(block: xr.Dataset) -> xr.Dataset:
     """Ends the process that calls it."""
-    sys.exit(3)
+    sys.exit(len(block))
 
 
 @stage(cut=("latitude",), block=BAND)
@@ -63,7 +63,7 @@ def shifting(block: xr.Dataset) -> xr.Dataset:
 @stage(cut=("latitude",), block=BAND)
 def plain(block: xr.Dataset, normal: xr.Dataset | None = None, *, offset: Any = 0.0) -> xr.Dataset:
     """Adds an offset."""
-    return block + 0.0 if normal is None else block - normal
+    return block + offset if normal is None else block - normal
 
 
 @stage(cut=("latitude",), block=BAND)

@@ -54,6 +54,13 @@ def fill(product: StoredProduct) -> list[int]:
     return made
 
 
+def fill_taking_over(product: StoredProduct) -> None:
+    """Do all as a controller that takes over from one that may live."""
+    with Filling(product, take_over=True) as filling:
+        assert filling.commit([written(filling, index) for _, index in filling.missing()]) == []
+        filling.seal()
+
+
 def tree(folder: Path) -> dict[str, bytes]:
     """All files of a product's Zarr group."""
     data = folder / "data.zarr"

@@ -115,6 +115,6 @@ def _report(error: Exception) -> str:
     try:
         with tempfile.NamedTemporaryFile("w", prefix="terp-error-", suffix=".txt", delete=False) as report:
             report.write(text)
-        return report.name
     except OSError as full:
         return f"this (it could not be kept in a file: {full}):\n{text}"
+    return report.name

@@ -27,7 +27,7 @@ def ls_command(products: bool, as_json: bool) -> None:
     from terp.workflows import show
 
     home = _home()
-    rows = [_product_row(one) for one in show.all_products(home)] if products else show.catalogue(home)
+    rows = show.products(home) if products else show.catalogue(home)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif not rows:
@@ -36,23 +36,11 @@ def ls_command(products: bool, as_json: bool) -> None:
         click.echo("\n".join(_product_text(row) if products else _archived_text(row) for row in rows))
 
 
-def _product_row(product: "StoredProduct") -> dict[str, Any]:
-    done, total = product.progress()
-    seal = product.seal
-    return {
-        "product": product.key,
-        "stage": product.name,
-        "regions": total,
-        "done": done,
-        "sealed": seal is not None,
-        "bytes": seal.bytes if seal else None,
-        "values": seal.values if seal else None,
-    }
-
-
 def _product_text(row: dict[str, Any]) -> str:
     from terp.workflows.cli.terminal import size
 
+    if row["damage"]:
+        return f"{row['product']}  damaged: {row['damage']}"
     state = f"sealed, {size(row['bytes'])}" if row["sealed"] else f"{row['done']:,}/{row['regions']:,} regions"
     return f"{row['product']}  {state}"
 
@@ -60,7 +48,8 @@ def _product_text(row: dict[str, Any]) -> str:
 def _archived_text(row: dict[str, Any]) -> str:
     from terp.workflows.cli.terminal import size
 
-    return f"{row['identifier']}  {', '.join(row['results'])}  {size(row['bytes'])}  {row['run']}"
+    damage = f"  damaged: {row['damage']}" if row["damage"] else ""
+    return f"{row['identifier']}  {', '.join(row['results'])}  {size(row['bytes'])}  {row['run']}{damage}"
 
 
 @click.command("show")
@@ -77,7 +66,7 @@ def show_command(reference: str, as_json: bool) -> None:
         picture = show.picture_of(home, found.run)
         plain["picture"] = str(picture) if picture else ""
     elif found.product:
-        plain = {**_product_row(found.product), **_cut_of(found.product)}
+        plain = {**show.product_row(found.product), **_cut_of(found.product)}
     else:
         plain = next(row for row in show.catalogue(home) if row["identifier"] == found.identifier)
     click.echo(json.dumps(plain, indent=1) if as_json else _lines(plain))
@@ -143,7 +132,7 @@ def verify_command(reference: str, as_json: bool) -> None:
     else:
         click.echo("\n".join([f"checked {one}" for one in checked] + [f"damaged: {one}" for one in damage]))
     if damage:
-        raise Damaged(f"{len(damage)} files are not as they were recorded (the lines above)")
+        raise Damaged("not all is as it was recorded: the lines above say what, and the way out")
     if not as_json:
         click.echo("all is as it was recorded")
 

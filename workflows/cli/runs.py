@@ -22,17 +22,19 @@ _PATIENCE = 30.0  # seconds a run may take to stop
 def status_command(run: str | None, as_json: bool) -> None:
     """Show runs and how far they are; RUN is an id, a beginning of one, or `last`."""
     from terp.storage.home import Home
-    from terp.workflows.record import all_runs, load_run
+    from terp.workflows.record import all_runs, damaged_runs, load_run
 
     home = Home.here()
     runs = [load_run(home, run)] if run else all_runs(home)[-20:]
     rows = [{**_row(home, one), **({"stages": _stages(home, one)} if run else {})} for one in runs]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
-    elif not rows:
-        click.echo(f"no runs yet in {home.root}: try `terp run climatology`")
-    else:
+    elif rows:
         click.echo("\n".join(_text(row) for row in rows))
+    elif not damaged_runs(home):
+        click.echo(f"no runs yet in {home.root}: try `terp run climatology`")
+    for damage in [] if run else damaged_runs(home):
+        click.echo(f"note: {damage}", err=True)
 
 
 def _row(home: "Home", run: "RunRecord") -> dict[str, Any]:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 
 _PLAIN_EVERY = 10.0  # seconds between plain lines of one stage
 _LIVE_EVERY = 0.1
+_LONG = 60.0  # seconds without a region after which it is said
 
 
 def size(count: float) -> str:
@@ -57,6 +58,8 @@ class Terminal:
         for one in plan.steps:
             if one.missing and one.why not in ("new", "exists"):
                 self.say(f"{one.step.name}: {one.why}")
+        if plan.ends:
+            self.say(f"the plan ends here: {plan.ends}")
 
     def progress(self, progress: "Progress") -> None:
         """Show how far a stage is."""
@@ -84,6 +87,9 @@ class Terminal:
             text += f", {progress.rate:,.1f}/s"
         if progress.done and left:
             text += f", {span(left / progress.rate)} to go"
+        waiting = time.monotonic() - progress.landed
+        if left and waiting > _LONG:
+            text += f"; none came back for {span(waiting)}"
         return text
 
     def _line(self, text: str) -> None:

@@ -1,0 +1,99 @@
+"""Fill and seal a tiny product in processes that are killed: `crash.py TEMPLATE FOLDER POINT ...`.
+
+A point is the number of a file operation (counted from 0) before which a process kills itself; a write is cut in the
+middle. Each works in FOLDER/POINT, which begins as a copy of TEMPLATE. For each a line is printed: whether it was killed
+(1 or 0), and the numbers of recorded regions as it learnt them.
+"""
+
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
+import products
+
+from terp.storage import files
+from terp.storage.filling import Filling
+
+OPERATIONS = ("open", "write", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir")
+BATCH = 2
+
+
+def prepare(scenario: str, folder: Path) -> None:
+    """Make what a scenario begins with: nothing, or a sealed product with one shard lost, one short and one astray."""
+    if scenario == "mend":
+        product = products.new(folder)
+        products.fill(product)
+        shards = product.data / "v" / "c"
+        (shards / "1" / "0").unlink()
+        (shards / "3" / "0").write_bytes(b"short")
+        (shards / "4" / "1").write_bytes(b"astray")
+
+
+def work(folder: Path, tell: Callable[[int], Any]) -> None:
+    """Do all that is missing in small batches, as a controller does, and seal."""
+    product = products.new(folder)
+    with Filling(product) as filling:
+        todo = [index for _, index in filling.missing()]
+        while todo:
+            batch, todo = todo[:BATCH], todo[BATCH:]
+            assert filling.commit([products.written(filling, index) for index in batch]) == []
+            tell(len(filling.ledger.records))
+        filling.seal()
+
+
+def wrap(name: str, count: list[int], point: int) -> None:
+    """Count the calls of a function of `os`; die before the one with the number `point`."""
+    true, write = getattr(os, name), os.write
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        number, count[0] = count[0], count[0] + 1
+        if number == point:
+            if name == "write":
+                write(args[0], bytes(args[1])[: len(args[1]) // 2])
+            os.kill(os.getpid(), signal.SIGKILL)
+        return true(*args, **kwargs)
+
+    setattr(os, name, call)
+
+
+def child(point: int, folder: Path, report: int) -> None:
+    """Work and be killed."""
+    count, write = [0], os.write
+    for name in OPERATIONS:
+        wrap(name, count, point)
+    work(folder, lambda number: write(report, b"%d " % number))
+    write(report, b"%d end" % count[0])
+
+
+def killed(point: int, folder: Path) -> str:
+    """Return what a child said before it ended."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            child(point, folder, theirs)
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        text = said.read()
+    _, status = os.waitpid(pid, 0)
+    return f"{int(os.WIFSIGNALED(status))} {text}"
+
+
+def main() -> None:
+    """Kill a process at each point."""
+    files.GLANCE = 0.0  # what is gone here is gone for good
+    template, folder, *points = sys.argv[1:]
+    for point in points:
+        shutil.copytree(template, Path(folder) / point)
+        print(killed(int(point), Path(folder) / point), flush=True)
+
+
+if __name__ == "__main__":
+    main()
