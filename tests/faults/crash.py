@@ -1,8 +1,8 @@
 """Fill and seal a tiny product in processes that are killed: `crash.py TEMPLATE FOLDER POINT ...`.
 
 A point is the number of a file operation (counted from 0) before which a process kills itself; a write is cut in the
-middle. Each works in FOLDER/POINT, which begins as a copy of TEMPLATE. For each a line is printed: whether it was killed
-(1 or 0), and the numbers of recorded regions as it learnt them.
+middle. Each works in FOLDER/POINT, which begins as a copy of TEMPLATE. For each a line is printed: whether it was
+killed (1 or 0), and the numbers of recorded regions as it learnt them.
 """
 
 import os
@@ -12,6 +12,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import xarray  # noqa: F401 (once, before processes fork)
+import zarr  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import products
