@@ -62,8 +62,9 @@ def launch(workers: int | None = None, memory: int | None = None, preload: Seque
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
             )
-        except OSError as error:
-            raise NoWorkers(f"no Dask worker could be started here: {error}") from error
+        except (OSError, RuntimeError) as error:
+            hint = "a script that runs flows needs `if __name__ == '__main__':` around what it does"
+            raise NoWorkers(f"no Dask worker could be started here ({error}): {hint}") from error
         try:
             client = Client(cluster, security=security, timeout=_PATIENCE, set_as_default=False)
             try:

@@ -91,7 +91,7 @@ def run(
         if made.tasks:
             crew.want()
         try:
-            runner = Runner(house, planner, record, crew, told, take_over)
+            runner = Runner(house, made, planner, record, crew, told, take_over)
             with prefect_server.connect(house.root) as connection, running(runner), blaming(found):
                 record.prefect = {"server": "own" if connection.own else "given", "cold": connection.cold}
                 returned = run_flow(found, values, connection)

@@ -4,6 +4,8 @@ The order is that of trust: products are sealed; packing reads every shard once 
 the README tell of what was packed; the archive's inventory closes it.
 """
 
+import hashlib
+import json
 import shutil
 import sys
 from collections.abc import Mapping
@@ -21,8 +23,8 @@ from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack, write_index
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.readme import readme
-from terp.workflows.describe import PICTURE, described, orcid_uri
-from terp.workflows.record import RunRecord, all_runs
+from terp.workflows.describe import PICTURE, VALUES, described, orcid_uri
+from terp.workflows.record import RunRecord
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -57,17 +59,18 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
 
 
 def _already(home: Home, identifier: str, values: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return where the same values rest in the archive, if they do."""
-    for run in reversed(all_runs(home)):
-        known = run.archived
-        if known and known["identifier"] == identifier and known["values"] == values:
-            try:
-                there = Archive(home.archive).files(identifier, known["version"])
-            except StorageError:
-                continue
-            if all(path.exists() for path in there.values()):
-                return known
-    return None
+    """Return where the same values rest in the archive, if they do: the archive itself knows."""
+    try:
+        rests = Archive(home.archive).files(identifier)
+        known = json.loads(rests[VALUES].read_bytes())
+        version = rests[VALUES].relative_to(rests[VALUES].parents[2]).parts[0]
+    except (StorageError, OSError, KeyError, ValueError):
+        return None
+    if known["values"] != values or not all(path.exists() for path in rests.values()):
+        return None
+    facts = known["facts"]
+    place = str(rests[VALUES].parents[2])
+    return {"identifier": identifier, "version": version, "path": place, "facts": facts, "values": dict(values)}
 
 
 def _deposit(
@@ -85,10 +88,13 @@ def _deposit(
     told.say(f"packed {', '.join(one.path.name for one in packed)}")
     results = {name: product.open() for name, product in products.items() if _has_root(product)}
     shown = _show(flow, results, folder / PICTURE, told)
+    values = {name: product.seal.values for name, product in products.items() if product.seal}
+    (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
     told_of = described(home, run, flow, packed, products, folder)
     (folder / README).write_text(readme(told_of, identifier))
-    _write_checksums(folder, packed)
+    (folder / CHECKSUMS).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)
+    _write_checksums(folder, packed)
     for path in folder.iterdir():
         files.sync_file(path)
     archive = Archive(home.archive)
@@ -109,7 +115,6 @@ def _deposit(
         "version": receipt.version,
         "path": str(receipt.path),
         "facts": shown,
-        "files": sorted(archive.files(identifier, receipt.version)),
     }
 
 
@@ -129,20 +134,19 @@ def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: P
     draw, facts = getattr(module, "picture", quicklook), getattr(module, "facts", None)
     try:
         draw(results, target)
-        return dict(facts(results)) if facts else {}
+        shown: dict[str, Any] = json.loads(json.dumps(dict(facts(results)) if facts else {}, default=str))
     except Exception as error:  # noqa: BLE001 (the user's own code; results must be kept whatever it does)
         told.warn(f"the picture or facts of {flow.name} could not be made: {type(error).__name__}: {error}")
         target.unlink(missing_ok=True)
         return {}
+    return shown
 
 
 def _write_checksums(folder: Path, packed: list[Packed]) -> None:
     """Write a file for `sha512sum -c`; what was packed was hashed on the way."""
-    import hashlib
-
     known = {one.path.name: one.sha512 for one in packed}
     lines = []
-    for path in sorted(folder.iterdir()):
+    for path in sorted(path for path in folder.iterdir() if path.name != CHECKSUMS):
         digest = known.get(path.name) or hashlib.sha512(path.read_bytes()).hexdigest()
         lines.append(f"{digest}  {path.name}\n")
     (folder / CHECKSUMS).write_text("".join(lines))

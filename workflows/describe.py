@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 PICTURE = "picture.png"
+VALUES = "values.json"
 
 
 def described(
@@ -110,7 +111,10 @@ def _packed_output(packed: Packed, products: Mapping[str, StoredProduct]) -> pro
 
 
 def _other_outputs(folder: Path) -> list[provenance.Output]:
-    about = {PICTURE: ("Picture", "The results as a picture")}
+    about = {
+        PICTURE: ("Picture", "The results as a picture"),
+        VALUES: ("Values", "What the results show in figures, and for each a digest of all its values"),
+    }
     outputs = []
     for path in sorted(folder.iterdir()):
         if path.name.endswith(".zarr.zip"):

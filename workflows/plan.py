@@ -4,10 +4,9 @@ The flow's body runs with products that are only schemas; no stage sees data. So
 bytes and files are known, what exists already, and why what is done again is done again.
 """
 
-import difflib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +19,7 @@ from terp.storage.source import Identity, identify
 from terp.workflows.blame import blaming
 from terp.workflows.code import Code
 from terp.workflows.errors import PlanEnds, Usage
+from terp.workflows.explain import explain
 from terp.workflows.intake import ingested
 from terp.workflows.session import Product, session
 from terp.workflows.step import Step
@@ -35,17 +35,21 @@ _PACKED = 0.6  # stored bytes for each decoded byte, of the order of what measur
 
 @dataclass(frozen=True)
 class Planned:
-    """A step and what exists of it: regions recorded, whether sealed, and why it is done (again)."""
+    """A step and what exists of it: regions recorded, whether sealed, and why it is done (again).
+
+    It is needless when all that would be made of it is there already.
+    """
 
     step: Step
     done: int
     sealed: bool
     why: str
+    needless: bool = False
 
     @property
     def missing(self) -> int:
         """Regions to be made."""
-        return 0 if self.sealed else self.step.regions - self.done
+        return 0 if self.sealed or self.needless else self.step.regions - self.done
 
     @property
     def seconds(self) -> float:
@@ -113,16 +117,19 @@ class Planner:
     steps: dict[str, Step] = field(default_factory=dict)
     sources: dict[str, Identity] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
+    calls: dict[str, str] = field(default_factory=dict)
 
-    def take(self, build: Callable[[], Sequence[Step]], key: str) -> Product:
+    def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
-        return product_of(self.known(build, key))
+        return product_of(self.known(build, call))
 
-    def known(self, build: Callable[[], Sequence[Step]], key: str) -> Step:
-        """Return the step with this key, found out once."""
-        if key not in self.steps:
-            self.steps.update((step.key, step) for step in build())
-        return self.steps[key]
+    def known(self, build: Callable[[], Sequence[Step]], call: str) -> Step:
+        """Return the last step of a call, whose steps are found out once."""
+        if call not in self.calls:
+            steps = list(build())
+            self.steps.update((step.key, step) for step in steps)
+            self.calls[call] = steps[-1].key
+        return self.steps[self.calls[call]]
 
     def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
         """Identify a source and plan to take it in."""
@@ -176,7 +183,19 @@ def make_plan(flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home)
         session.reset(token)
     planned = [_planned(home, step, planner.limits.get(step.key, 1)) for step in planner.steps.values()]
     keys = {name: product.key for name, product in results.items()}
+    if not ends:
+        planned = _without_needless(planned, keys.values())
     return Plan(str(flow.name), parameters, tuple(planned), keys, tuple(planner.sources.values()), ends), planner
+
+
+def _without_needless(planned: Sequence[Planned], results: Iterable[str]) -> list[Planned]:
+    """Mark what has not to be made: neither a result nor read by anything that is to be made."""
+    needed = set(results)
+    for one in reversed(planned):
+        if one.step.key in needed and one.missing:
+            needed |= {key for key, _ in one.step.inputs}
+    why = "not needed: all that is made of it exists"
+    return [one if one.sealed or one.step.key in needed else replace(one, needless=True, why=why) for one in planned]
 
 
 def named_results(returned: Any) -> dict[str, Product]:
@@ -194,8 +213,6 @@ def named_results(returned: Any) -> dict[str, Product]:
 
 
 def _planned(home: Home, step: Step, at_most: int) -> Planned:
-    from dataclasses import replace
-
     step = replace(step, at_most=at_most)
     try:
         product = StoredProduct(home.product(step.key))
@@ -206,70 +223,3 @@ def _planned(home: Home, step: Step, at_most: int) -> Planned:
     if sealed:
         return Planned(step, total, True, "exists")
     return Planned(step, done, False, f"goes on: {done:,} of {total:,} regions exist")
-
-
-def explain(home: Home, step: Step) -> str:
-    """Say why a step has to be done: what differs from the most similar product of the same stage."""
-    others = [other for other in _siblings(home, step) if other.key != step.key]
-    if not others:
-        return "new"
-    nearest = min(others, key=lambda other: (len(_differing(step, other)), -_made(other)))
-    if len(_differing(step, nearest)) > _RELATED:
-        return "new"
-    done, total = nearest.progress()
-    what = "; ".join(_difference(step, nearest, name) for name in _differing(step, nearest))
-    return f"{what}; {done:,} of {total:,} regions exist under the old one ({nearest.key})"
-
-
-def _siblings(home: Home, step: Step) -> list[StoredProduct]:
-    found = []
-    for folder in home.products.glob(f"{step.name}-*"):
-        try:
-            product = StoredProduct(folder)
-        except BadProduct:
-            continue
-        if product.name == step.name:
-            found.append(product)
-    return found
-
-
-def _made(product: StoredProduct) -> float:
-    return (product.folder / "product.json").stat().st_mtime
-
-
-def _differing(step: Step, other: StoredProduct) -> list[str]:
-    theirs = other.frozen["ingredients"]
-    mine = json.loads(canonical(dict(step.ingredients)))
-    return sorted(name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name))
-
-
-_RELATED = 2  # kinds of ingredients in which a product may differ and still be the same stage, edited
-_WORDS = {
-    "inputs": "its input changed",
-    "source": "the source changed",
-    "cut": "it is cut otherwise",
-    "parts": "it has other parts",
-}
-
-
-def _difference(step: Step, other: StoredProduct, name: str) -> str:
-    mine, theirs = step.ingredients.get(name), other.frozen["ingredients"].get(name)
-    if name == "code" and isinstance(mine, dict):
-        changed = [n for n in {*mine, *theirs} if mine.get(n) != theirs.get(n)]
-        return f"code of `{', '.join(sorted(changed))}` changed"
-    if name in ("parameters", "libraries") and isinstance(mine, dict):
-        changed = [
-            f"{n} {theirs.get(n)!r} -> {mine.get(n)!r}" for n in {*mine, *theirs} if mine.get(n) != theirs.get(n)
-        ]
-        return f"{'parameter' if name == 'parameters' else 'library'} {', '.join(sorted(changed))}"
-    return _WORDS.get(name, f"{name} changed")
-
-
-def code_diff(step: Step, other: StoredProduct) -> str:
-    """Return how the code of a step differs from that of a product, as a unified diff of normalised sources."""
-    mine, theirs = step.ingredients["code"], other.frozen["ingredients"]["code"]
-    lines: list[str] = []
-    for name in sorted({*mine, *theirs}):
-        old, new = theirs.get(name, "").splitlines(), mine.get(name, "").splitlines()
-        lines += difflib.unified_diff(old, new, f"old {name}", f"new {name}", lineterm="")
-    return "\n".join(lines)

@@ -172,13 +172,18 @@ def own_folder(home: Path) -> Path:
     Raises Unavailable if there is no such place.
     """
     home = home.expanduser().resolve()
-    if file_system(home) in LOCAL:
+    if file_system(home) in LOCAL and not _is_a_groups(home):
         return private(home / "prefect")
     for place in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")):  # noqa: S108 - checked by private
         if file_system(place) in LOCAL:
             name = hashlib.sha256(str(home).encode()).hexdigest()[:16]
             return private(private(place / f"terp-{os.geteuid()}") / name)
     raise Unavailable("Prefect's server needs a folder on a disk of this node; name one in TMPDIR")
+
+
+def _is_a_groups(home: Path) -> bool:
+    """Whether a group works here: then each of its people has a server elsewhere, for their own eyes."""
+    return home.is_dir() and bool(home.stat().st_mode & stat.S_ISGID)
 
 
 def private(folder: Path) -> Path:

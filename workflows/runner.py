@@ -15,7 +15,7 @@ from terp.storage.home import Home
 from terp.storage.making import create
 from terp.storage.product import Seal, StoredProduct
 from terp.workflows.fill import Progress, fill
-from terp.workflows.plan import Planner, decision_path, product_of
+from terp.workflows.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.prefect_flow import record as prefect_record
 from terp.workflows.record import RunRecord, StageRecord, now
 from terp.workflows.report import Reporter
@@ -63,23 +63,32 @@ class Runner:
     """The session behind a flow's body while it runs."""
 
     def __init__(
-        self, home: Home, planner: Planner, run: RunRecord, workers: Workers, reporter: Reporter, take_over: bool
+        self,
+        home: Home,
+        plan: Plan,
+        planner: Planner,
+        run: RunRecord,
+        workers: Workers,
+        reporter: Reporter,
+        take_over: bool,
     ) -> None:
         self.home, self.planner, self.run = home, planner, run
+        self._needless = {one.step.key for one in plan.steps if one.needless}
         self.workers, self.reporter, self.take_over = workers, reporter, take_over
         self._made: dict[str, StoredProduct] = {}
 
-    def take(self, build: Callable[[], Sequence[Step]], key: str) -> Product:
-        """Make what one call asks for: each step that is not there yet."""
-        last = self.planner.known(build, key)
-        for step in self._behind(last):
-            self.make(step)
+    def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
+        """Make what one call asks for, unless all that would be made of it is there already."""
+        last = self.planner.known(build, call)
+        if last.key not in self._needless:
+            self.made(last.key)
         return product_of(last)
 
-    def _behind(self, last: Step) -> list[Step]:
-        """Return the steps of a call that end in `last`: those below it that the flow's body does not see."""
-        below = [self.planner.steps[key] for key, _ in last.inputs if key not in self._made]
-        return [*(step for one in below for step in self._behind(one)), last] if last.key not in self._made else []
+    def made(self, key: str) -> StoredProduct:
+        """Return a product, made where it is not there yet."""
+        if key not in self._made:
+            self.make(self.planner.steps[key])
+        return self._made[key]
 
     def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
         """Return the step that takes a source in, as planned."""
@@ -87,7 +96,7 @@ class Runner:
 
     def values(self, product: Product) -> "xr.Dataset":
         """Open the values of a product that was made."""
-        return self._made[product.key].open(product.group)
+        return self.made(product.key).open(product.group)
 
     def at_most(self, product: Product, times: int) -> None:
         """Nothing to note: a run decides."""
@@ -136,7 +145,7 @@ class Runner:
         return product
 
     def _input(self, key: str, group: str) -> Input:
-        product = self._made[key]
+        product = self.made(key)
         assert product.seal is not None
         return Input(str(product.folder), group, product.seal.values)
 

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 class Session(Protocol):
     """What stands behind the calls of a flow's body: a plan that is being made, or a run."""
 
-    def take(self, steps: Callable[[], "Sequence[Step]"], key: str) -> "Product":
-        """Plan or run the steps of one call, whose last has this key; return what they make."""
+    def take(self, build: "Callable[[], Sequence[Step]]", call: str) -> "Product":
+        """Plan or run the steps of one call, known by a name of its own; return what they make."""
 
     def source(self, source: str) -> "tuple[Callable[[], Sequence[Step]], str]":
-        """Return the steps, and the key of the last, that take a source in."""
+        """Return the steps that take a source in, and a name for them."""
 
     def values(self, product: "Product") -> "xr.Dataset":
         """Open the values of a product; raises PlanEnds when they do not exist yet."""

@@ -148,11 +148,10 @@ def _same(partial: "xr.Dataset", *_: Any, **__: Any) -> "xr.Dataset":
 
 
 def _described(call: "Call") -> "tuple[str, Callable[[], list[Step]]]":
-    """Return the key of a call's last step, which needs no trial, and how to get the steps."""
+    """Return a name for a call, which needs no trial, and how to get its steps."""
     from terp.workflows.step import key_of
 
-    last = {**call.ingredients, "level": "result"} if call.over else call.ingredients
-    return key_of(call.name, last), call.steps
+    return key_of(call.name, call.ingredients), call.steps
 
 
 def _version(stage_name: str, library: str) -> str:

@@ -213,6 +213,8 @@ def _reduction(call: Call) -> list[Step]:
     weight = replace(weight, whole=weight.whole + sum(v.nbytes for v in partial.data_vars.values()))
     blocks = choose_blocks(call.sizes, (*call.over, *call.cut), weight, call.fixed)
     over = {dim: blocks.pop(dim) for dim in call.over}
+    # Another cut is another order of adding up, and so another result in its last bits.
+    call = replace(call, ingredients={**call.ingredients, "tree": {dim: list(sizes) for dim, sizes in over.items()}})
     count = math.prod(-(-size // block) for size, block in over.values())
     base = replace(Task("partial", _pickled(call.function), (), call.parameters, call.order), over=over)
     steps = [
@@ -242,7 +244,7 @@ def _level(
     """Return the step that makes one level of partial results, numbered along PART."""
     parts = partial.map(lambda v: v.expand_dims({PART: count}), keep_attrs=True).assign_attrs(partial.attrs)
     group, small = group_of("", parts, {PART: (count, 1), **blocks})
-    ingredients = {**call.ingredients, "level": what, "parts": count}
+    ingredients = {**call.ingredients, "level": what}
     seconds = (trial.seconds, _trial_bytes(trial.result)) if trial else (0.0, 0)
     name = f"{call.name}.{what}"
     return Step(

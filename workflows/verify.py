@@ -16,7 +16,8 @@ def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
         return [found.product.key], _product(found.product)
     assert found.run is not None
     checked, damage = [], []
-    for key in dict.fromkeys(stage.key for stage in found.run.stages):
+    keys = dict.fromkeys(stage.key for stage in found.run.stages)
+    for key in (key for key in keys if home.product(key).exists()):  # the archive holds what was removed on purpose
         checked.append(key)
         damage += _known(home, key)
     if found.run.archived:
@@ -27,8 +28,6 @@ def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
 
 
 def _known(home: Home, key: str) -> list[str]:
-    if not home.product(key).exists():
-        return []  # removed on purpose; what was archived of it is checked there
     try:
         return _product(StoredProduct(home.product(key)))
     except BadProduct as error:

@@ -8,7 +8,6 @@ import xarray as xr
 from prefect import flow
 
 from terp.workflows import Product, ingest, iterate, stage
-from terp.workflows.errors import BadStage
 
 BAND = {"latitude": 9}  # two regions
 
@@ -52,6 +51,14 @@ def refusing(block: xr.Dataset) -> xr.Dataset:
 def leaving(block: xr.Dataset) -> xr.Dataset:
     """Ends the process that calls it."""
     sys.exit(len(block))
+
+
+@stage(cut=("latitude",), block=BAND)
+def quitting(block: xr.Dataset) -> xr.Dataset:
+    """Ends the process that calls it on real values, not on made-up ones."""
+    if block["surface_temperature"].max() > 100:
+        sys.exit(len(block))
+    return block
 
 
 @stage(cut=("latitude",), block=BAND)
@@ -105,7 +112,10 @@ def renamed(state: xr.Dataset) -> xr.Dataset:
 
 STAGES = {
     one.__name__: one
-    for one in (array, flat, doubled, sliding, refusing, leaving, shifting, deep, keeping, learned, spoken, plain)
+    for one in (
+        *(array, flat, doubled, sliding, refusing, leaving, quitting),
+        *(shifting, deep, keeping, learned, spoken, plain),
+    )
 }
 
 
@@ -167,6 +177,13 @@ def broken(source: str = "ostia") -> Product:
 
 
 @flow
+def broken_later(source: str = "ostia") -> Product:
+    """Raise in the flow's own body after a look at the values, so not in the plan."""
+    data = plain(ingest(source))
+    raise LookupError(f"{float(data.open()['surface_temperature'].max()):.0f} K is too warm")
+
+
+@flow
 def ending(source: str = "ostia") -> Product:
     """End the program in the flow's own body."""
     sys.exit(f"no use for {source}")
@@ -190,6 +207,3 @@ def decorated(how: str, source: str = "ostia") -> Product:
 async def later(source: str = "ostia") -> Product:
     """Be async."""
     return ingest(source)
-
-
-__all__ = ["BadStage"]

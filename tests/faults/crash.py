@@ -13,8 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import xarray  # noqa: F401 (once, before processes fork)
-import zarr  # noqa: F401
+import xarray.backends.zarr  # noqa: F401 (once, before processes fork)
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import products
@@ -92,6 +91,7 @@ def killed(point: int, folder: Path) -> str:
 def main() -> None:
     """Kill a process at each point."""
     files.GLANCE = 0.0  # what is gone here is gone for good
+    products.layout()  # imports what it needs: once, before processes fork
     template, folder, *points = sys.argv[1:]
     for point in points:
         shutil.copytree(template, Path(folder) / point)
