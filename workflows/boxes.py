@@ -20,10 +20,8 @@ def axis(dataset: xr.Dataset | xr.DataArray, which: str) -> xr.DataArray:
     for name in map(str, dataset.indexes):
         if name in (which, which[:3]) or dataset[name].attrs.get("standard_name") == which:
             return dataset[name]
-    found = ", ".join(map(str, dataset.indexes)) or "none"
-    raise BadInput(
-        f"A mean over an area needs an axis of {which} (by name or CF standard_name); axes are {found}."
-    )
+    found = ", ".join(map(str, dataset.dims))
+    raise BadInput(f"A mean over an area needs an axis of {which} (by name or CF standard_name); the axes are {found}.")
 
 
 def within(latitude: xr.DataArray, longitude: xr.DataArray, box: Box | None) -> xr.DataArray:

@@ -1,7 +1,6 @@
 """Kill anything at any moment: the same command ends in the same bytes, and does again only what was in flight."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -14,45 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-FLOWS = Path(__file__).parent / "flows.py"
-COMMAND = [str(Path(sys.executable).with_name("terp")), "run", f"{FLOWS}:departures", "--no-archive", "--quiet"]
-REGIONS = 216
-WINDOW = 3 * 2  # regions in flight with two workers
-
-
-def environment(home: Path, prefect: dict[str, str]) -> dict[str, str]:
-    return {**os.environ, **prefect, "TERP_HOME": str(home)}
-
-
-def run(home: Path, prefect: dict[str, str]) -> None:
-    done = subprocess.run(
-        [*COMMAND, "--workers", "2"], env=environment(home, prefect), capture_output=True, text=True, timeout=240
-    )
-    assert done.returncode == 0, done.stderr
-
-
-def products(home: Path) -> dict[str, bytes]:
-    """All bytes that count: the Zarr groups, manifests and seals of all products."""
-    found = {}
-    for folder in (home / "products").iterdir():
-        for path in [*(folder / "data.zarr").rglob("*"), folder / "manifest.jsonl", folder / "seal.json"]:
-            if path.is_file():
-                found[str(path.relative_to(home))] = path.read_bytes()
-    return found
-
-
-def recorded(home: Path) -> int:
-    """How many times a region of the slow stage was recorded, over all segments."""
-    logs = (home / "products").glob("slow-*/ledger/*.log")
-    return sum(log.read_text().count('"stored"') for log in logs)
-
-
-@pytest.fixture(scope="session")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> dict[str, bytes]:
-    """The bytes of a run that nothing disturbs."""
-    home = tmp_path_factory.mktemp("undisturbed")
-    run(home, prefect)
-    return products(home)
+sys.path.insert(0, str(Path(__file__).parent))
+from runs import COMMAND, REGIONS, environment, products, recorded, run
 
 
 def started(home: Path, prefect: dict[str, str], regions: int) -> Iterator[subprocess.Popen[bytes]]:
@@ -104,33 +66,49 @@ def test_a_killed_worker_costs_only_its_region(
     assert recorded(home) == REGIONS
 
 
-def test_killed_at_five_random_moments_it_ends_in_the_same_bytes(
+def test_killed_at_random_moments_it_ends_in_the_same_bytes(
     home: Path, prefect: dict[str, str], undisturbed: dict[str, bytes]
 ) -> None:
-    chance = random.Random(20261121)
-    report = kill_often(home, prefect, chance, 5)
+    report = kill_often(home, prefect, random.Random(20261121), 2)
     assert products(home) == undisturbed, report
     assert recorded(home) == REGIONS
 
 
+@pytest.mark.campaign
+@pytest.mark.timeout(3600)
+def test_killed_at_twenty_random_moments_it_ends_in_the_same_bytes(
+    tmp_path: Path, prefect: dict[str, str], undisturbed: dict[str, bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    chance, lines = random.Random(), []
+    for number in range(20):
+        home = tmp_path / str(number)
+        (one,) = kill_often(home, prefect, chance, 1)
+        same, again = products(home) == undisturbed, recorded(home) - REGIONS
+        lines.append(
+            f"| {number + 1} | {one['target']} | {one['at']} | {REGIONS - one['at']} | {again} | "
+            f"{'identical' if same else 'DIFFERENT'} |"
+        )
+        assert same
+        assert again == 0
+    with capsys.disabled():
+        print("\n| kill | of | recorded then | made after | recorded twice | digests |\n|--|--|--|--|--|--|")
+        print("\n".join(lines))
+
+
 def kill_often(home: Path, prefect: dict[str, str], chance: random.Random, times: int) -> list[dict[str, Any]]:
-    """Kill the controller or a worker at random moments, go on each time, and finish; tell what each cost."""
+    """Kill the controller, or a worker and then the controller, at random moments; go on each time, and finish."""
     report = []
     for _ in range(times):
         before = recorded(home)
-        target = chance.choice(["controller", "worker"])
-        moment = min(before + chance.randint(1, 40), REGIONS - 1)
+        target = chance.choice(["controller", "worker, then controller"])
+        moment = min(before + chance.randint(1, REGIONS // times), REGIONS - 1)
         for process in started(home, prefect, moment):
             if process.poll() is None:
-                time.sleep(chance.random() * 0.1)
                 victims = workers_of(process)
-                if target == "worker" and victims:
+                if target != "controller" and victims:
                     chance.choice(victims).kill()
-                else:
-                    process.kill()
-                if target == "worker":
-                    time.sleep(chance.random() * 0.5)
-                    process.kill()
+                    time.sleep(chance.random())
+                process.kill()
         report.append({"target": target, "at": recorded(home), "before": before})
     run(home, prefect)
     return report
