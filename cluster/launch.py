@@ -47,7 +47,11 @@ def launch(workers: int | None = None, memory: int | None = None, preload: Seque
         "distributed.comm.require-encryption": True,
         "logging.distributed": "critical",
     }
-    with _quiet(), dask.config.set(settings), TemporaryDirectory(prefix="terp-") as scratch:
+    with (
+        _quiet(),
+        TemporaryDirectory(prefix="terp-") as scratch,
+        dask.config.set(settings, temporary_directory=scratch),
+    ):
         security = Security.temporary()
         try:
             cluster = LocalCluster(

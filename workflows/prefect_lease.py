@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
 
+from terp.storage import files
+
 if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
@@ -47,7 +49,7 @@ class Lease:
         self._fd = lock(fresh)  # before it has its name, or it would look left behind
         self._open: dict[UUID, str] = {}
         self._append(url)
-        fresh.rename(self.path)
+        files.rename(fresh, self.path)
         _HELD.add(self)
 
     def write(self, flow_run_id: UUID, state: str) -> None:

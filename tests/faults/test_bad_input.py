@@ -1,7 +1,7 @@
 """Bad input and bad sites: a sentence that names the thing and the way out, a fitting exit code, nothing half-written.
 
-What needs no workers is told in this process, as the command line would; what does is run as a user would, a few
-runs at a time in the background, each in a home of its own.
+What can be is told in this process, as the command line would, where runs share one worker; what has to have a
+process of its own, as it is killed or limited, is begun before and goes on beside the rest.
 """
 
 import gzip
@@ -15,14 +15,18 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext
+from contextvars import Context
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 import xarray as xr
 
+from terp.cluster.launch import launch
 from terp.storage.errors import Damaged
 from terp.storage.ingest import locate
 from terp.workflows import api
@@ -83,12 +87,26 @@ def say(
         monkeypatch.setattr(sys, "argv", ["terp", *words])
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
-            main()
+            Context().run(main)  # which knows nothing of the connection that the tests have to Prefect
         return Said(int(end.value.code or 0), *capfd.readouterr())
 
     yield call
     for number, handler in handlers.items():
         signal.signal(number, handler)
+
+
+@pytest.fixture(scope="module")
+def worker() -> Iterator[Any]:
+    """A worker that the runs of this process share, as to start one takes seconds."""
+    with launch(1, preload=["terp.workflows.task"]) as client:
+        yield client
+
+
+@pytest.fixture
+def run(say: Say, worker: Any, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """`terp run` in this process, with the worker that is there."""
+    monkeypatch.setattr(api, "launch", lambda *_, **__: nullcontext(worker))
+    return lambda *words: say("run", *words)
 
 
 def grid(rows: int = 18, months: int = 12) -> xr.Dataset:
@@ -391,11 +409,19 @@ def test_an_output_that_is_full_is_told(home: Path, prefect: dict[str, str]) -> 
 # --- what is stored is damaged --------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the home with the archived run is kept, once it was made."""
+    return tmp_path_factory.mktemp("model") / "home"
+
+
 @pytest.fixture
-def archived(runs: dict[str, Future[Said]], home: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def archived(run: Say, home: Path, model: Path, sources: Path) -> Path:
     """A home with one archived run, of which a test may break what it wants; returns the content of its object."""
-    holds(runs["archived"].result(), 0)
-    shutil.copytree(tmp_path_factory.getbasetemp() / "archived", home)
+    if not model.exists():
+        holds(run(f"{BAD}:one", "plain", str(sources / "sea.nc")), 0, "archived as")
+        home.rename(model)
+    shutil.copytree(model, home)
     (content,) = home.glob("archive/*/*/*/*/v1/content")
     for path in content.iterdir():
         path.chmod(0o644)
@@ -500,14 +526,12 @@ def test_a_working_product_that_is_damaged_is_told_each_time_and_may_be_removed(
     assert archived.exists()
 
 
-def test_the_same_run_mends_a_damaged_product(
-    say: Say, home: Path, archived: Path, prefect: dict[str, str], sources: Path
-) -> None:
+def test_the_same_run_mends_a_damaged_product(run: Say, say: Say, home: Path, archived: Path, sources: Path) -> None:
     folder = product(home)
     before = {path: path.read_bytes() for path in folder.glob("data.zarr/**/*") if path.is_file()}
     for damage, *_ in PRODUCT_FAULTS.values():
         damage(folder)
-    holds(command(*ONE, "plain", str(sources / "sea.nc"), home=home, prefect=prefect), 0, "plain")
+    holds(run(f"{BAD}:one", "plain", str(sources / "sea.nc")), 0, "plain")
     assert {path: path.read_bytes() for path in folder.glob("data.zarr/**/*") if path.is_file()} == before
     holds(say("verify"), 0, "all is as it was recorded")
     assert archived.exists()
@@ -526,15 +550,77 @@ def test_a_damaged_record_of_a_run_is_named_and_hides_nothing_else(say: Say, hom
 
 # --- runs -----------------------------------------------------------------------------------------------------------
 
-ONE = [TERP, "run", f"{BAD}:one", "--workers", "1"]
+
+def state(home: Path) -> str:
+    (record,) = home.glob("runs/*/run.json")
+    return str(json.loads(record.read_text())["state"])
+
+
+def test_a_stage_that_raises_on_a_region_is_told_with_region_box_and_traceback(run: Say, home: Path) -> None:
+    said = run(f"{FLOWS}:failing")
+    (report,) = home.glob("runs/*/failure-fragile-*.txt")
+    holds(said, 70, "fragile failed on region 13 (latitude 13:14): ZeroDivisionError: no north here", str(report))
+    assert "What is done stays; mend the stage and run again" in said.err
+    assert "Traceback" in report.read_text()
+    assert "raise ZeroDivisionError" in report.read_text()
+    assert state(home) == "failed"
+    nothing_half_written(home)
+
+
+def test_a_stage_that_returns_another_type_than_planned_is_told_with_the_region(
+    run: Say, home: Path, sources: Path
+) -> None:
+    said = run(f"{BAD}:one", "shifting", str(sources / "sea.nc"))
+    holds(said, 65, "shifting, region", "(latitude ", "came as float64 where float32 was planned", "cast it")
+    assert state(home) == "failed"
+    nothing_half_written(home)
+
+
+def test_a_stage_that_ends_its_process_does_not_end_the_worker(run: Say, home: Path, sources: Path) -> None:
+    said = run(f"{BAD}:one", "quitting", str(sources / "sea.nc"))
+    holds(said, 70, "quitting failed on region", "it calls sys.exit(1)", "The traceback is in")
+    nothing_half_written(home)
+
+
+def test_a_chunk_of_the_source_that_is_cut_short_is_told_with_its_place(run: Say, home: Path, sources: Path) -> None:
+    said = run(f"{BAD}:one", "plain", str(sources / "cut.zarr"))
+    holds(said, 65, f"{sources / 'cut.zarr'} is damaged at time 0:12", "fetch it again and run again")
+    nothing_half_written(home)
+
+
+def test_a_flow_that_looks_at_values_is_planned_so_far_and_runs_to_its_end(run: Say, say: Say, home: Path) -> None:
+    words = "the plan ends here: the flow looks at the values of ingest-", "known only in the run"
+    holds(say("plan", f"{FLOWS}:branching"), 0, *words)
+    holds(run(f"{FLOWS}:branching", "--no-archive"), 0, *words, "halve: halve-")
+    nothing_half_written(home)
+
+
+def test_what_a_flows_own_line_raises_in_the_run_is_told_with_the_line(run: Say, home: Path, sources: Path) -> None:
+    said = run(f"{BAD}:broken_later", str(sources / "sea.nc"))
+    holds(said, 70, "the flow broken-later failed at", "bad_flows.py, line", "K is too warm", "Mend it there")
+    assert state(home) == "failed"
+    nothing_half_written(home)
+
+
+def test_a_grid_without_any_value_gives_none_and_says_so(run: Say, home: Path, sources: Path) -> None:
+    said = run("climatology", str(sources / "nan.nc"), "--set", "box=null")
+    holds(said, 0, "note: ingest: surface_temperature is NaN throughout", "archived as")
+    (record,) = home.glob("runs/*/run.json")
+    assert "ingest: surface_temperature is NaN throughout" in json.loads(record.read_text())["warnings"]
+    assert np.isnan(api.open("last", "normals")["surface_temperature"]).all()
+    nothing_half_written(home)
+
+
+# --- runs with a process of their own -------------------------------------------------------------------------------
 
 
 def interrupted(number: signal.Signals, home: Path, prefect: dict[str, str]) -> Said:
     """Send a signal to a run that is at work; look which of its workers are left."""
     environment = {**os.environ, **prefect, "TERP_HOME": str(home)}
     words = [TERP, "run", f"{FLOWS}:departures", "--no-archive", "--workers", "1"]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen(words, env=environment, start_new_session=True, **pipes) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(
+        words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
         while process.poll() is None and not any(
             '"stored"' in log.read_text() for log in home.glob("products/slow-*/ledger/*.log")
         ):
@@ -545,36 +631,22 @@ def interrupted(number: signal.Signals, home: Path, prefect: dict[str, str]) -> 
     return Said(process.returncode, out, err, len(psutil.wait_procs(children, timeout=20)[1]))
 
 
-@pytest.fixture(scope="module")
-def runs(
-    tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str], sources: Path
-) -> Iterator[dict[str, Future[Said]]]:
-    """Runs that need workers, begun two at a time while other tests go on; each in a home of its own name."""
+@pytest.fixture(scope="module", autouse=True)
+def runs(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> Iterator[dict[str, Future[Said]]]:
+    """Runs that go on while other tests do, one after the other; each in a home of its own name."""
     base = tmp_path_factory.getbasetemp()
-    agent = {"TERP_AGENT": "A Tester"}
-    sea, nan, cut = (str(sources / name) for name in ("sea.nc", "nan.nc", "cut.zarr"))
-    words: dict[str, list[str]] = {
-        "archived": [*ONE, "plain", sea],
-        "murderous": [TERP, "run", f"{FLOWS}:killing", "--workers", "1"],
-        "fragile": [TERP, "run", f"{FLOWS}:failing", "--workers", "1"],
-        "shifting": [*ONE, "shifting", sea],
-        "quitting": [*ONE, "quitting", sea],
-        "cut": [*ONE, "plain", cut],
-        "branching": [TERP, "run", f"{FLOWS}:branching", "--workers", "1", "--no-archive"],
-        "broken": [TERP, "run", f"{BAD}:broken_later", sea, "--workers", "1"],
-        "nan": [TERP, "run", "climatology", nan, "--set", "box=null", "--workers", "1"],
-        "limited": ["bash", "-c", f"ulimit -f 400; exec {' '.join(ONE)} plain ostia"],
-    }
-    with ThreadPoolExecutor(2) as pool:
+    killing = [TERP, "run", f"{FLOWS}:killing", "--workers", "1"]
+    patient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1h"}  # else it may forget a worker that is restarted
+    nowhere = [TERP, "run", "climatology", "--workers", "1"]
+    limited = ["bash", "-c", f"ulimit -f 400; exec {TERP} run climatology --workers 1"]
+    with ThreadPoolExecutor(1) as pool:
         begun = {
-            name: pool.submit(command, *what, home=base / name, prefect=prefect, **agent)
-            for name, what in words.items()
+            number.name: pool.submit(interrupted, number, base / number.name, prefect)
+            for number in (signal.SIGINT, signal.SIGTERM)
         }
-        begun["nowhere"] = pool.submit(
-            command, *words["archived"], home=base / "nowhere", prefect={"PREFECT_API_URL": NOWHERE}
-        )
-        for number in (signal.SIGINT, signal.SIGTERM):
-            begun[number.name] = pool.submit(interrupted, number, base / number.name, prefect)
+        begun["limited"] = pool.submit(command, *limited, home=base / "limited", prefect=prefect)
+        begun["nowhere"] = pool.submit(command, *nowhere, home=base / "nowhere", prefect={"PREFECT_API_URL": NOWHERE})
+        begun["killing"] = pool.submit(command, *killing, home=base / "killing", prefect=prefect, **patient)
         yield begun
         pool.shutdown(cancel_futures=True)
 
@@ -590,69 +662,25 @@ def ended(
 Ended = Callable[[str], tuple[Said, Path]]
 
 
-def state(home: Path) -> str:
-    (record,) = home.glob("runs/*/run.json")
-    return str(json.loads(record.read_text())["state"])
+def test_a_disk_that_fills_up_in_a_run_is_told_and_with_room_the_same_run_goes_on(
+    home: Path, prefect: dict[str, str]
+) -> None:
+    run = f"{TERP} run climatology --workers 1"
+    look = f"echo; find {home}/products/*/attempts/* {home}/products/.new-* {home}/runs/*/package 2>/dev/null"
+    more = f"mount -o remount,size=64m {home}"
+    said = mounted("size=1m", f"{run}; echo ended with $?; {look}; {more}; {run}", home, prefect)
+    holds(said, 0, "the disk is full: free space or choose another TERP_HOME, then do the same again")
+    before, _, after = said.out.partition("archived as")
+    assert before.startswith("ended with 74\n\nrun climatology-"), "nothing half-written is found between the two"
+    assert "look at it: terp show" in after
 
 
-def test_a_stage_that_raises_on_a_region_is_told_with_region_box_and_traceback(ended: Ended) -> None:
-    said, home = ended("fragile")
-    (report,) = home.glob("runs/*/failure-fragile-*.txt")
-    holds(said, 70, "fragile failed on region 13 (latitude 13:14): ZeroDivisionError: no north here", str(report))
-    assert "What is done stays; mend the stage and run again" in said.err
-    assert "Traceback" in report.read_text()
-    assert "raise ZeroDivisionError" in report.read_text()
-    assert state(home) == "failed"
-    nothing_half_written(home)
-
-
-def test_a_stage_that_kills_its_workers_is_told_in_time(ended: Ended) -> None:
-    began = time.monotonic()
-    said, home = ended("murderous")
-    assert time.monotonic() - began < PATIENCE
-    holds(said, 70, "of murderous was lost 3 times: the workers that took it died", "--workers")
-    assert state(home) == "failed"
-    nothing_half_written(home)
-
-
-def test_a_stage_that_returns_another_type_than_planned_is_told_with_the_region(ended: Ended) -> None:
-    said, home = ended("shifting")
-    holds(said, 65, "shifting, region", "(latitude 0:9)", "came as float64 where float32 was planned", "cast it")
-    nothing_half_written(home)
-
-
-def test_a_stage_that_ends_its_process_does_not_end_the_worker(ended: Ended) -> None:
-    said, home = ended("quitting")
-    holds(said, 70, "quitting failed on region", "it calls sys.exit(1)", "The traceback is in")
-    nothing_half_written(home)
-
-
-def test_a_chunk_of_the_source_that_is_cut_short_is_told_with_its_place(ended: Ended, sources: Path) -> None:
-    said, home = ended("cut")
-    holds(said, 65, f"{sources / 'cut.zarr'} is damaged at time 0:12", "fetch it again and run again")
-    nothing_half_written(home)
-
-
-def test_a_flow_that_looks_at_values_is_planned_so_far_and_runs_to_its_end(ended: Ended, say: Say) -> None:
-    planned = say("plan", f"{FLOWS}:branching")
-    holds(planned, 0, "the plan ends here: the flow looks at the values of ingest-", "known only in the run")
-    said, home = ended("branching")
-    holds(said, 0, "the plan ends here", "halve: halve-")
-    nothing_half_written(home)
-
-
-def test_what_a_flows_own_line_raises_in_the_run_is_told_with_the_line(ended: Ended) -> None:
-    said, home = ended("broken")
-    holds(said, 70, "the flow broken-later failed at", "bad_flows.py, line", "K is too warm", "Mend it there")
-    assert state(home) == "failed"
-    nothing_half_written(home)
-
-
-def test_a_grid_without_any_value_gives_none_and_says_so(ended: Ended) -> None:
-    said, home = ended("nan")
-    holds(said, 0, "note: ingest: surface_temperature is NaN throughout", "archived as")
-    (record,) = home.glob("runs/*/run.json")
-    assert "ingest: surface_temperature is NaN throughout" in json.loads(record.read_text())["warnings"]
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_run_that_is_interrupted_says_how_to_go_on_and_leaves_no_worker(ended: Ended, name: str) -> None:
+    said, home = ended(name)
+    holds(said, 130, "stopped; what is recorded stays, the same command goes on")
+    assert said.left == 0
+    assert state(home) == "cancelled"
     nothing_half_written(home)
 
 
@@ -669,23 +697,10 @@ def test_a_prefect_server_that_is_not_there_is_named(ended: Ended) -> None:
     assert list(home.glob("products/*")) == []
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
-def test_a_run_that_is_interrupted_says_how_to_go_on_and_leaves_no_worker(ended: Ended, name: str) -> None:
-    said, home = ended(name)
-    holds(said, 130, "stopped; what is recorded stays, the same command goes on")
-    assert said.left == 0
-    assert state(home) == "cancelled"
+def test_a_stage_that_kills_its_workers_is_told_in_time(ended: Ended) -> None:
+    began = time.monotonic()
+    said, home = ended("killing")
+    assert time.monotonic() - began < PATIENCE
+    holds(said, 70, "of murderous was lost 3 times: the workers that took it died", "--workers")
+    assert state(home) == "failed"
     nothing_half_written(home)
-
-
-def test_a_disk_that_fills_up_in_a_run_is_told_and_with_room_the_same_run_goes_on(
-    home: Path, prefect: dict[str, str]
-) -> None:
-    run = f"{TERP} run climatology --workers 1"
-    look = f"echo; find {home}/products/*/attempts/* {home}/products/.new-* {home}/runs/*/package 2>/dev/null"
-    more = f"mount -o remount,size=64m {home}"
-    said = mounted("size=1m", f"{run}; echo ended with $?; {look}; {more}; {run}", home, prefect)
-    holds(said, 0, "the disk is full: free space or choose another TERP_HOME, then do the same again")
-    before, _, after = said.out.partition("archived as")
-    assert before.startswith("ended with 74\n\nrun climatology-"), "nothing half-written is found between the two"
-    assert "look at it: terp show" in after

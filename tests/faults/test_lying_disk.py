@@ -1,4 +1,4 @@
-"""A whole run on a file system that lies ends in the bytes of an undisturbed one, or stops with a sentence and goes on."""
+"""A whole run on a file system that lies ends in the same bytes, or stops with a sentence and then goes on to them."""
 
 import sys
 from collections import Counter
@@ -16,16 +16,16 @@ def test_on_a_disk_that_lies_the_same_command_ends_in_the_same_bytes(
 ) -> None:
     lies = {"LYING_SYNC": "0.002", "LYING_NAMES": "0.1", "LYING_LATE": "0.3", "LYING_LOG": str(tmp_path / "lies")}
     stops = []
-    for seed in range(12):
+    for seed in range(2, 12):  # the first two stop: early, and in the middle
         lying = {**lies, "PYTHONPATH": str(LYING), "LYING_SEED": str(seed)}
         done = attempt({**environment(home, prefect), **lying})
         if done.returncode == 0:
             break
         assert done.returncode == DISK_TROUBLE, done.stderr
-        assert done.stderr.startswith("terp: "), done.stderr
-        stops.append(done.stderr)
+        stops.append(done.stderr.splitlines()[-1])
+        assert stops[-1].startswith("terp: "), done.stderr
     assert done.returncode == 0, stops
     assert products(home) == undisturbed
+    assert stops
     told = Counter((tmp_path / "lies").read_text())
-    assert min(told[kind] for kind in "snl") > 0, f"all kinds of lies were told: {told}, {stops}"
-    print(told, stops)
+    assert min(told[kind] for kind in "snl") > 0, f"all kinds of lies shall be told: {told}, {stops}"

@@ -16,16 +16,17 @@ import time
 HOME = os.environ["TERP_HOME"] + "/"
 SYNC, NAMES = float(os.environ["LYING_SYNC"]), float(os.environ["LYING_NAMES"])
 LATE = float(os.environ["LYING_LATE"])
-chance = random.Random(f"{os.environ['LYING_SEED']} {os.getpid()}")
+process = os.getpid() if "--multiprocessing-fork" in sys.orig_argv else "controller"  # who lies alike in each test
+chances = {kind: random.Random(f"{os.environ['LYING_SEED']} {process} {kind}") for kind in ("sync", "names")}
 log = os.open(os.environ["LYING_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 ours = set()  # inodes of files that this process writes
 true_stat, true_open, true_scandir, true_listdir = os.stat, os.open, os.scandir, os.listdir
 
 
-def lies(rate, letter):
-    if chance.random() >= rate:
+def lies(kind, rate):
+    if chances[kind].random() >= rate:
         return False
-    os.write(log, letter)
+    os.write(log, kind[:1].encode())
     return True
 
 
@@ -35,7 +36,7 @@ def trouble(code, path):
 
 def fsync(descriptor, true=os.fsync):
     path = os.readlink(f"/proc/self/fd/{descriptor if isinstance(descriptor, int) else descriptor.fileno()}")
-    if path.startswith(HOME) and lies(SYNC, b"s"):
+    if path.startswith(HOME) and lies("sync", SYNC):
         raise trouble(errno.EIO, path)
     true(descriptor)
 
@@ -43,8 +44,8 @@ def fsync(descriptor, true=os.fsync):
 def denying(true):
     def operation(old, new, *args, **kwargs):
         true(old, new, *args, **kwargs)
-        if os.path.abspath(new).startswith(HOME) and lies(NAMES, b"n"):
-            raise trouble(chance.choice([errno.EEXIST, errno.ENOENT]), new)
+        if os.path.abspath(new).startswith(HOME) and lies("names", NAMES):
+            raise trouble(chances["names"].choice([errno.EEXIST, errno.ENOENT]), new)
 
     return operation
 
@@ -109,7 +110,7 @@ class Scan:
             if not unseen(entry.path):
                 return entry
 
-    def close(self):
+    def close(self):  # noqa: D102
         self.inner.close()
 
 
