@@ -62,6 +62,7 @@ def launch(workers: int | None = None, memory: int | None = None, preload: Seque
                 protocol="tls://",
                 security=security,
                 dashboard_address=None,
+                scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it meets others at port 8787 as it starts
                 memory_limit=memory or "auto",
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,

@@ -26,7 +26,8 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """One Prefect server for the session, as environment variables for those who shall use it."""
-    from terp.workflows import prefect_server, prefect_watch
+    from terp.workflows.prefect import server as prefect_server
+    from terp.workflows.prefect import watch as prefect_watch
 
     home = tmp_path_factory.mktemp("prefect")
     with prefect_server.connect(home) as connection:

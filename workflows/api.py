@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from terp.cluster.launch import cores, launch
 from terp.storage.errors import DiskTrouble
 from terp.storage.home import Home
-from terp.workflows import prefect_server
-from terp.workflows.blame import blaming
-from terp.workflows.deposit import deposit
-from terp.workflows.load import load_flow, parameters_of
-from terp.workflows.plan import Plan, Planner, make_plan, named_results
-from terp.workflows.prefect_flow import run_flow
-from terp.workflows.record import RunRecord, now
-from terp.workflows.report import Logged, LogReporter, Reporter
-from terp.workflows.runner import Runner, Workers, running
+from terp.workflows.planning.load import load_flow, parameters_of
+from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
+from terp.workflows.prefect import server as prefect_server
+from terp.workflows.prefect.flow import run_flow
+from terp.workflows.results.deposit import deposit
+from terp.workflows.running.blame import blaming
+from terp.workflows.running.record import RunRecord, now
+from terp.workflows.running.report import Logged, LogReporter, Reporter
+from terp.workflows.running.runner import Runner, Workers, running
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -35,7 +35,7 @@ class Run:
 
     def open(self, name: str = "", group: str = "") -> "xr.Dataset":
         """Open a result by name (the only one without), lazily and proven; out of the archive where it is there."""
-        from terp.workflows.show import open_result
+        from terp.workflows.results.show import open_result
 
         return open_result(self.home, self.record, name, group)
 
@@ -84,7 +84,7 @@ def run(
     told.plan(made)
     for doubt in doubts:
         told.warn(doubt)
-    crew = Workers(lambda: launch(workers, preload=["terp.workflows.task"]))
+    crew = Workers(lambda: launch(workers, preload=["terp.workflows.running.task"]))
     with _recorded(house, record):
         record.workers = workers or cores()
         record.warnings += doubts
@@ -107,7 +107,7 @@ def run(
 
 def open(reference: str = "last", name: str = "", group: str = "", home: Path | None = None) -> "xr.Dataset":  # noqa: A001
     """Open a result by run, product or archived object, lazily and proven, as `terp open` does."""
-    from terp.workflows import show
+    from terp.workflows.results import show
 
     house = _home(home)
     found = show.find(house, reference)

@@ -9,7 +9,7 @@ from terp.workflows.errors import Usage
 if TYPE_CHECKING:
     import xarray as xr
 
-    from terp.workflows.step import Step
+    from terp.workflows.planning.step import Step
 
 
 class Session(Protocol):

@@ -10,14 +10,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from terp.workflows.arguments import sorted_arguments
 from terp.workflows.errors import BadStage
+from terp.workflows.planning.arguments import sorted_arguments
 from terp.workflows.session import Product, here
 
 if TYPE_CHECKING:
     import xarray as xr
 
-    from terp.workflows.step import Call, Step
+    from terp.workflows.planning.step import Call, Step
 
 Block = Callable[..., "xr.Dataset"]
 
@@ -75,8 +75,8 @@ class Stage:
         return self._finish(result, *blocks[1:], **parameters) if self._finish else result
 
     def _bind(self, blocks: tuple[Any, ...], parameters: dict[str, Any]) -> "Call":
-        from terp.workflows.code import Code
-        from terp.workflows.step import Call
+        from terp.workflows.planning.code import Code
+        from terp.workflows.planning.step import Call
 
         try:
             bound = inspect.signature(self.block_function).bind(*blocks, **parameters)
@@ -149,7 +149,7 @@ def _same(partial: "xr.Dataset", *_: Any, **__: Any) -> "xr.Dataset":
 
 def _described(call: "Call") -> "tuple[str, Callable[[], list[Step]]]":
     """Return a name for a call, which needs no trial, and how to get its steps."""
-    from terp.workflows.step import key_of
+    from terp.workflows.planning.step import key_of
 
     return key_of(call.name, call.ingredients), call.steps
 

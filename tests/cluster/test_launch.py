@@ -120,11 +120,11 @@ def test_workers_that_did_all_of_climatology_never_imported_prefect(client: Any,
     from terp.storage.filling import Filling
     from terp.storage.home import Home
     from terp.storage.making import create
-    from terp.workflows.climatology import climatology
-    from terp.workflows.fill import Progress, fill
-    from terp.workflows.load import parameters_of
-    from terp.workflows.plan import make_plan
-    from terp.workflows.task import Input
+    from terp.workflows.flows.climatology import climatology
+    from terp.workflows.planning.load import parameters_of
+    from terp.workflows.planning.plan import make_plan
+    from terp.workflows.running.fill import Progress, fill
+    from terp.workflows.running.task import Input
 
     house, made = Home(home).open(), {}
     _, planner = make_plan(climatology, parameters_of(climatology, ["ostia"], {}), house)

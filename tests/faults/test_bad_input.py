@@ -98,7 +98,7 @@ def say(
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Any]:
     """A worker that the runs of this process share, as to start one takes seconds."""
-    with launch(1, preload=["terp.workflows.task"]) as client:
+    with launch(1, preload=["terp.workflows.running.task"]) as client:
         yield client
 
 

@@ -17,10 +17,10 @@ from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.making import create
 from terp.storage.product import StoredProduct
-from terp.workflows import fill as filler
-from terp.workflows.fill import Progress, Tell, fill
-from terp.workflows.plan import make_plan
-from terp.workflows.task import Input
+from terp.workflows.planning.plan import make_plan
+from terp.workflows.running import fill as filler
+from terp.workflows.running.fill import Progress, Tell, fill
+from terp.workflows.running.task import Input
 
 sys.path.insert(0, str(Path(__file__).parent))
 import flows

@@ -13,10 +13,10 @@ from hypothesis.extra import numpy as arrays
 from terp.storage.errors import BadInput
 from terp.storage.home import Home
 from terp.storage.ingest import locate, recognise
-from terp.workflows import climatology as c
 from terp.workflows.errors import Usage
-from terp.workflows.pictures import facts
-from terp.workflows.plan import make_plan
+from terp.workflows.flows import climatology as c
+from terp.workflows.flows.pictures import facts
+from terp.workflows.planning.plan import make_plan
 
 NINO = c.BOXES["nino3.4"]
 

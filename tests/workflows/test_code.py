@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from terp.workflows.code import Code
+from terp.workflows.planning.code import Code
 
 BASE = '''
 import numpy as np

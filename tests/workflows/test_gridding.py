@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terp.storage.errors import BadInput
-from terp.workflows import gridding
-from terp.workflows.gridding import Beam, Complexes, Floats, Samples
+from terp.workflows.flows import gridding
+from terp.workflows.flows.gridding import Beam, Complexes, Floats, Samples
 
 pytest.importorskip("ducc0", reason="imaging needs the radio extra")
 pytest.importorskip("numba", reason="imaging needs the radio extra")

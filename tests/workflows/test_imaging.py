@@ -14,10 +14,11 @@ import xarray as xr
 from terp.storage.errors import BadInput
 from terp.storage.home import Home
 from terp.storage.ingest import visibilities
-from terp.workflows import Product, imaging
+from terp.workflows import Product
 from terp.workflows.errors import BadStage, Usage
-from terp.workflows.imaging_picture import draw, facts
-from terp.workflows.plan import make_plan
+from terp.workflows.flows import imaging
+from terp.workflows.flows.imaging_picture import draw, facts
+from terp.workflows.planning.plan import make_plan
 
 for needed in ("pyuvdata", "ducc0", "numba"):
     pytest.importorskip(needed, reason="imaging needs the radio extra")

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 from terp.storage.ingest import locate, recognise
-from terp.workflows import climatology as c
-from terp.workflows.pictures import draw, facts
+from terp.workflows.flows import climatology as c
+from terp.workflows.flows.pictures import draw, facts
 
 NINO = c.BOXES["nino3.4"]
 

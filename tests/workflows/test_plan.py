@@ -14,7 +14,7 @@ from prefect import flow
 from terp.storage.home import Home
 from terp.workflows import Product, ingest, iterate, stage
 from terp.workflows.errors import BadStage, Usage
-from terp.workflows.plan import Plan, make_plan
+from terp.workflows.planning.plan import Plan, make_plan
 
 Make = Callable[[Callable[..., Any]], Plan]
 HOT = 1000.0  # no made-up value is as large
@@ -191,7 +191,6 @@ def test_stages_and_plans_need_no_prefect() -> None:
     """So that a worker, which needs them, has none of it."""
     import subprocess
 
-    code = (
-        "import sys, terp.workflows.task, terp.workflows.stage, terp.workflows.step; sys.exit('prefect' in sys.modules)"
-    )
+    code = "import sys, terp.workflows.running.task, terp.workflows.planning.step
+sys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

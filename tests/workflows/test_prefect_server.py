@@ -17,9 +17,11 @@ import httpx
 import psutil
 import pytest
 
-from terp.workflows import prefect_lease, prefect_server, prefect_watch
 from terp.workflows.errors import Unavailable, Usage
-from terp.workflows.prefect_flow import record, run_flow
+from terp.workflows.prefect import lease as prefect_lease
+from terp.workflows.prefect import server as prefect_server
+from terp.workflows.prefect import watch as prefect_watch
+from terp.workflows.prefect.flow import record, run_flow
 
 
 def until[T](what: Callable[[], T], seconds: float = 60) -> T:
@@ -204,8 +206,8 @@ def test_an_async_flow_is_refused_in_words(home: Path) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from terp.workflows import prefect_server
-from terp.workflows.prefect_flow import record, run_flow
+from terp.workflows.prefect import server as prefect_server
+from terp.workflows.prefect.flow import record, run_flow
 prefect_server.prepare(Path(sys.argv[1]))
 from prefect import flow, runtime
 

@@ -7,7 +7,7 @@ import click
 
 if TYPE_CHECKING:
     from terp.workflows.api import Run
-    from terp.workflows.plan import Plan
+    from terp.workflows.planning.plan import Plan
 
 _flow = [
     click.argument("flow"),
@@ -23,7 +23,7 @@ def _with_flow(function: Any) -> Any:
 
 
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:
-    from terp.workflows.load import setting
+    from terp.workflows.planning.load import setting
 
     return dict(setting(text) for text in given)
 

@@ -124,7 +124,7 @@ def _radio() -> Finding:
 
 def _prefect() -> Finding:
     from terp.storage.home import Home
-    from terp.workflows import prefect_server
+    from terp.workflows.prefect import server as prefect_server
 
     given = os.environ.get("PREFECT_API_URL")
     if given:

@@ -24,7 +24,7 @@ def _home() -> "Home":
 @_json
 def ls_command(products: bool, as_json: bool) -> None:
     """List what is archived."""
-    from terp.workflows import show
+    from terp.workflows.results import show
 
     home = _home()
     rows = show.products(home) if products else show.catalogue(home)
@@ -57,7 +57,7 @@ def _archived_text(row: dict[str, Any]) -> str:
 @_json
 def show_command(reference: str, as_json: bool) -> None:
     """Show what is known of REFERENCE: a run (an id, a beginning of it, `last`), a product or an archived object."""
-    from terp.workflows import show
+    from terp.workflows.results import show
 
     home = _home()
     found = show.find(home, reference)
@@ -123,7 +123,7 @@ def open_command(reference: str, name: str, group: str, as_json: bool) -> None:
 def verify_command(reference: str, as_json: bool) -> None:
     """Read all of a run's results, a product or an archived object, and say what is not as it was recorded."""
     from terp.storage.errors import Damaged
-    from terp.workflows.verify import verify
+    from terp.workflows.results.verify import verify
 
     home = _home()
     checked, damage = verify(home, reference)
@@ -142,11 +142,11 @@ def verify_command(reference: str, as_json: bool) -> None:
 @_json
 def archive_command(run: str, as_json: bool) -> None:
     """Archive the results of a finished run that were not archived yet."""
-    from terp.workflows import prefect_server
     from terp.workflows.cli.terminal import Terminal
-    from terp.workflows.deposit import redeposit
-    from terp.workflows.load import load_flow
-    from terp.workflows.record import load_run
+    from terp.workflows.planning.load import load_flow
+    from terp.workflows.prefect import server as prefect_server
+    from terp.workflows.results.deposit import redeposit
+    from terp.workflows.running.record import load_run
 
     home = _home()
     record = load_run(home, run)
@@ -162,7 +162,7 @@ def archive_command(run: str, as_json: bool) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def rm_command(reference: str, yes: bool) -> None:
     """Remove a working product, or a run's record and the products that only it needs. The archive is never touched."""
-    from terp.workflows.remove import remove, what_goes
+    from terp.workflows.results.remove import remove, what_goes
 
     home = _home()
     going = what_goes(home, reference)

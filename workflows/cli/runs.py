@@ -11,7 +11,7 @@ import click
 
 if TYPE_CHECKING:
     from terp.storage.home import Home
-    from terp.workflows.record import RunRecord
+    from terp.workflows.running.record import RunRecord
 
 _PATIENCE = 30.0  # seconds a run may take to stop
 
@@ -22,7 +22,7 @@ _PATIENCE = 30.0  # seconds a run may take to stop
 def status_command(run: str | None, as_json: bool) -> None:
     """Show runs and how far they are; RUN is an id, a beginning of one, or `last`."""
     from terp.storage.home import Home
-    from terp.workflows.record import all_runs, damaged_runs, load_run
+    from terp.workflows.running.record import all_runs, damaged_runs, load_run
 
     home = Home.here()
     runs = [load_run(home, run)] if run else all_runs(home)[-20:]
@@ -85,7 +85,7 @@ def _text(row: dict[str, Any]) -> str:
 def logs_command(run: str, as_json: bool) -> None:
     """Show what a run told, and the traceback that ended it, if any."""
     from terp.storage.home import Home
-    from terp.workflows.record import load_run
+    from terp.workflows.running.record import load_run
 
     home = Home.here()
     folder = load_run(home, run).folder(home)
@@ -101,7 +101,7 @@ def cancel_command(run: str) -> None:
     from terp.storage.holder import Holder
     from terp.storage.home import Home
     from terp.workflows.errors import Usage
-    from terp.workflows.record import load_run
+    from terp.workflows.running.record import load_run
 
     record = load_run(Home.here(), run)
     if not record.alive:

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from terp.workflows.gridding import noise
+from terp.workflows.flows.gridding import noise
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

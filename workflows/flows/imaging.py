@@ -20,8 +20,9 @@ import xarray as xr
 from prefect import flow
 
 from terp.storage.errors import BadInput
-from terp.workflows import Product, gridding, imaging_picture, ingest, iterate, stage
+from terp.workflows import Product, ingest, iterate, stage
 from terp.workflows.errors import Usage
+from terp.workflows.flows import gridding, imaging_picture
 
 MAS = np.pi / 180 / 3600 / 1000  # radians in a milliarcsecond
 WEIGHTINGS = ("natural", "uniform", "briggs")

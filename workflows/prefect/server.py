@@ -1,7 +1,7 @@
 """Prefect with nothing set up.
 
 If the user names a server (PREFECT_API_URL, in the environment or the active profile), that one is used.
-Else it is one of this user's own (`prefect_watch`), with its database on a disk of this node.
+Else it is one of this user's own (`watch`), with its database on a disk of this node.
 """
 
 import contextlib
@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from terp.workflows import prefect_watch
 from terp.workflows.errors import Unavailable
-from terp.workflows.prefect_lease import OWN, Lease, settle
+from terp.workflows.prefect import watch as prefect_watch
+from terp.workflows.prefect.lease import OWN, Lease, settle
 
 if TYPE_CHECKING:
     import httpx

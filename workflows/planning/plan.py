@@ -16,13 +16,13 @@ from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.source import Identity, identify
-from terp.workflows.blame import blaming
-from terp.workflows.code import Code
 from terp.workflows.errors import PlanEnds, Usage
-from terp.workflows.explain import explain
-from terp.workflows.intake import ingested
+from terp.workflows.planning.code import Code
+from terp.workflows.planning.explain import explain
+from terp.workflows.planning.intake import ingested
+from terp.workflows.planning.step import Step
+from terp.workflows.running.blame import blaming
 from terp.workflows.session import Product, session
-from terp.workflows.step import Step
 
 if TYPE_CHECKING:
     import xarray as xr

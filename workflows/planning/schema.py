@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from terp.workflows.blame import own_line
 from terp.workflows.errors import BadStage
+from terp.workflows.running.blame import own_line
 
 SHORT = 2  # length of a cut dimension in a made-up block
 PATIENCE = 2.0  # seconds a made-up call may take for the checks that repeat it to be made

@@ -4,7 +4,7 @@ from terp.storage.errors import BadProduct, Busy, DiskTrouble
 from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.workflows.show import damage_of_object, find
+from terp.workflows.results.show import damage_of_object, find
 
 
 def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:

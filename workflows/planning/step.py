@@ -18,10 +18,10 @@ from blake3 import blake3
 from terp.storage.grid import Group, Weight, choose_blocks, shape_array
 from terp.storage.making import Layout
 from terp.storage.product import canonical
-from terp.workflows import schema as schemas
-from terp.workflows.code import Code
 from terp.workflows.errors import BadStage
-from terp.workflows.task import NAT, PART, Input, Task, fold
+from terp.workflows.planning import schema as schemas
+from terp.workflows.planning.code import Code
+from terp.workflows.running.task import NAT, PART, Input, Task, fold
 
 FAN = 16  # partial results that one task of a reduction combines
 BASE_BYTES = 350 << 20  # a worker with Python, xarray and zarr in it, measured

@@ -2,7 +2,7 @@
 
 Of all that come at once one starts it, detached, and the others wait. It is one process that listens on
 127.0.0.1 only, behind a random word that is handed on in a file of mode 0600 and in no command line. It settles
-what killed runs leave behind (`prefect_lease`), and ends when nobody has held a lease for a while, or when its
+what killed runs leave behind (`lease`), and ends when nobody has held a lease for a while, or when its
 folder is removed. Its lock is taken by who starts it and goes with the process: what a dead server left in its
 folder is never believed.
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from terp.workflows.errors import Unavailable
-from terp.workflows.prefect_lease import OWN, held, lock, settle
+from terp.workflows.prefect.lease import OWN, held, lock, settle
 
 if TYPE_CHECKING:
     import httpx
@@ -151,7 +151,7 @@ def _start(folder: Path, idle: float, fd: int) -> None:
     word = {"PREFECT_SERVER_API_AUTH_STRING": f"terp:{secrets.token_urlsafe(32)}", "PREFECT_HOME": str(folder)}
     log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "terp.workflows.prefect_watch", str(folder), str(idle), str(fd)],
+        [sys.executable, "-P", "-m", "terp.workflows.prefect.watch", str(folder), str(idle), str(fd)],
         cwd=folder,  # here Prefect finds no settings of a project of the user's
         env=kept | ENVIRONMENT | word,
         pass_fds=(fd,),

@@ -11,7 +11,7 @@ from terp.storage.package import damaged_members
 from terp.storage.product import StoredProduct
 from terp.storage.zipstore import open_zip
 from terp.workflows.errors import Usage
-from terp.workflows.record import RunRecord, all_runs, load_run
+from terp.workflows.running.record import RunRecord, all_runs, load_run
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -15,7 +15,7 @@ from terp.storage.files import disk
 from terp.storage.filling import Filling, Written
 from terp.storage.ledger import Place
 from terp.workflows.errors import BadStage, StageFailed, WorkflowError
-from terp.workflows.task import Task, execute, named
+from terp.workflows.running.task import Task, execute, named
 
 WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
 _LOOK = 2.0  # seconds between looks at the workers while nothing comes back

@@ -5,7 +5,7 @@ import json
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct, canonical
-from terp.workflows.step import Step
+from terp.workflows.planning.step import Step
 
 
 def explain(home: Home, step: Step) -> str:

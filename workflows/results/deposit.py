@@ -23,8 +23,8 @@ from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack, write_index
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.readme import readme
-from terp.workflows.describe import PICTURE, VALUES, described, orcid_uri
-from terp.workflows.record import RunRecord
+from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
+from terp.workflows.running.record import RunRecord
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -128,7 +128,7 @@ def _members(product: StoredProduct) -> list[Member]:
 
 def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: Path, told: _Told) -> dict[str, Any]:
     """Draw the results and return their facts, as the flow's file says (`picture`, `facts`), or else plainly."""
-    from terp.workflows.quicklook import quicklook
+    from terp.workflows.results.quicklook import quicklook
 
     module = sys.modules[flow.fn.__module__]
     draw, facts = getattr(module, "picture", quicklook), getattr(module, "facts", None)

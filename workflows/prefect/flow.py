@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from terp.workflows.errors import Usage
-from terp.workflows.prefect_server import CURRENT, Connection
+from terp.workflows.prefect.server import CURRENT, Connection
 
 if TYPE_CHECKING:
     from prefect import Flow

@@ -21,7 +21,7 @@ from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.source import Identity
-from terp.workflows.record import RunRecord
+from terp.workflows.running.record import RunRecord
 
 if TYPE_CHECKING:
     from prefect import Flow

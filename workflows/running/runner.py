@@ -14,14 +14,14 @@ from terp.storage.filling import Filling, sizes_below
 from terp.storage.home import Home
 from terp.storage.making import create
 from terp.storage.product import Seal, StoredProduct
-from terp.workflows.fill import Progress, fill
-from terp.workflows.plan import Plan, Planner, decision_path, product_of
-from terp.workflows.prefect_flow import record as prefect_record
-from terp.workflows.record import RunRecord, StageRecord, now
-from terp.workflows.report import Reporter
+from terp.workflows.planning.plan import Plan, Planner, decision_path, product_of
+from terp.workflows.planning.step import Step
+from terp.workflows.prefect.flow import record as prefect_record
+from terp.workflows.running.fill import Progress, fill
+from terp.workflows.running.record import RunRecord, StageRecord, now
+from terp.workflows.running.report import Reporter
+from terp.workflows.running.task import EMPTY, Input
 from terp.workflows.session import Product, session
-from terp.workflows.step import Step
-from terp.workflows.task import EMPTY, Input
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -5,9 +5,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from terp.workflows.fill import Progress
-from terp.workflows.plan import Plan
-from terp.workflows.record import now
+from terp.workflows.planning.plan import Plan
+from terp.workflows.running.fill import Progress
+from terp.workflows.running.record import now
 
 log = logging.getLogger("terp")
 

@@ -9,8 +9,8 @@ from terp.storage.errors import Busy
 from terp.storage.home import Home
 from terp.storage.ledger import Ledger
 from terp.workflows.errors import Usage
-from terp.workflows.record import RunRecord, all_runs
-from terp.workflows.show import find, users_of
+from terp.workflows.results.show import find, users_of
+from terp.workflows.running.record import RunRecord, all_runs
 
 
 def what_goes(home: Home, reference: str) -> list[Path]:

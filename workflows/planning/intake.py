@@ -7,10 +7,10 @@ from terp.storage.grid import choose_blocks
 from terp.storage.ingest import recognise
 from terp.storage.making import Layout
 from terp.storage.source import Identity, opened_source
-from terp.workflows import schema as schemas
-from terp.workflows.code import Code
-from terp.workflows.step import BASE_BYTES, Step, group_of, key_of, memory_of, weigh
-from terp.workflows.task import Task
+from terp.workflows.planning import schema as schemas
+from terp.workflows.planning.code import Code
+from terp.workflows.planning.step import BASE_BYTES, Step, group_of, key_of, memory_of, weigh
+from terp.workflows.running.task import Task
 
 
 def ingested(identity: Identity) -> Step:

@@ -14,10 +14,10 @@ from prefect import flow
 
 from terp.storage.errors import BadInput
 from terp.workflows import Product, ingest, stage
-from terp.workflows.boxes import BOXES, Box, axis, within
 from terp.workflows.errors import Usage
-from terp.workflows.pictures import draw as picture
-from terp.workflows.pictures import facts
+from terp.workflows.flows.boxes import BOXES, Box, axis, within
+from terp.workflows.flows.pictures import draw as picture
+from terp.workflows.flows.pictures import facts
 
 __all__ = ["BOXES", "axis", "climatology", "facts", "picture"]  # the last two are shown with the results
 

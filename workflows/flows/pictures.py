@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from terp.workflows.boxes import BOXES, axis
+from terp.workflows.flows.boxes import BOXES, axis
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -23,7 +23,7 @@ def load_flow(target: str) -> "Flow[Any, Any]":
     Raises Usage when there is none, with what there is.
     """
     if target in SHIPPED:
-        return _flow_in(import_module(f"terp.workflows.{target}"), target, target)
+        return _flow_in(import_module(f"terp.workflows.flows.{target}"), target, target)
     place, _, name = target.partition(":")
     if not place.endswith(".py") and not name:
         raise Usage(f"there is no flow {target!r}: terp has {', '.join(SHIPPED)}; your own is path/to/file.py:flow")

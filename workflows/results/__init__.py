@@ -1,0 +1,1 @@
+"""What was made: taken into the archive, shown, checked, removed."""
