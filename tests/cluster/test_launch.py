@@ -168,3 +168,18 @@ def test_when_a_controller_leaves_or_is_killed_its_workers_end(tmp_path: Path, e
         else:
             parent.send_signal(signal.SIGKILL)
     assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
+
+
+def test_two_clusters_start_at_once_on_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dask's schedulers first listen for HTTP, by default all at the same port, before terp closes that."""
+    from distributed.node import HTTPServer
+
+    ports, listen = [], HTTPServer.listen
+
+    def watched(server: Any, port: int, address: str = "", **rest: Any) -> None:
+        ports.append((address, port))
+        listen(server, port, address, **rest)
+
+    monkeypatch.setattr(HTTPServer, "listen", watched)
+    with launch(1):
+        assert set(ports) == {(LOOPBACK, 0)}
