@@ -191,5 +191,5 @@ def test_stages_and_plans_need_no_prefect() -> None:
     """So that a worker, which needs them, has none of it."""
     import subprocess
 
-    code = "import sys, terp.workflows.running.task, terp.workflows.planning.step\\nsys.exit('prefect' in sys.modules)"
+    code = "import sys, terp.workflows.running.task, terp.workflows.planning.step\nsys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -5,12 +5,8 @@ holds the result against what was planned, and writes it under the name of an at
 """
 
 import os
-import sys
-import threading
 import time
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +22,7 @@ from terp.storage.filling import Written, write_region
 from terp.storage.grid import Box, Group
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import BadStage
+from terp.workflows.running.calling import call, collected
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
 PART = "part"  # the dimension that numbers the partial results of a reduction
@@ -64,8 +61,7 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int) -> W
     """Make region `index` of group `path` of a product; return what was written."""
     started = time.monotonic()
     group = _opened(product, "").group(path)
-    remarks: set[str] = set()
-    _HERE.remarks = remarks
+    remarks = collected()
     result = _RUN[task.kind](task, group, index)
     blocks = conform(result, group, group.box(index), _opened(product, "").schema_of(path))
     remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if _all_nan(values)}
@@ -146,7 +142,7 @@ def _arguments(task: Task, box: Box, first: xr.Dataset | None = None) -> tuple[l
 
 def _run_map(task: Task, group: Group, index: int) -> xr.Dataset:
     positional, named = _arguments(task, group.box(index))
-    return _call(_functions(task.functions)[0], *positional, **named)
+    return call(_functions(task.functions)[0], *positional, **named)
 
 
 def _run_partial(task: Task, group: Group, index: int) -> xr.Dataset:
@@ -156,7 +152,7 @@ def _run_partial(task: Task, group: Group, index: int) -> xr.Dataset:
     for (dim, (size, block)), place in zip(task.over.items(), np.unravel_index(part, grid), strict=True):
         box[dim] = slice(int(place) * block, min((int(place) + 1) * block, size))
     positional, named = _arguments(task, box)
-    return _call(_functions(task.functions)[0], *positional, **named).expand_dims(PART)
+    return call(_functions(task.functions)[0], *positional, **named).expand_dims(PART)
 
 
 def _run_combine(task: Task, group: Group, index: int) -> xr.Dataset:
@@ -164,12 +160,12 @@ def _run_combine(task: Task, group: Group, index: int) -> xr.Dataset:
     box = group.box(index)
     start = 0 if task.finish else box.pop(PART).start * task.fan
     partials = _block(task.inputs[0], {**box, PART: slice(start, start + task.fan)})
-    total = _call(fold, combine, [partials.isel({PART: i}, drop=True) for i in range(partials.sizes[PART])])
+    total = call(fold, combine, [partials.isel({PART: i}, drop=True) for i in range(partials.sizes[PART])])
     if not task.finish:
         return total.expand_dims(PART)
     rest = Task("map", b"", task.inputs[1:], task.parameters, task.order)
     positional, named = _rest(rest, box)
-    return _call(finish, total, *positional, **named)
+    return call(finish, total, *positional, **named)
 
 
 def _rest(task: Task, box: Box) -> tuple[list[Any], dict[str, Any]]:
@@ -255,45 +251,3 @@ def encoded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     if values.dtype.kind in "mM":
         return values.astype(f"{values.dtype.kind}8[ns]").view(np.int64)
     return values
-
-
-_HERE = threading.local()
-_SYSTEM = ("/proc/", "/sys/", "/dev/", sys.prefix, sys.base_prefix, "/usr/", "/etc/", "/lib")
-
-
-def _call(function: Any, *blocks: Any, **parameters: Any) -> xr.Dataset:
-    """Call the user's function; remark on what it opens and on the warnings it raises."""
-    with _watch() as opened, warnings.catch_warnings(record=True) as raised:
-        warnings.simplefilter("default")
-        try:
-            result: xr.Dataset = function(*blocks, **parameters)
-        except SystemExit as leaving:  # would end the worker
-            raise RuntimeError(f"it calls sys.exit({leaving.code!r})") from leaving
-    _HERE.remarks |= {f"it opens {place} by itself, which terp can neither record nor repeat" for place in opened}
-    _HERE.remarks |= {f"{w.category.__name__}: {w.message}" for w in raised}
-    return result
-
-
-@contextmanager
-def _watch() -> Iterator[set[str]]:
-    """Collect the files that are opened meanwhile in this thread, but for those of the system and of libraries."""
-    _listen()
-    opened: set[str] = set()
-    _HERE.opened = opened
-    try:
-        yield opened
-    finally:
-        _HERE.opened = None
-
-
-@lru_cache(maxsize=1)
-def _listen() -> None:
-    sys.addaudithook(_audit)  # once a process: an audit hook can be added, never taken away
-
-
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
-    seen: set[str] | None = getattr(_HERE, "opened", None)
-    if seen is not None and event == "open" and isinstance(arguments[0], str | os.PathLike):
-        place = os.fspath(arguments[0])
-        if not place.startswith(_SYSTEM) and not place.endswith((".py", ".pyc")):
-            seen.add(str(Path(place).absolute()))
