@@ -29,7 +29,7 @@ def call(function: Any, *blocks: Any, **parameters: Any) -> "xr.Dataset":
     with _watch() as opened, warnings.catch_warnings(record=True) as raised:
         warnings.simplefilter("default")
         try:
-            result: "xr.Dataset" = function(*blocks, **parameters)
+            result: xr.Dataset = function(*blocks, **parameters)
         except SystemExit as leaving:  # would end the worker
             raise RuntimeError(f"it calls sys.exit({leaving.code!r})") from leaving
     _HERE.remarks |= {f"it opens {place} by itself, which terp can neither record nor repeat" for place in opened}
