@@ -113,11 +113,12 @@ class Ledger:
 
         Raises Busy when another controller lives, or may live and `take_over` is not said.
         """
+        with disk(self.folder):
+            segments = self._segments()  # before asking who holds: who begins after this has the number that is next
         holder = None if take_over else self.holder()
         if holder is not None and not holder.is_gone():
             raise Busy(f"this work is being done by {holder}: {holder.advice()}")
         with disk(self.folder):
-            segments = self._segments()
             epoch = segments[-1][0] + 1 if segments else 1
             after = {path.name: _size(path) for _, path in segments}
             self._begin(epoch, {"epoch": epoch, "holder": Holder.me().to_json(), "after": after})

@@ -1,4 +1,4 @@
-"""What is not there, or not as it was stored: each command names it with the way out; one damage hides no other thing."""
+"""What is not there, or not as it was stored: each command names it with the way out; one damage hides no other."""
 
 import json
 import shutil
