@@ -42,7 +42,8 @@ def launch(workers: int | None = None, memory: int | None = None, preload: Seque
         "distributed.worker.http.routes": [],
         "distributed.worker.preload": ["terp.cluster.closed", *preload],
         "distributed.scheduler.preload": ["terp.cluster.closed"],
-        "distributed.scheduler.allowed-failures": 3,
+        "distributed.scheduler.allowed-failures": 1,  # the controller counts too, and tries again
+        "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
         "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "65536"},
         "distributed.comm.require-encryption": True,
         "logging.distributed": "critical",

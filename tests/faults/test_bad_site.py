@@ -99,7 +99,6 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> I
     """Runs that go on while other tests do, one after the other; each in a home of its own name."""
     base = tmp_path_factory.getbasetemp()
     killing = [TERP, "run", f"{FLOWS}:killing", "--workers", "1"]
-    patient = {"DASK_DISTRIBUTED__DEPLOY__LOST_WORKER_TIMEOUT": "1h"}  # else it may forget a worker that is restarted
     nowhere = [TERP, "run", "climatology", "--workers", "1"]
     limited = ["bash", "-c", f"ulimit -f 400; exec {TERP} run climatology --workers 1"]
     with ThreadPoolExecutor(1) as pool:
@@ -109,7 +108,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> I
         }
         begun["limited"] = pool.submit(command, *limited, home=base / "limited", prefect=prefect)
         begun["nowhere"] = pool.submit(command, *nowhere, home=base / "nowhere", prefect={"PREFECT_API_URL": NOWHERE})
-        begun["killing"] = pool.submit(command, *killing, home=base / "killing", prefect=prefect, **patient)
+        begun["killing"] = pool.submit(command, *killing, home=base / "killing", prefect=prefect)
         yield begun
         pool.shutdown(cancel_futures=True)
 
