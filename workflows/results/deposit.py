@@ -18,12 +18,13 @@ from blake3 import blake3
 from terp.storage import files
 from terp.storage.archive import Archive
 from terp.storage.crate import CHECKSUMS, README, crate
-from terp.storage.errors import BadPackage, StorageError
+from terp.storage.errors import BadPackage, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack, write_index
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.readme import readme
 from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
+from terp.workflows.results.verify import damage_of
 from terp.workflows.running.record import RunRecord
 
 if TYPE_CHECKING:
@@ -54,6 +55,10 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
         with files.disk(folder):
             files.make_folders(folder)
             return {"values": values, **_deposit(home, run, flow, told, products, identifier, folder)}
+    except Damaged as damage:  # altered since it was sealed: packing reads all of it
+        for product in products.values():
+            damage_of(product)
+        raise Damaged(f"{damage}: run the same command again to make it anew") from damage
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -13,7 +13,7 @@ def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
     if found.identifier:
         return [found.identifier], damage_of_object(home, found.identifier)
     if found.product:
-        return [found.product.key], _product(found.product)
+        return [found.product.key], damage_of(found.product)
     assert found.run is not None
     checked, damage = [], []
     keys = dict.fromkeys(stage.key for stage in found.run.stages)
@@ -29,13 +29,13 @@ def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
 
 def _known(home: Home, key: str) -> list[str]:
     try:
-        return _product(StoredProduct(home.product(key)))
+        return damage_of(StoredProduct(home.product(key)))
     except BadProduct as error:
         return [str(error)]
 
 
-def _product(product: StoredProduct) -> list[str]:
-    """Check a product; what is damaged counts as not done from now on."""
+def damage_of(product: StoredProduct) -> list[str]:
+    """Read all of a product and say what is damaged of it: from now on that counts as not done."""
     damage = [str(one) for one in product.verify()]
     if damage:
         try:
