@@ -4,6 +4,7 @@ import time
 import traceback
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,28 +103,22 @@ class _Window:
         self.rest = iter(list(self.rest))
         self._feed()
         while self.flying:
-            done = self._landed()
-            if not done:
-                self._look()
-                yield []
-                continue
-            self.alone_since = None
-            arrived = [written for future in done if (written := self._harvest(future)) is not None]
-            for lost in self.filling.commit(arrived):
-                self._lose(lost.place, _UNSEEN)
-                arrived.remove(lost)
-            self._feed()
+            arrived = [written for future in self._landed() if (written := self._harvest(future)) is not None]
             if arrived:
-                yield arrived
+                for lost in self.filling.commit(arrived):
+                    self._lose(lost.place, _UNSEEN)
+                    arrived.remove(lost)
+            else:
+                self._look()
+            self._feed()
+            yield arrived
 
     def _landed(self) -> list[Any]:
-        from concurrent.futures import CancelledError
-
         from distributed import wait
 
-        with suppress(TimeoutError, CancelledError):  # what was cancelled is one of those that are not pending
+        with suppress(TimeoutError, CancelledError):  # what was cancelled is one of those that ended
             wait(list(self.flying), timeout=_LOOK, return_when="FIRST_COMPLETED")
-        return [future for future in self.flying if future.status != "pending"]
+        return [future for future in self.flying if future.status in ("finished", "error", "cancelled")]
 
     def _look(self) -> None:
         """Raise NoWorkers when there has been none for long: never hang in silence."""
@@ -164,10 +159,13 @@ class _Window:
     def _harvest(self, future: Any) -> Written | None:
         from distributed.scheduler import KilledWorker
 
-        place = self.flying.pop(future)
         if future.status == "finished":
-            written: Written = future.result()
-            return written
+            with suppress(TimeoutError, CancelledError):
+                written: Written = future.result(timeout=_LOOK)
+                del self.flying[future]
+                return written
+            return None  # it went with its worker: Dask lets another make it again
+        place = self.flying.pop(future)
         error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, KilledWorker):
             self._lose(place, _DIED)
