@@ -27,8 +27,9 @@ def client() -> Iterator[Any]:
 
 
 def family() -> list[psutil.Process]:
+    """This process and what Dask started, but no server that other tests share."""
     me = psutil.Process()
-    return [me, *me.children(recursive=True)]
+    return [me, *(one for one in me.children(recursive=True) if "multiprocessing" in " ".join(one.cmdline()))]
 
 
 def listening() -> list[tuple[str, int]]:
