@@ -205,6 +205,7 @@ def _write_all(stream: _Stream, ordered: list[Member]) -> list[Entry]:
 
 
 def _write_member(stream: _Stream, member: Member, buffers: list[memoryview]) -> Entry:
+    stream.settle()  # the last block of the member before may still be in a buffer, and not yet hashed
     blocks, crc32 = _blocks(member, buffers), member.crc32
     if crc32 is None:  # the header comes before the data and holds their CRC-32
         whole = b"".join(blocks)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zarr
@@ -21,6 +22,7 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from terp.storage import package
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble, Missing
 from terp.storage.package import Member, Packed, damaged_members, pack, read_directory, write_index
 from terp.storage.zip64 import ALIGNMENT, Entry, central, local, tail
@@ -326,6 +328,7 @@ def test_a_file_size_limit_of_the_system_is_explained(tmp_path: Path) -> None:
     code = """
 import resource, signal, sys
 from pathlib import Path
+from typing import Any
 from terp.storage.errors import DiskTrouble
 from terp.storage.package import Member, pack
 here = Path(sys.argv[1])
@@ -340,3 +343,27 @@ except DiskTrouble as error:
     done = subprocess.run([sys.executable, "-c", code, tmp_path], capture_output=True, text=True)
     assert "larger than is allowed" in done.stdout, done.stderr
     assert os.listdir(tmp_path) == ["zarr.json"]
+
+
+def test_slow_hashing_never_hashes_what_was_read_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A small member is read before its header is written, while the shard before it may still be hashed."""
+    import hashlib
+    import time
+    from concurrent.futures import ThreadPoolExecutor
+
+    class Slow(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return super().submit(lambda: (time.sleep(0.05), fn(*args, **kwargs))[1])
+
+    monkeypatch.setattr(package, "ThreadPoolExecutor", Slow)
+    (tmp_path / "shard").write_bytes(b"s" * 300_000)
+    (tmp_path / "small").write_bytes(b"t" * 300_000)
+    crc32 = zlib.crc32(b"s" * 300_000)
+    members = [Member("a/c/0", tmp_path / "shard", 300_000, crc32), Member("b/c/0", tmp_path / "small", 300_000)]
+    packed = pack([_root(tmp_path), *members], tmp_path / "x.zip")
+    assert hashlib.sha512((tmp_path / "x.zip").read_bytes()).hexdigest() == packed.sha512
+
+
+def _root(folder: Path) -> Member:
+    (folder / "zarr.json").write_bytes(b"{}")
+    return Member("zarr.json", folder / "zarr.json", 2)
