@@ -330,7 +330,7 @@ def test_a_failing_sync_shows_nothing_half_and_the_next_ingest_is_whole(
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     for good in range(100):
-        answers = chain(repeat(real, good), [refuse], repeat(real))
+        answers = chain(repeat(real, good), repeat(refuse))  # one refusal alone is met by writing again
         with monkeypatch.context() as patched:
             patched.setattr(os, "fsync", lambda descriptor, answers=answers: next(answers)(descriptor))
             try:
