@@ -2,28 +2,23 @@
 
 import errno
 import os
-import shutil
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from terp.storage import files
-from terp.storage.errors import BadInput, BadProduct, Busy, Damaged, DiskTrouble, Fenced
+from terp.storage.errors import BadInput, Damaged, DiskTrouble
 from terp.storage.filling import Filling
-from terp.storage.ledger import Ledger
 from terp.storage.product import StoredProduct
 from terp.storage.source import identify
 
 sys.path.insert(0, str(Path(__file__).parent))
 import products
-
-type Call = Callable[..., Any]
+from lies import Call, denies, fails, later, lying
 
 
 @pytest.fixture(scope="module")
@@ -39,45 +34,6 @@ def whole(folder: Path) -> dict[str, bytes]:
     assert list(product.verify()) == []
     seal = {name: (product.folder / name).read_bytes() for name in ("manifest.jsonl", "seal.json")}
     return {**products.tree(product.folder), **seal}
-
-
-@contextmanager
-def lying(name: str, lie: Callable[[Call], Call]) -> Iterator[None]:
-    """Let a function of `os` lie."""
-    true = getattr(os, name)
-    setattr(os, name, lie(true))
-    try:
-        yield
-    finally:
-        setattr(os, name, true)
-
-
-def fails(code: int, when: Callable[[int], bool]) -> Callable[[Call], Call]:
-    """Fail those calls, counted from 0, for which `when` says so."""
-    count = iter(range(10**6))
-
-    def lie(true: Call) -> Call:
-        def call(*args: Any, **kwargs: Any) -> Any:
-            if when(next(count)):
-                raise OSError(code, os.strerror(code))
-            return true(*args, **kwargs)
-
-        return call
-
-    return lie
-
-
-def denies(code: int) -> Callable[[Call], Call]:
-    """Do the work, then report an error, as a repeated request on a network file system does."""
-
-    def lie(true: Call) -> Call:
-        def call(*args: Any, **kwargs: Any) -> None:
-            true(*args, **kwargs)
-            raise OSError(code, os.strerror(code))
-
-        return call
-
-    return lie
 
 
 def calls(name: str, folder: Path) -> int:
@@ -108,12 +64,6 @@ def trouble(folder: Path) -> str | None:
 
 def once(n: int) -> Callable[[int], bool]:
     return lambda count: count == n
-
-
-def later(seconds: float, what: Callable[[], Any]) -> threading.Timer:
-    timer = threading.Timer(seconds, what)
-    timer.start()
-    return timer
 
 
 @pytest.mark.parametrize(("name", "code"), [("fsync", errno.EIO), ("write", errno.ENOSPC), ("close", errno.EIO)])
@@ -214,140 +164,12 @@ def test_a_recorded_shard_that_a_new_controller_sees_late_is_not_given_up(tmp_pa
     timer.join()
 
 
-def test_a_product_is_never_sealed_without_all_its_regions(tmp_path: Path) -> None:
-    product = products.new(tmp_path)
-    with Filling(product) as filling:
-        filling.commit([products.written(filling, index) for index in range(5)])
-        assert filling.seal() == [("", 5)]
-    assert product.seal is None
-
-
-@pytest.mark.parametrize("cut", [0, 20])
-def test_a_sealed_product_that_lost_a_shard_is_not_sealed_over_the_hole(tmp_path: Path, cut: int) -> None:
-    product = products.new(tmp_path)
-    products.fill(product)
-    shard = product.data / "v/c/2/0"
-    data = shard.read_bytes()
-    shard.unlink()
-    if cut:
-        shard.write_bytes(data[:cut])
-    with Filling(product) as filling:
-        assert filling.seal() == [("", 2)]
-    assert product.seal is None
-
-
-def test_a_replaced_controller_leaves_the_seal_of_the_newer_alone(tmp_path: Path) -> None:
-    product = products.new(tmp_path)
-    old = Filling(product)
-    with Filling(product, take_over=True) as new:
-        new.commit([products.written(new, index) for index in range(products.REGIONS)])
-        seal = new.seal()
-    for act in (lambda: old.void(("", 2), "a zombie says so"), old.seal, lambda: old.commit([])):
-        with pytest.raises(Fenced):
-            act()
-    assert product.seal == seal
-    old.__exit__(None, None, None)
-    assert product.seal == seal
-    assert list(product.verify()) == []
-
-
-def test_a_controller_replaced_in_the_middle_of_a_commit_makes_nothing_visible(tmp_path: Path) -> None:
-    product = products.new(tmp_path)
-    old = Filling(product)
-    late = products.written(old, 1)
-    sealed: list[Any] = []
-
-    def take_over_first(true: Call) -> Call:
-        def link(source: Any, target: Any) -> None:
-            if not sealed:
-                sealed.append(None)
-                with Filling(product, take_over=True) as new:
-                    new.commit([products.written(new, index) for index in range(products.REGIONS)])
-                    sealed[0] = (new.seal(), products.tree(product.folder))
-            true(source, target)
-
-        return link
-
-    with lying("link", take_over_first), pytest.raises(Fenced):
-        old.commit([late])
-    assert (product.seal, products.tree(product.folder)) == sealed[0]
-
-
-def test_a_worker_of_a_replaced_controller_that_has_its_file_open_disturbs_nobody(tmp_path: Path) -> None:
-    product = products.new(tmp_path)
-    old = Filling(product)
-    with (old.attempts / "late").open("wb") as file:
-        products.fill_taking_over(product)
-        file.write(b"a late shard")
-    assert not old.attempts.exists()
-    assert list(product.verify()) == []
-
-
-def test_a_controller_that_could_not_begin_is_not_taken_for_a_living_one(tmp_path: Path) -> None:
-    product = products.new(tmp_path)
-    for n in range(3):
-        with lying("fsync", fails(errno.EIO, lambda count, n=n: count >= n)), pytest.raises(DiskTrouble):  # type: ignore[misc]
-            Filling(product)
-        holder = product.ledger.holder()
-        if holder is not None:  # its last word did not reach the disk: what it began is seen, and refused
-            with pytest.raises(Busy):
-                Filling(product)
-            Filling(product, take_over=True).__exit__(None, None, None)
-
-
 def test_the_last_word_of_a_controller_may_fail(tmp_path: Path, honest: dict[str, bytes]) -> None:
     product = products.new(tmp_path)
     filling = Filling(product)
     with lying("fsync", fails(errno.EIO, lambda _: True)):
         filling.__exit__(None, None, None)
     assert whole(tmp_path) == honest
-
-
-def test_a_ledger_that_does_not_say_who_holds_it_is_taken_only_when_a_person_says_so(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("terp.storage.ledger.GLANCE", 0.1)
-    ledger = Ledger(tmp_path)
-    ledger.claim()
-    path = tmp_path / "000001.log"
-    for seen in (b"", path.read_bytes()[:50], b"x" + path.read_bytes()):
-        path.write_bytes(seen)
-        with pytest.raises(Busy, match="take-over"):
-            Ledger(tmp_path).claim()
-    other = Ledger(tmp_path)
-    other.claim(take_over=True)
-    assert other.epoch == 2
-
-
-def test_a_ledger_that_is_seen_late_is_waited_for(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.claim()
-    ledger.release()
-    path = tmp_path / "000001.log"
-    data = path.read_bytes()
-    path.write_bytes(b"")
-    timer = later(0.3, lambda: path.write_bytes(data))
-    Ledger(tmp_path).claim()
-    timer.join()
-
-
-def test_a_record_behind_a_torn_one_counts(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
-    ledger.claim()
-
-    def torn(true: Call) -> Call:
-        def write(descriptor: int, data: Any) -> int:
-            true(descriptor, bytes(data[:10]))
-            raise OSError(errno.ENOSPC, "full")
-
-        return write
-
-    with lying("write", torn), pytest.raises(DiskTrouble):
-        ledger.void(("", 1), "the disk is full")
-    ledger.void(("", 2), "there is room again")
-    ledger.release()
-    assert Ledger(tmp_path).generations == {("", 2): 1}
-    assert Ledger(tmp_path).holder() is None
 
 
 def test_trouble_in_reading_a_description_is_trouble_of_the_disk_and_no_damage(tmp_path: Path) -> None:
@@ -394,15 +216,3 @@ def test_what_was_begun_long_ago_and_never_became_a_product_is_removed(tmp_path:
     products.new(tmp_path)
     assert not old.exists()
     assert young.exists()
-
-
-def test_a_product_removed_under_its_controller_stops_it(tmp_path: Path) -> None:
-    product = products.new(tmp_path)
-    filling = Filling(product)
-    one = products.written(filling, 0)
-    shutil.rmtree(product.folder)
-    with pytest.raises((Fenced, DiskTrouble)):
-        filling.commit([one])
-    with pytest.raises(BadProduct):
-        StoredProduct(product.folder)
-    filling.__exit__(None, None, None)

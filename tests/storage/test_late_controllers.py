@@ -1,0 +1,158 @@
+"""Controllers that come late, go on too long, or could not begin: one counts, and a seal covers all regions or none."""
+
+import errno
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from terp.storage.errors import BadProduct, Busy, DiskTrouble, Fenced
+from terp.storage.filling import Filling
+from terp.storage.ledger import Ledger
+from terp.storage.product import StoredProduct
+
+sys.path.insert(0, str(Path(__file__).parent))
+import products
+from lies import Call, fails, later, lying
+
+
+def test_a_product_is_never_sealed_without_all_its_regions(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    with Filling(product) as filling:
+        filling.commit([products.written(filling, index) for index in range(5)])
+        assert filling.seal() == [("", 5)]
+    assert product.seal is None
+
+
+@pytest.mark.parametrize("cut", [0, 20])
+def test_a_sealed_product_that_lost_a_shard_is_not_sealed_over_the_hole(tmp_path: Path, cut: int) -> None:
+    product = products.new(tmp_path)
+    products.fill(product)
+    shard = product.data / "v/c/2/0"
+    data = shard.read_bytes()
+    shard.unlink()
+    if cut:
+        shard.write_bytes(data[:cut])
+    with Filling(product) as filling:
+        assert filling.seal() == [("", 2)]
+    assert product.seal is None
+
+
+def test_a_replaced_controller_leaves_the_seal_of_the_newer_alone(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    old = Filling(product)
+    with Filling(product, take_over=True) as new:
+        new.commit([products.written(new, index) for index in range(products.REGIONS)])
+        seal = new.seal()
+    for act in (lambda: old.void(("", 2), "a zombie says so"), old.seal, lambda: old.commit([])):
+        with pytest.raises(Fenced):
+            act()
+    assert product.seal == seal
+    old.__exit__(None, None, None)
+    assert product.seal == seal
+    assert list(product.verify()) == []
+
+
+def test_a_controller_replaced_in_the_middle_of_a_commit_makes_nothing_visible(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    old = Filling(product)
+    late = products.written(old, 1)
+    sealed: list[Any] = []
+
+    def take_over_first(true: Call) -> Call:
+        def link(source: Any, target: Any) -> None:
+            if not sealed:
+                sealed.append(None)
+                with Filling(product, take_over=True) as new:
+                    new.commit([products.written(new, index) for index in range(products.REGIONS)])
+                    sealed[0] = (new.seal(), products.tree(product.folder))
+            true(source, target)
+
+        return link
+
+    with lying("link", take_over_first), pytest.raises(Fenced):
+        old.commit([late])
+    assert (product.seal, products.tree(product.folder)) == sealed[0]
+
+
+def test_a_worker_of_a_replaced_controller_that_has_its_file_open_disturbs_nobody(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    old = Filling(product)
+    with (old.attempts / "late").open("wb") as file:
+        products.fill_taking_over(product)
+        file.write(b"a late shard")
+    assert not old.attempts.exists()
+    assert list(product.verify()) == []
+
+
+def test_a_controller_that_could_not_begin_is_not_taken_for_a_living_one(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    for n in range(3):
+        with lying("fsync", fails(errno.EIO, lambda count, n=n: count >= n)), pytest.raises(DiskTrouble):  # type: ignore[misc]
+            Filling(product)
+        holder = product.ledger.holder()
+        if holder is not None:  # its last word did not reach the disk: what it began is seen, and refused
+            with pytest.raises(Busy):
+                Filling(product)
+            Filling(product, take_over=True).__exit__(None, None, None)
+
+
+def test_a_ledger_that_does_not_say_who_holds_it_is_taken_only_when_a_person_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terp.storage.ledger.GLANCE", 0.1)
+    ledger = Ledger(tmp_path)
+    ledger.claim()
+    path = tmp_path / "000001.log"
+    for seen in (b"", path.read_bytes()[:50], b"x" + path.read_bytes()):
+        path.write_bytes(seen)
+        with pytest.raises(Busy, match="take-over"):
+            Ledger(tmp_path).claim()
+    other = Ledger(tmp_path)
+    other.claim(take_over=True)
+    assert other.epoch == 2
+
+
+def test_a_ledger_that_is_seen_late_is_waited_for(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.claim()
+    ledger.release()
+    path = tmp_path / "000001.log"
+    data = path.read_bytes()
+    path.write_bytes(b"")
+    timer = later(0.3, lambda: path.write_bytes(data))
+    Ledger(tmp_path).claim()
+    timer.join()
+
+
+def test_a_record_behind_a_torn_one_counts(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path)
+    ledger.claim()
+
+    def torn(true: Call) -> Call:
+        def write(descriptor: int, data: Any) -> int:
+            true(descriptor, bytes(data[:10]))
+            raise OSError(errno.ENOSPC, "full")
+
+        return write
+
+    with lying("write", torn), pytest.raises(DiskTrouble):
+        ledger.void(("", 1), "the disk is full")
+    ledger.void(("", 2), "there is room again")
+    ledger.release()
+    assert Ledger(tmp_path).generations == {("", 2): 1}
+    assert Ledger(tmp_path).holder() is None
+
+
+def test_a_product_removed_under_its_controller_stops_it(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    filling = Filling(product)
+    one = products.written(filling, 0)
+    shutil.rmtree(product.folder)
+    with pytest.raises((Fenced, DiskTrouble)):
+        filling.commit([one])
+    with pytest.raises(BadProduct):
+        StoredProduct(product.folder)
+    filling.__exit__(None, None, None)
