@@ -4,11 +4,6 @@ from terp.storage.crate import CHECKSUMS, METADATA, SOURCE
 from terp.storage.provenance import Output, Record, scrub
 
 
-def sha512sums(record: Record) -> str:
-    """Return the checksums of the outputs as `sha512sum -c` reads them."""
-    return "".join(f"{one.sha512}  {one.file}\n" for one in sorted(record.outputs, key=lambda one: one.file))
-
-
 def readme(record: Record, identifier: str = "") -> str:
     """Return the README.md of a crate; `identifier` is the name under which it can be cited and found."""
     parts = [_what(record, identifier), _how_made(record), _files(record), _CHECK, _READ, _terms(record, identifier)]

@@ -19,7 +19,7 @@ from terp.storage.crate import CHECKSUMS, METADATA, README, SOURCE, crate
 from terp.storage.errors import DiskTrouble
 from terp.storage.package import Member, Packed, pack
 from terp.storage.provenance import Agent, Environment, Flow, Input, Licence, Output, Record, Stage, scrub
-from terp.storage.readme import readme, sha512sums
+from terp.storage.readme import readme
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ZARR = "application/zip"
@@ -70,6 +70,11 @@ def folder(record: Record, packed: Packed) -> Path:
 
 def entities(folder: Path) -> dict[str, Any]:
     return {entity["@id"]: entity for entity in json.loads((folder / METADATA).read_bytes())["@graph"]}
+
+
+def sha512sums(record: Record) -> str:
+    """Return the checksums of the outputs as `sha512sum -c` reads them."""
+    return "".join(f"{one.sha512}  {one.file}\n" for one in sorted(record.outputs, key=lambda one: one.file))
 
 
 Validate = Callable[..., list[list[str]]]
