@@ -2,7 +2,14 @@
 
 ClusterError
 ├── NoWorkers       no worker came, or all were lost
-└── WorkerLost      the same work killed its workers again and again
+├── BadSite         a site is not known, or not described as it should be
+├── Unpackable      the environment can't be packed for the nodes
+├── WorkerLost      the same work killed its workers again and again
+├── SlurmRefused    SLURM does not take what is asked of it
+├── SlurmAway       SLURM does not answer for now
+├── JobsFail        jobs of workers fail in the same way again and again
+├── OverBudget      the cap on core hours is reached
+└── Walled          the controller's own time limit is near: to be gone on with
 """
 
 
@@ -16,7 +23,45 @@ class NoWorkers(ClusterError):
     """No worker came, or all were lost."""
 
 
+class BadSite(ClusterError):
+    """A site is not known, or not described as it should be; the message names the key and who says it."""
+
+    exit_code = 64
+
+
+class Unpackable(ClusterError):
+    """The environment can't be packed for the nodes; the message says what is in the way."""
+
+
 class WorkerLost(ClusterError):
     """The same work killed its workers again and again."""
 
     exit_code = 70
+
+
+class SlurmRefused(ClusterError):
+    """SLURM does not take what is asked of it; `may_pass`: it is a limit, so the same may be taken later."""
+
+    def __init__(self, message: str, *, may_pass: bool = False) -> None:
+        super().__init__(message)
+        self.may_pass = may_pass
+
+
+class SlurmAway(ClusterError):
+    """SLURM does not answer for now."""
+
+
+class JobsFail(ClusterError):
+    """Jobs of workers fail in the same way again and again."""
+
+
+class OverBudget(ClusterError):
+    """The cap on core hours is reached; what is recorded stays."""
+
+    exit_code = 77
+
+
+class Walled(ClusterError):
+    """The controller's own time limit is near; the same command goes on."""
+
+    exit_code = 75

@@ -1,12 +1,14 @@
-"""Dask for a run: one client, TLS only, no dashboard, no HTTP port, on whatever machine there is."""
+"""Dask for a run: one client, TLS only, no dashboard, no HTTP port, on whatever machines there are."""
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from terp.cluster.crew import Crew
 from terp.cluster.errors import NoWorkers
 
 # One thread a numerical library: results must not depend on how many cores a machine has, and workers are many.
@@ -19,6 +21,21 @@ PINNED = {
 }
 _PATIENCE = 120  # seconds until the first worker must have come
 
+WORKER_SETTINGS: dict[str, Any] = {
+    "distributed.worker.http.routes": [],
+    "distributed.worker.preload": ["terp.cluster.closed"],
+    "distributed.comm.require-encryption": True,
+    "logging.distributed": "critical",
+}
+_SETTINGS: dict[str, Any] = {
+    **WORKER_SETTINGS,
+    "distributed.scheduler.http.routes": [],
+    "distributed.scheduler.preload": ["terp.cluster.closed"],
+    "distributed.scheduler.allowed-failures": 0,  # the controller counts, as it knows how a worker came to its end
+    "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
+    "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "65536"},
+}
+
 
 def cores() -> int:
     """Return the cores that this process may use."""
@@ -26,63 +43,102 @@ def cores() -> int:
 
 
 @contextmanager
-def launch(workers: int | None = None, memory: int | None = None, preload: Sequence[str] = ()) -> Iterator[Any]:
-    """Start Dask workers on this machine, processes of one thread each; yield a `distributed.Client`.
+def launch(workers: int | None = None, memory: int | None = None, preload: Sequence[str] = ()) -> Iterator[Crew]:
+    """Start Dask workers on this machine, processes of one thread each; yield them behind a `distributed.Client`.
 
     `workers` defaults to the cores that may be used; `memory` bytes a worker may hold (default: its share of
     the machine); `preload` names modules that workers import as they start. Raises NoWorkers when none comes.
     """
-    import dask
-    from distributed import Client, LocalCluster
     from distributed.security import Security
 
-    count = workers or cores()
-    settings = {
-        "distributed.scheduler.http.routes": [],
-        "distributed.worker.http.routes": [],
-        "distributed.worker.preload": ["terp.cluster.closed", *preload],
-        "distributed.scheduler.preload": ["terp.cluster.closed"],
-        "distributed.scheduler.allowed-failures": 1,  # the controller counts too, and tries again
-        "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
-        "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "65536"},
-        "distributed.comm.require-encryption": True,
-        "logging.distributed": "critical",
-    }
+    security = Security.temporary()
+    preloads = {"distributed.worker.preload": ["terp.cluster.closed", *preload]}
+    local = {"n_workers": workers or cores(), "memory_limit": memory or "auto"}
+    with scheduler(security, "127.0.0.1", preloads, **local) as cluster, connected(cluster, security) as client:
+        yield Crew(client)
+
+
+@contextmanager
+def attach(address: str) -> Iterator[Crew]:
+    """Use the workers of a scheduler that is there already; Dask's configuration names its keys.
+
+    Raises NoWorkers when it cannot be reached, or would speak in the clear.
+    """
+    from distributed.security import Security
+
+    if not address.startswith("tls://"):
+        raise NoWorkers(f"{address} does not speak TLS: terp talks to schedulers at tls://HOST:PORT only")
+    try:
+        security = Security(require_encryption=True)
+    except RuntimeError as error:
+        raise NoWorkers(f"the keys for {address} cannot be used: {error}") from error
+    if not security.get_tls_config_for_role("client").get("cert"):
+        raise NoWorkers(
+            f"no keys for {address} are known: name them in DASK_DISTRIBUTED__COMM__TLS__CA_FILE, "
+            "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"
+        )
+    with quiet(), connected(address, security) as client:
+        yield Crew(client)
+
+
+@contextmanager
+def scheduler(security: Any, host: str, settings: dict[str, Any], **workers: Any) -> Iterator[Any]:
+    """Start a scheduler that listens at one address, with workers of this machine if they are asked for."""
+    import dask
+    from distributed import LocalCluster
+
     with (
-        _quiet(),
+        quiet(),
         TemporaryDirectory(prefix="terp-") as scratch,
-        dask.config.set(settings, temporary_directory=scratch),
+        dask.config.set({**_SETTINGS, **settings}, temporary_directory=scratch),
     ):
-        security = Security.temporary()
         try:
             cluster = LocalCluster(
-                n_workers=count,
                 threads_per_worker=1,
                 processes=True,
-                host="127.0.0.1",
+                host=host,
                 protocol="tls://",
                 security=security,
                 dashboard_address=None,
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it meets others at port 8787 as it starts
-                memory_limit=memory or "auto",
                 local_directory=scratch,
                 silence_logs=logging.CRITICAL,
+                **workers,
             )
         except (OSError, RuntimeError) as error:
             hint = "a script that runs flows needs `if __name__ == '__main__':` around what it does"
             raise NoWorkers(f"no Dask worker could be started here ({error}): {hint}") from error
         try:
-            client = Client(cluster, security=security, timeout=_PATIENCE, set_as_default=False)
-            try:
-                yield client
-            finally:
-                client.close()
+            yield cluster
         finally:
             cluster.close()
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def connected(where: Any, security: Any) -> Iterator[Any]:
+    """Connect a client to a cluster or an address; raises NoWorkers when nobody answers there."""
+    from distributed import Client
+
+    try:
+        client = Client(where, security=security, timeout=_PATIENCE, set_as_default=False)
+    except (OSError, TimeoutError) as error:
+        raise NoWorkers(f"no scheduler answers at {where}: {error}") from error
+    try:
+        yield client
+    finally:
+        client.close()
+
+
+def address_towards(host: str) -> str:
+    """Return the address of this machine by which it reaches another; that of its own name where that fails."""
+    with suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((host, 9))  # nothing is sent: only a route is chosen
+        return str(probe.getsockname()[0])
+    return socket.gethostbyname(socket.gethostname())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
     """Keep Dask's own log lines off the user's terminal; what matters is told by terp."""
     logger = logging.getLogger("distributed")
     level = logger.level

@@ -246,5 +246,5 @@ def _utc(moment: datetime) -> str:
 
 
 def _holder(staging: Path) -> Holder:
-    host, boot, space, pid, started, since = (unquote(part) for part in staging.name.split(",")[1:])
-    return Holder(host, boot, space, int(pid), started, since)
+    host, boot, space, pid, *rest = (unquote(part) for part in staging.name.split(",")[1:])
+    return Holder(host, boot, space, int(pid), *rest)

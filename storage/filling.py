@@ -20,7 +20,7 @@ from blake3 import blake3
 from terp.storage import files
 from terp.storage.errors import DiskTrouble
 from terp.storage.grid import Group
-from terp.storage.ledger import Place, Record
+from terp.storage.ledger import Gone, Place, Record
 from terp.storage.product import Entry, Seal, StoredProduct, check_file, entry_json
 from terp.storage.shard import Stored, write_shard
 
@@ -71,7 +71,7 @@ class Filling:
     Raises Busy when another controller has it, Fenced as soon as a newer one took it over.
     """
 
-    def __init__(self, product: StoredProduct, take_over: bool = False) -> None:
+    def __init__(self, product: StoredProduct, take_over: "bool | Gone" = False) -> None:
         self.product = product
         self.ledger = product.ledger
         self.ledger.claim(take_over)

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Holder:
-    """A process: host, boot and process-number space it lives in, its number and its start time there."""
+    """A process: host, boot and process-number space it lives in, its number and its start time there, and its job."""
 
     host: str
     boot: str
@@ -19,6 +19,7 @@ class Holder:
     pid: int
     started: str
     since: str
+    job: str = ""  # SLURM's number of the job that it is in, and how often that was started anew
 
     @classmethod
     def me(cls) -> "Holder":
@@ -30,6 +31,7 @@ class Holder:
             os.getpid(),
             _started(os.getpid()) or "",
             datetime.now(UTC).isoformat(timespec="seconds"),
+            _job(),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -46,11 +48,19 @@ class Holder:
 
     def is_gone(self) -> bool:
         """Say whether the process is known to be gone; what cannot be known from here is not."""
+        if self._was_put_back():
+            return True
         if self.host != socket.gethostname():
             return False
         if self.boot != _boot():
             return True
         return self.space == _space() and _started(self.pid) != self.started
+
+    def _was_put_back(self) -> bool:
+        """Say whether it was an earlier start of the job that we are in: SLURM starts it again when it has ended."""
+        number, _, start = self.job.partition(".")
+        own, _, now = _job().partition(".")
+        return bool(number) and number == own and int(start) < int(now)
 
     def is_me(self) -> bool:
         """Say whether it is this very process."""
@@ -65,6 +75,11 @@ class Holder:
         if self.is_here():
             return "wait for it (`terp status`) or stop it (`terp cancel`)"
         return "wait for it; if you know that it is gone, say so with --take-over"
+
+
+def _job() -> str:
+    number = os.environ.get("SLURM_JOB_ID", "")
+    return f"{number}.{os.environ.get('SLURM_RESTART_COUNT') or 0}" if number.isdigit() else ""
 
 
 def _boot() -> str:

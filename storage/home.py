@@ -4,6 +4,7 @@ products/   products, each a folder named by its key
 runs/       a folder a run: its record, log and what it reports
 archive/    the OCFL storage root
 cache/      what can be lost at any time
+keys/       keys of runs whose workers are in jobs, while they run; for the user's eyes only
 """
 
 import os
@@ -54,6 +55,11 @@ class Home:
     def cache(self) -> Path:
         """Folder of what can be lost."""
         return self.root / "cache"
+
+    @property
+    def keys(self) -> Path:
+        """Folder of keys."""
+        return self.root / "keys"
 
     def product(self, key: str) -> Path:
         """Folder of one product."""

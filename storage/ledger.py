@@ -6,7 +6,7 @@ from a controller that had been replaced, and does not count. A torn or altered 
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,6 +51,7 @@ class Record:
 
 
 Place = tuple[str, int]  # group path and region number
+Gone = Callable[[Holder], bool]  # what knows of a holder elsewhere that it is gone
 
 _HELD: set[Path] = set()  # segments that this process holds: its last word may not have reached the disk
 
@@ -108,15 +109,16 @@ class Ledger:
             segments = self._segments()
             return patiently(lambda: _holder(segments[-1][1]), Busy, GLANCE) if segments else None
 
-    def claim(self, take_over: bool = False) -> None:
+    def claim(self, take_over: "bool | Gone" = False) -> None:
         """Become the controller: begin a new segment.
 
-        Raises Busy when another controller lives, or may live and `take_over` is not said.
+        Raises Busy when another controller lives, or may live and is not to be taken over from: `take_over` says so of
+        any, or is asked about the one that there is.
         """
         with disk(self.folder):
             segments = self._segments()  # before asking who holds: who begins after this has the number that is next
-        holder = None if take_over else self.holder()
-        if holder is not None and not holder.is_gone():
+        holder = None if take_over is True else self.holder()
+        if holder is not None and not (holder.is_gone() or (callable(take_over) and take_over(holder))):
             raise Busy(f"this work is being done by {holder}: {holder.advice()}")
         with disk(self.folder):
             epoch = segments[-1][0] + 1 if segments else 1

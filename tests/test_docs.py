@@ -18,7 +18,8 @@ from terp.workflows.errors import WorkflowError
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-GUIDES = ["researchers.md", "operators.md", "archivists.md", "architecture.md"]  # after the demo, in one home
+# after the demo, in one home
+GUIDES = ["researchers.md", "operators.md", "archivists.md", "architecture.md", "sites.md"]
 
 ELSEWHERE = {
     "make demo": "run here as `python -m terp.workflows.demo`, and as `make` in test_commands.py",

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terp.cluster.launch import cores, launch
+from terp.cluster.errors import Walled
 from terp.storage.errors import DiskTrouble
 from terp.storage.home import Home
 from terp.workflows.planning.load import load_flow, parameters_of
@@ -14,14 +14,19 @@ from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
 from terp.workflows.prefect.flow import run_flow
 from terp.workflows.results.deposit import deposit
+from terp.workflows.running import batch
+from terp.workflows.running.batch import go_on_later
 from terp.workflows.running.blame import blaming
-from terp.workflows.running.record import RunRecord, now
+from terp.workflows.running.record import RunRecord, load_run, now
 from terp.workflows.running.report import Logged, LogReporter, Reporter
 from terp.workflows.running.runner import Runner, Workers, running
+from terp.workflows.running.where import Where, is_gone
 
 if TYPE_CHECKING:
     import xarray as xr
     from prefect import Flow
+
+    from terp.cluster.site import Site
 
 
 class Run:
@@ -49,6 +54,13 @@ def _home(given: Path | None) -> Home:
     return (Home(Path(given).expanduser().absolute()) if given else Home.here()).open()
 
 
+def site_of(site: "Site | str | None") -> "Site | None":
+    """Return a site, which may be named."""
+    from terp.cluster.site import load_site
+
+    return load_site(site, {}) if isinstance(site, str) else site
+
+
 def _planned(
     flow: "Flow[Any, Any] | str", inputs: tuple[Any, ...], parameters: Mapping[str, Any], home: Home
 ) -> "tuple[Plan, Planner, Flow[Any, Any], dict[str, Any]]":
@@ -64,45 +76,68 @@ def run(
     *inputs: Any,
     home: Path | None = None,
     workers: int | None = None,
+    site: "Site | str | None" = None,
+    where: Where | None = None,
     archive: bool = True,
     take_over: bool = False,
     reporter: Reporter | None = None,
+    as_run: str = "",
     **parameters: Any,
 ) -> Run:
     """Run a flow: plan it, make what is missing, seal, archive. The same call again goes on where this one ended.
 
     `flow` is a Prefect flow, the name of a shipped one, or "file.py:flow"; `inputs` and `parameters` are its own.
-    `workers` processes of one thread compute (default: a process a core). `take_over` says that a controller elsewhere,
-    which holds a product and cannot be asked, is known to be gone. Raises what terp's error trees hold.
+    `workers` processes of one thread compute (default: a process a core), in SLURM jobs of a `site` if one is named;
+    `where` says more about them. `take_over` says that a controller elsewhere, which holds a product and cannot be
+    asked, is known to be gone. `as_run` goes on with a run that was submitted. Raises what terp's error trees hold.
     """
     house = _home(home)
+    place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house)
-    doubts = list(dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts))
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
-    record = RunRecord.begin(house, made.flow, target, values)
+    record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
+    record.workers, record.site = place.workers, place.site.name if place.site else ""
     told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt")
     told.plan(made)
-    for doubt in doubts:
-        told.warn(doubt)
-    crew = Workers(lambda: launch(workers, preload=["terp.workflows.running.task"]))
-    with _recorded(house, record):
-        record.workers = workers or cores()
-        record.warnings += doubts
-        if made.tasks:
-            crew.want()
-        try:
-            runner = Runner(house, made, planner, record, crew, told, take_over)
-            with prefect_server.connect(house.root) as connection, running(runner), blaming(found):
-                record.prefect = {"server": "own" if connection.own else "given", "cold": connection.cold}
-                returned = run_flow(found, values, connection)
-        finally:
-            crew.close()
-        record.results = {name: product.key for name, product in named_results(returned).items()}
-        record.sources = [identity.to_json() for identity in planner.sources.values()]
-        record.ended = now()
-        if archive:
-            record.archived = deposit(house, record, found, told)
+    crew = Workers(lambda: place.launch(house, record, told))
+    try:
+        with _recorded(house, record):
+            for doubt in dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts):
+                record.warnings.append(doubt)
+                told.warn(doubt)
+            if made.tasks:
+                crew.want()
+            try:
+                runner = Runner(house, made, planner, record, crew, told, take_over or is_gone)
+                with prefect_server.connect(house.root) as connection, running(runner), blaming(found):
+                    record.prefect = {"server": "own" if connection.own else "given", "cold": connection.cold}
+                    returned = run_flow(found, values, connection)
+            finally:
+                record.cluster = crew.close()
+            record.results = {name: product.key for name, product in named_results(returned).items()}
+            record.sources = [identity.to_json() for identity in planner.sources.values()]
+            record.ended = now()
+            if archive:
+                record.archived = deposit(house, record, found, told)
+    except Walled:
+        if record.submitted:
+            go_on_later(told)
+        raise
     return Run(house, record)
+
+
+def submit(
+    flow: str, inputs: tuple[str, ...], parameters: Mapping[str, Any], site: "Site", options: Mapping[str, Any]
+) -> RunRecord:
+    """Have a run's controller be a job of a site; `options` are those of `terp run` that it shall have.
+
+    What cannot be planned is refused here, not after the queue.
+    """
+    house = _home(None)
+    made, _, _, values = _planned(flow, inputs, parameters, house)
+    record = RunRecord.begin(house, made.flow, flow, values)
+    batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
+    return record
 
 
 def open(reference: str = "last", name: str = "", group: str = "", home: Path | None = None) -> "xr.Dataset":  # noqa: A001
@@ -121,8 +156,7 @@ def open(reference: str = "last", name: str = "", group: str = "", home: Path | 
 @contextmanager
 def _recorded(home: Home, record: RunRecord) -> Iterator[None]:
     """Keep the record of a run true, however it ends."""
-    record.state = "running"
-    record.save(home)
+    record.go_on(home)
     try:
         yield
     except BaseException as error:
@@ -137,6 +171,8 @@ def _recorded(home: Home, record: RunRecord) -> Iterator[None]:
 def _failed(home: Home, record: RunRecord, error: BaseException) -> None:
     if isinstance(error, KeyboardInterrupt):
         record.state, record.error = "cancelled", "stopped by a person"
+    elif isinstance(error, Walled):
+        record.state, record.error = "to go on", str(error)
     else:
         record.state, record.error = "failed", str(error) or type(error).__name__
         (record.folder(home) / "error.txt").write_text("".join(traceback.format_exception(error)))

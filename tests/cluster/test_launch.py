@@ -13,6 +13,7 @@ from typing import Any
 import psutil
 import pytest
 
+from terp.cluster.crew import Crew
 from terp.cluster.launch import PINNED, launch
 
 LOOPBACK = "127.0.0.1"
@@ -22,8 +23,8 @@ PATIENCE = 30
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    with launch(2) as client:
-        yield client
+    with launch(2) as crew:
+        yield crew.client
 
 
 def family() -> list[psutil.Process]:
@@ -133,7 +134,7 @@ def test_workers_that_did_all_of_climatology_never_imported_prefect(client: Any,
         product = create(house.product(step.key), step.name, step.key, step.ingredients, step.layout)
         inputs = tuple(Input(str(made[key].folder), group, made[key].seal.values) for key, group in step.inputs)
         with Filling(product) as filling:
-            fill(step.bound(inputs), filling, client, Progress(step.name, step.regions, 0), lambda _: None, home)
+            fill(step.bound(inputs), filling, Crew(client), Progress(step.name, step.regions, 0), lambda _: None, home)
             filling.seal()
         made[step.key] = product
     assert len(made) > 2
@@ -145,8 +146,8 @@ _PARENT = """
 import sys
 from terp.cluster.launch import launch
 if __name__ == "__main__":
-    with launch(2) as client:
-        print(*client.run(__import__("os").getpid).values(), flush=True)
+    with launch(2) as crew:
+        print(*crew.client.run(__import__("os").getpid).values(), flush=True)
         sys.stdin.readline()
 """
 

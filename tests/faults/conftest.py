@@ -61,8 +61,8 @@ def say(
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Any]:
     """A worker that the runs of this process share, as to start one takes seconds."""
-    with launch(1, preload=["terp.workflows.running.task"]) as client:
-        yield client
+    with launch(1, preload=["terp.workflows.running.task"]) as crew:
+        yield crew
 
 
 @pytest.fixture

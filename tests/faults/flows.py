@@ -104,3 +104,17 @@ def branching(source: str = "ostia") -> Product:
     """Look at a value before going on."""
     data = ingest(source)
     return halve(data) if float(data.open()["surface_temperature"].max()) > 0 else data
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def hungry(block: xr.Dataset) -> xr.Dataset:
+    """Wants two gigabytes, but not for a made-up block."""
+    if block["surface_temperature"].max() > 100:
+        block = block + np.ones(2**28).max()
+    return block
+
+
+@flow
+def starving(source: str = "ostia") -> Product:
+    """Starves."""
+    return hungry(ingest(source))

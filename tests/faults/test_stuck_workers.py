@@ -35,16 +35,16 @@ class Stages:
         _, planner = make_plan(flows.departures, {"source": "ostia", "seconds": 0.0}, self.home)
         self.source, self.slow, *_ = planner.steps.values()
 
-    def make(self, client: Any, tell: Tell) -> StoredProduct:
-        """Make both with a client; `tell` is told how far the second is."""
-        source = self._filled(self.source, (), client, lambda _: None)
+    def make(self, crew: Any, tell: Tell) -> StoredProduct:
+        """Make both with a crew; `tell` is told how far the second is."""
+        source = self._filled(self.source, (), crew, lambda _: None)
         assert source.seal is not None
-        return self._filled(self.slow, (Input(str(source.folder), "", source.seal.values),), client, tell)
+        return self._filled(self.slow, (Input(str(source.folder), "", source.seal.values),), crew, tell)
 
-    def _filled(self, step: Any, inputs: tuple[Input, ...], client: Any, tell: Tell) -> StoredProduct:
+    def _filled(self, step: Any, inputs: tuple[Input, ...], crew: Any, tell: Tell) -> StoredProduct:
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
         with Filling(product) as filling:
-            fill(step.bound(inputs), filling, client, Progress(step.name, step.regions, 0), tell, self.home.runs)
+            fill(step.bound(inputs), filling, crew, Progress(step.name, step.regions, 0), tell, self.home.runs)
             filling.seal()
         return product
 
@@ -65,11 +65,11 @@ def test_a_worker_that_hangs_costs_only_its_regions(home: Path) -> None:
     stopped: list[psutil.Process] = []
 
     def stop_one() -> None:
-        stopped.append(psutil.Process(min(client.run(__import__("os").getpid).values())))
+        stopped.append(psutil.Process(min(crew.client.run(__import__("os").getpid).values())))
         stopped[0].send_signal(signal.SIGSTOP)
 
-    with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch(2) as client:
-        product = Stages(home).make(client, once(stop_one))
+    with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch(2) as crew:
+        product = Stages(home).make(crew, once(stop_one))
         assert not psutil.wait_procs(stopped, timeout=30)[1], "what does not answer is ended"
     assert stopped
     assert product.progress() == (REGIONS, REGIONS)
@@ -77,14 +77,16 @@ def test_a_worker_that_hangs_costs_only_its_regions(home: Path) -> None:
 
 
 def test_work_that_was_cancelled_behind_our_back_is_done_again(home: Path) -> None:
-    with launch(1) as client:
+    with launch(1) as crew:
         stages = Stages(home)
-        product = stages.make(client, once(lambda: client.cancel([Future(key, client) for key in client.futures])))
+        product = stages.make(
+            crew, once(lambda: crew.client.cancel([Future(key, crew.client) for key in crew.client.futures]))
+        )
     assert product.progress() == (REGIONS, REGIONS)
     assert list(product.verify()) == []
 
 
 def test_when_all_workers_are_gone_for_good_it_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filler, "_ALONE", 1)
-    with launch(1) as client, pytest.raises(NoWorkers, match="no Dask worker"):
-        Stages(home).make(client, once(lambda: client.cluster.scale(0)))
+    with launch(1) as crew, pytest.raises(NoWorkers, match="no Dask worker"):
+        Stages(home).make(crew, once(lambda: crew.client.cluster.scale(0)))

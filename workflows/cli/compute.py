@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from terp.cluster.site import Site
     from terp.workflows.api import Run
     from terp.workflows.planning.plan import Plan
+    from terp.workflows.running.record import RunRecord
 
 _flow = [
     click.argument("flow"),
@@ -22,6 +24,30 @@ def _with_flow(function: Any) -> Any:
     return function
 
 
+_site = [
+    click.option("--site", metavar="NAME", help="Have the workers in SLURM jobs of this site (`terp site`)."),
+    click.option("--site-set", multiple=True, metavar="KEY=VALUE", help="A key of the site, for once."),
+]
+
+
+def _with_site(function: Any) -> Any:
+    for decorate in reversed(_site):
+        function = decorate(function)
+    return function
+
+
+def _the_site(name: str | None, given: tuple[str, ...]) -> "Site | None":
+    from terp.cluster.site import load_site
+    from terp.cluster.site_layers import overrides_of
+    from terp.workflows.errors import Usage
+
+    if not name:
+        if given:
+            raise Usage("--site-set changes a site: name it with --site")
+        return None
+    return load_site(name, overrides_of(given))
+
+
 def _settings(given: tuple[str, ...]) -> dict[str, Any]:
     from terp.workflows.planning.load import setting
 
@@ -30,16 +56,30 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
 
 @click.command("plan")
 @_with_flow
+@_with_site
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
-def plan_command(flow: str, inputs: tuple[str, ...], settings: tuple[str, ...], as_json: bool) -> None:
-    """Show all that a run would do, and do none of it.
+def plan_command(
+    flow: str,
+    inputs: tuple[str, ...],
+    settings: tuple[str, ...],
+    site: str | None,
+    site_set: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Show all that a run would do, and do none of it; with --site, the batch script of its workers too.
 
     FLOW is climatology, imaging or your own path/to/file.py:flow; INPUTS are its first parameters.
     """
     from terp.workflows.api import plan
+    from terp.workflows.running.at_site import at_site
 
+    place = _the_site(site, site_set)
     made = plan(flow, *inputs, **_settings(settings))
-    click.echo(json.dumps(made.to_json(), indent=1) if as_json else plan_text(made))
+    there = at_site(made, place) if place else None
+    if as_json:
+        click.echo(json.dumps({**made.to_json(), **({"site": there.to_json()} if there else {})}, indent=1))
+    else:
+        click.echo(plan_text(made) + (f"\n\n{there.text()}" if there else ""))
 
 
 def plan_text(plan: "Plan") -> str:
@@ -83,7 +123,13 @@ def plan_text(plan: "Plan") -> str:
 
 @click.command("run")
 @_with_flow
-@click.option("--workers", type=click.IntRange(1), help="Worker processes (default: one a core).")
+@_with_site
+@click.option("--workers", type=click.IntRange(1), help="Worker processes at most (default: one a core; the site's).")
+@click.option("--min-workers", type=click.IntRange(1), help="Workers that are kept while there is little to do.")
+@click.option("--core-hours", type=click.FloatRange(0, min_open=True), help="Stop when jobs have cost so much.")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="Use the workers of this Dask scheduler (tls://...).")
+@click.option("--submit", is_flag=True, help="Have the controller be a job too, and leave: with --site.")
+@click.option("--as-run", default="", hidden=True)
 @click.option("--no-archive", is_flag=True, help="Leave the archiving to a later `terp archive`.")
 @click.option("--take-over", is_flag=True, help="Another controller holds the work and is known to be gone.")
 @click.option("--quiet", is_flag=True, help="Tell only what should be looked at.")
@@ -92,7 +138,14 @@ def run_command(
     flow: str,
     inputs: tuple[str, ...],
     settings: tuple[str, ...],
+    site: str | None,
+    site_set: tuple[str, ...],
     workers: int | None,
+    min_workers: int | None,
+    core_hours: float | None,
+    scheduler: str,
+    submit: bool,
+    as_run: str,
     no_archive: bool,
     take_over: bool,
     quiet: bool,
@@ -102,19 +155,49 @@ def run_command(
 
     FLOW is climatology, imaging or your own path/to/file.py:flow; INPUTS are its first parameters.
     """
-    from terp.workflows.api import run
+    from terp.workflows import api
     from terp.workflows.cli.terminal import Terminal
+    from terp.workflows.running.where import Where
 
-    done = run(
+    place, values = _the_site(site, site_set), _settings(settings)
+    where = Where(place, scheduler, workers, min_workers, core_hours)
+    if submit:
+        options: dict[str, Any] = {
+            "--site": site,
+            "--site-set": site_set,
+            "--workers": workers,
+            "--min-workers": min_workers,
+        }
+        options |= {"--core-hours": core_hours, "--no-archive": no_archive, "--take-over": take_over}
+        _told_submitted(api.submit(flow, inputs, values, _needed(place), options), as_json)
+        return
+    done = api.run(
         flow,
         *inputs,
-        workers=workers,
+        where=where,
         archive=not no_archive,
         take_over=take_over,
         reporter=Terminal(quiet or as_json),
-        **_settings(settings),
+        as_run=as_run,
+        **values,
     )
     click.echo(json.dumps(vars(done.record), default=vars, indent=1) if as_json else run_text(done))
+
+
+def _needed(site: "Site | None") -> "Site":
+    from terp.workflows.errors import Usage
+
+    if site is None:
+        raise Usage("--submit makes a job of the controller: say at which site, with --site")
+    return site
+
+
+def _told_submitted(record: "RunRecord", as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps({"run": record.id, "job": record.job}))
+        return
+    click.echo(f"run {record.id} is submitted as job {record.job}; it goes on by itself until it is done")
+    click.echo(f"look at it: terp status {record.id}; stop it: terp cancel {record.id}")
 
 
 def run_text(run: "Run") -> str:

@@ -88,7 +88,9 @@ class Terminal:
         if progress.done and left:
             text += f", {span(left / progress.rate)} to go"
         waiting = time.monotonic() - progress.landed
-        if left and waiting > _LONG:
+        if progress.waiting:
+            text += f"; {progress.waiting}"
+        elif left and waiting > _LONG:
             text += f"; none came back for {span(waiting)}"
         return text
 

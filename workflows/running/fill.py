@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from terp.cluster.errors import ClusterError, NoWorkers, WorkerLost
+from terp.cluster.crew import Crew, Verdict
+from terp.cluster.errors import ClusterError, NoWorkers, Walled, WorkerLost
 from terp.storage.errors import StorageError
 from terp.storage.files import disk
 from terp.storage.filling import Filling, Written
@@ -23,15 +24,17 @@ _LOOK = 2.0  # seconds between looks at the workers while nothing comes back
 _ALONE = 120  # seconds without any worker after which the run stops
 _TRIES = 3  # how often one region may be lost with its worker or its file
 _UNSEEN = "the shard that its worker wrote was never seen here. Check the disk"
-_DIED = (
-    "the workers that took it died. It may need more memory than a worker has: try fewer workers (--workers) or "
-    "smaller blocks"
-)
+_DIED = "the workers that took it died{how}. It may need more memory than a worker has: try {cure} or smaller blocks"
+_HERE, _THERE = "fewer workers (--workers)", "more memory (`memory_per_core` of the site)"
+_WALLED = "the time of this controller is nearly up; what is recorded stays, and the same command goes on"
 
 
 @dataclass
 class Progress:
-    """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back."""
+    """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
+
+    `waiting` says what is waited for while there is no worker.
+    """
 
     name: str
     total: int
@@ -41,6 +44,7 @@ class Progress:
     remarks: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
     landed: float = field(default_factory=time.monotonic)
+    waiting: str = ""
 
     def add(self, one: Written) -> None:
         """Count a region that was recorded."""
@@ -58,18 +62,21 @@ class Progress:
 Tell = Callable[[Progress], None]
 
 
-def fill(task: Task, filling: Filling, client: Any, progress: Progress, tell: Tell, reports: Path) -> None:
+def fill(task: Task, filling: Filling, crew: Crew, progress: Progress, tell: Tell, reports: Path) -> None:
     """Make all missing regions of a product. Returns when all are recorded.
 
     Raises StageFailed with the region when the stage's code raises (its traceback goes to a file in `reports`),
-    WorkerLost when a region is lost again and again; what is recorded stays.
+    WorkerLost when a region is lost again and again, Walled when the controller's own time is up; what is
+    recorded stays.
     """
-    window = _Window(task, filling, client)
+    crew.longest = 0.0
+    window = _Window(task, filling, crew)
     try:
-        with client.as_current():
+        with crew.client.as_current():
             for batch in window.run():
                 for one in batch:
                     progress.add(one)
+                progress.waiting = window.waiting
                 tell(progress)
     except (StorageError, ClusterError, WorkflowError):
         raise
@@ -90,28 +97,42 @@ class _Raised(Exception):
 class _Window:
     """The regions in flight: never more than a few for each worker, however many there are."""
 
-    def __init__(self, task: Task, filling: Filling, client: Any) -> None:
-        self.task, self.filling, self.client = task, filling, client
+    def __init__(self, task: Task, filling: Filling, crew: Crew) -> None:
+        self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
         self.flying: dict[Any, Place] = {}
         self.losses: Counter[Place] = Counter()
+        self.tries: Counter[Place] = Counter()
+        self.undecided: list[tuple[Place, str, float]] = []
+        self.waiting = ""
         self.todo = deque[Place]()
         self.rest = filling.missing()
         self.alone_since: float | None = None
 
     def run(self) -> Iterator[list[Written]]:
         """Yield what was recorded, batch by batch; now and then an empty batch while nothing comes back."""
-        self.rest = iter(list(self.rest))
-        self._feed()
-        while self.flying:
+        places = list(self.rest)
+        self.rest, left = iter(places), len(places)
+        self._feed(left)
+        while self.flying or left:
             arrived = [written for future in self._landed() if (written := self._harvest(future)) is not None]
             if arrived:
-                for lost in self.filling.commit(arrived):
-                    self._lose(lost.place, _UNSEEN)
-                    arrived.remove(lost)
+                arrived = self._commit(arrived)
+                left -= len(arrived)
             else:
                 self._look()
-            self._feed()
+            self._decide()
+            self.crew.check()
+            self._feed(left)
             yield arrived
+
+    def _commit(self, arrived: list[Written]) -> list[Written]:
+        """Make regions count; return those that do."""
+        for lost in self.filling.commit(arrived):
+            self._lose(lost.place, _UNSEEN)
+            arrived.remove(lost)
+        self.crew.longest = max([self.crew.longest, *(one.seconds for one in arrived)])
+        self.crew.progress(len(arrived))
+        return arrived
 
     def _landed(self) -> list[Any]:
         from distributed import wait
@@ -121,16 +142,24 @@ class _Window:
         return [future for future in self.flying if future.status in ("finished", "error", "cancelled")]
 
     def _look(self) -> None:
-        """Raise NoWorkers when there has been none for long: never hang in silence."""
-        if self.client.scheduler_info(n_workers=-1)["workers"]:
+        """Say what is waited for while there is no worker; raise NoWorkers when none can be expected: never hang."""
+        self.waiting = ""
+        if self.crew.workers():
             self.alone_since = None
             return
-        self.alone_since = self.alone_since or time.monotonic()
+        self.waiting = self.crew.waiting()
+        self.alone_since = time.monotonic() if self.waiting else self.alone_since or time.monotonic()
         if time.monotonic() - self.alone_since > _ALONE:
             raise NoWorkers(f"no Dask worker has been there for {_ALONE} s: see the log of the run, then run again")
 
-    def _feed(self) -> None:
-        room = WINDOW * max(len(self.client.scheduler_info(n_workers=-1)["workers"]), 1) - len(self.flying)
+    def _feed(self, left: int) -> None:
+        """Hand out as much as the workers can have in flight; nothing when the controller is to end."""
+        self.crew.need(left, self.filling.product.name)
+        if self.crew.closing:
+            if not self.flying:
+                raise Walled(_WALLED)
+            return
+        room = WINDOW * max(len(self.crew.workers()), 1) - len(self.flying)
         for _ in range(room):
             place = self.todo.popleft() if self.todo else next(self.rest, None)
             if place is None:
@@ -142,7 +171,7 @@ class _Window:
         product = self.filling.product
         key = (
             f"{product.name}-{product.key[-8:]}-{group}-{index}"
-            f"-g{self.filling.generation(place)}-e{self.filling.ledger.epoch}-t{self.losses[place]}"
+            f"-g{self.filling.generation(place)}-e{self.filling.ledger.epoch}-t{self.tries[place]}"
         )
         return self.client.submit(
             execute,
@@ -151,6 +180,7 @@ class _Window:
             str(self.filling.attempts),
             group,
             index,
+            self.crew.longest,
             key=key,
             pure=False,
             retries=0,
@@ -168,7 +198,9 @@ class _Window:
         place = self.flying.pop(future)
         error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, KilledWorker):
-            self._lose(place, _DIED)
+            self._again(place)
+            if isinstance(error, KilledWorker):
+                self.undecided.append((place, str(error.last_worker.name), time.monotonic()))
             return None
         if isinstance(error, BadStage):
             where = named(self.filling.product.group(place[0]).box(place[1]))
@@ -177,17 +209,40 @@ class _Window:
             raise error
         raise _Raised(place, error.with_traceback(future.traceback()))
 
+    def _again(self, place: Place) -> None:
+        self.tries[place] += 1
+        self.todo.append(place)
+
+    def _decide(self) -> None:
+        """Count the losses of which it is known by now how the worker ended; one by preemption is nobody's fault."""
+        waiting = []
+        for place, worker, since in self.undecided:
+            verdict = self.crew.verdict(worker, since)
+            if verdict is None:
+                waiting.append((place, worker, since))
+            elif verdict.counts:
+                self._blame(place, _died(verdict))
+        self.undecided = waiting
+
     def _lose(self, place: Place, why: str) -> None:
+        self._again(place)
+        self._blame(place, why)
+
+    def _blame(self, place: Place, why: str) -> None:
         self.losses[place] += 1
         if self.losses[place] >= _TRIES:
             raise WorkerLost(f"region {place[1]} of {self.filling.product.name} was lost {_TRIES} times: {why}")
-        self.todo.append(place)
 
     def close(self) -> None:
         """Take back what is still in flight."""
         if self.flying:
             self.client.cancel(list(self.flying), force=True)
             self.flying.clear()
+
+
+def _died(verdict: Verdict) -> str:
+    how = f" (the last time: {verdict.why})" if verdict.why else ""
+    return _DIED.format(how=how, cure=_THERE if verdict.why else _HERE)
 
 
 def _stage_failed(name: str, filling: Filling, raised: _Raised, reports: Path) -> StageFailed:

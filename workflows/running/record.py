@@ -39,7 +39,10 @@ class StageRecord:
 
 @dataclass
 class RunRecord:
-    """One execution of a flow: what, with what, by which process, how it ended, and what came of it."""
+    """One execution of a flow: what, with what, by which process, how it ended, and what came of it.
+
+    A controller that is a job may be started many times for one run: each start is one of the `attempts`.
+    """
 
     id: str
     flow: str
@@ -58,6 +61,11 @@ class RunRecord:
     environment: dict[str, Any] = field(default_factory=dict)
     code: dict[str, Any] = field(default_factory=dict)
     workers: int = 0
+    site: str = ""
+    job: str = ""  # of the controller, where that is a job
+    submitted: bool = False  # by terp itself: then the job is put back into the queue before its time is up
+    attempts: list[dict[str, Any]] = field(default_factory=list)
+    cluster: dict[str, Any] = field(default_factory=dict)
     prefect: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
@@ -70,6 +78,13 @@ class RunRecord:
             files.make_folders(record.folder(home))
         record.save(home)
         return record
+
+    def go_on(self, home: Home) -> None:
+        """Note that this process is the controller from now on."""
+        self.holder = Holder.me().to_json()
+        self.attempts.append({"holder": self.holder, "started": now()})
+        self.state, self.error, self.ended = "running", "", ""
+        self.save(home)
 
     def folder(self, home: Home) -> Path:
         """Return the run's folder."""

@@ -8,10 +8,12 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
+from terp.cluster.crew import Crew
 from terp.storage import files
 from terp.storage.errors import BadProduct, Damaged, DiskTrouble
 from terp.storage.filling import Filling, sizes_below
 from terp.storage.home import Home
+from terp.storage.ledger import Gone
 from terp.storage.making import create
 from terp.storage.product import Seal, StoredProduct
 from terp.workflows.planning.plan import Plan, Planner, decision_path, product_of
@@ -34,29 +36,32 @@ log = logging.getLogger(__name__)
 class Workers:
     """Dask workers that are started when they are wanted, beside other work; at most once a run."""
 
-    def __init__(self, launch: Callable[[], AbstractContextManager[Any]]) -> None:
+    def __init__(self, launch: Callable[[], AbstractContextManager[Crew]]) -> None:
         self._launch = launch
         self._stack = ExitStack()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="launch")
-        self._client: Future[Any] | None = None
+        self._crew: Future[Crew] | None = None
 
     def want(self) -> None:
         """Begin to start them."""
-        if self._client is None:
-            self._client = self._pool.submit(lambda: self._stack.enter_context(self._launch()))
+        if self._crew is None:
+            self._crew = self._pool.submit(lambda: self._stack.enter_context(self._launch()))
 
     @property
-    def client(self) -> Any:
-        """The client, as soon as the workers are there."""
+    def crew(self) -> Crew:
+        """The workers behind one client, as soon as they can be had."""
         self.want()
-        assert self._client is not None
-        return self._client.result()
+        assert self._crew is not None
+        return self._crew.result()
 
-    def close(self) -> None:
-        """End the workers, if any were started."""
-        if self._client is not None and self._client.exception() is None:
+    def close(self) -> dict[str, Any]:
+        """End the workers, if any were started; return what is known of the jobs that they were in."""
+        facts: dict[str, Any] = {}
+        if self._crew is not None and self._crew.exception() is None:
             self._stack.close()
+            facts = self._crew.result().jobs()
         self._pool.shutdown()
+        return facts
 
 
 class Runner:
@@ -70,7 +75,7 @@ class Runner:
         run: RunRecord,
         workers: Workers,
         reporter: Reporter,
-        take_over: bool,
+        take_over: bool | Gone,
     ) -> None:
         self.home, self.planner, self.run = home, planner, run
         self._needless = {one.step.key for one in plan.steps if one.needless}
@@ -115,8 +120,10 @@ class Runner:
 
     def make(self, step: Step) -> None:
         """Make one product, or find it made."""
-        noted = StageRecord(step.name, step.key, step.regions, started=now())
-        self.run.stages.append(noted)
+        noted = next((one for one in self.run.stages if one.key == step.key), None)  # of an earlier start of this run
+        if noted is None:
+            noted = StageRecord(step.name, step.key, step.regions, started=now())
+            self.run.stages.append(noted)
         for _ in range(_ROUNDS):
             try:
                 product = prefect_record(step.name, lambda: self._complete(step, noted))
@@ -133,14 +140,14 @@ class Runner:
     def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
         if is_whole(product):
-            noted.reused, noted.done_before = True, step.regions
+            noted.reused, noted.done_before = not noted.made, step.regions - noted.made
             self.reporter.say(f"{step.name}: {step.regions:,} regions exist ({step.key})")
             return product
         inputs = tuple(self._input(key, group) for key, group in step.inputs)
         with Filling(product, self.take_over) as filling:
             for place in filling.found_bad:
                 self.reporter.warn(f"{step.name}: a shard of region {place[1]} was not as recorded; it is made again")
-            noted.done_before = step.regions - sum(1 for _ in filling.missing())
+            noted.done_before = step.regions - noted.made - sum(1 for _ in filling.missing())
             self._fill_and_seal(step, filling, inputs, noted)
         return product
 
@@ -155,7 +162,7 @@ class Runner:
             if todo:
                 progress = Progress(step.name, step.regions, step.regions - todo)
                 folder = self.run.folder(self.home)
-                fill(step.bound(inputs), filling, self.workers.client, progress, self.reporter.progress, folder)
+                fill(step.bound(inputs), filling, self.workers.crew, progress, self.reporter.progress, folder)
                 self._note(noted, progress)
             sealed = filling.seal()
             if isinstance(sealed, Seal):

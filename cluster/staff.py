@@ -1,0 +1,196 @@
+"""How many jobs a run has: what is missing is submitted, what is too much is let go, what is silent is ended."""
+
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from terp.cluster import walltime
+from terp.cluster.errors import SlurmRefused
+from terp.cluster.roster import Member
+from terp.cluster.script import Order, worker_script
+
+if TYPE_CHECKING:
+    from terp.cluster.supervise import Supervisor
+
+_TIMES = 3  # refusals of a single job, while there is none, that stop the run
+_BACK_OFF = 300.0  # most seconds between two tries to submit
+_LEAD = 0.1  # share of a job's time before its end in which its successor is asked for
+_CALM = 3  # looks in a row that must find a job to be too many before it is let go: the next stage may want it
+
+
+@dataclass
+class Bounds:
+    """How many workers there may be, and what they may cost; `requeue`: the controller is a job of terp's own."""
+
+    minimum: int
+    maximum: int
+    core_hours: float | None = None
+    requeue: bool = False
+
+
+class Staff:
+    """The jobs that there should be, for what a supervisor sees."""
+
+    def __init__(self, crew: "Supervisor", order: Order) -> None:
+        self.crew, self.order = crew, order
+        self._after, self._tries = 0.0, 0
+        self._most = order.site.array
+        self._peak, self._lately = 0, deque[int](maxlen=_CALM)
+        self.places = 0  # workers that the jobs which are there, or asked for, have room for
+
+    def workers_wanted(self) -> int:
+        """Return how many workers the work that is left is worth."""
+        return self._worth(self.crew.wanted)
+
+    def need(self, regions: int) -> bool:
+        """Be told how many regions could be worked on at once; say whether that takes more jobs than there are."""
+        self._peak = max(self._peak, regions)
+        return self._worth(regions) > self.places
+
+    def _worth(self, regions: int) -> int:
+        bounds = self.crew.bounds
+        return max(min(regions, bounds.maximum), min(bounds.minimum, bounds.maximum))
+
+    def _at_most(self) -> int:
+        """Return how many jobs there may be: no more workers than allowed, but for a job at least."""
+        return max(self.crew.bounds.maximum // self.order.site.cores, 1)
+
+    def _jobs_for(self, regions: int) -> int:
+        return min(-(-self._worth(regions) // self.order.site.cores), self._at_most())
+
+    def mind(self, wish: dict[str, Any]) -> None:
+        """Make the jobs be as many, and where, as they should; `wish` is what people asked for meanwhile."""
+        here = self._addresses()
+        self._end_the_silent()
+        self._tell_ends(here)
+        if wish.get("workers"):
+            self.crew.bounds.maximum = int(wish["workers"])
+        self._drain(tuple(wish.get("drain", ())), here)
+        self.cancel([one for one in self.crew.roster if one.ours and one.job.waits], "not needed")
+        site, wanted = self.order.site, self._jobs_for(self.crew.wanted)
+        self._lately.append(self._jobs_for(max(self._peak, self.crew.wanted)))
+        self._peak = 0
+        lead = max(_LEAD * site.walltime, walltime.needs(self.crew.longest))
+        present = [one for one in self.crew.roster if one.present]
+        lasting = [one for one in present if one.job.waits or not one.job.end or one.job.end - time.time() > lead]
+        self.places = max(len(lasting), wanted) * site.cores
+        if len(lasting) < wanted:
+            self._submit(wanted - len(lasting))
+        else:
+            self._release(lasting, here)
+
+    def put_off(self) -> None:
+        """Wait longer and longer before the next try to submit."""
+        self._tries += 1
+        self._after = time.monotonic() + min(self.order.site.poll * 2 ** (self._tries - 1), _BACK_OFF)
+
+    def cancel(self, members: list[Member], why: str) -> None:
+        """End jobs at once."""
+        for member in members:
+            member.ours = member.ours or why
+        if members:
+            self.crew.slurm.cancel([member.job.id for member in members])
+
+    def _submit(self, count: int) -> None:
+        if time.monotonic() < self._after or self.crew.closing or self.crew.trouble is not None:
+            return
+        script = self.order.folder / "jobs" / "workers.sh"
+        script.write_text(worker_script(self.order))
+        while count > 0:
+            tasks = min(count, self._most)
+            try:
+                ids = self.crew.slurm.submit(script, tasks)
+            except SlurmRefused as refused:
+                self._answer(refused, tasks)
+                return
+            self.crew.roster.add(ids, self.order.name, self.order.memory, self.order.avoid)
+            self._tries = 0
+            count -= tasks
+
+    def _answer(self, refused: SlurmRefused, tasks: int) -> None:
+        """Take a refusal: perhaps fewer are taken, or the same later; where neither helps, it stops the run."""
+        self._most = max(tasks // 2, 1)
+        self.put_off()
+        here = any(not one.job.over for one in self.crew.roster)
+        if not here and (not refused.may_pass or (tasks == 1 and self._tries > _TIMES)):
+            raise refused
+        self.crew.tell(f"{refused}{'; the jobs that are there go on' if here else ''}")
+
+    def _release(self, members: list[Member], here: dict[str, list[str]]) -> None:
+        """Let go what was too much for a while: jobs that wait, those that begin, then those whose workers are idle.
+
+        Busy ones only where there may not be so many any more; those that end first leave first.
+        """
+        spare, over = len(members) - max(self._lately), len(members) - self._at_most()
+        if max(spare, over) <= 0:
+            return
+        processing = self.crew.client.processing()
+
+        def use(member: Member) -> tuple[int, float]:
+            busy = any(processing.get(address) for address in here.get(member.job.id, ()))
+            return 0 if member.job.waits else 3 if busy else 2 if member.job.id in here else 1, member.job.end or 0.0
+
+        ranked = sorted(members, key=use)
+        unused = [member for member in ranked if use(member)[0] < 3][: max(spare, over)]
+        for member in unused + ranked[len(unused) : over]:
+            self._let_go(member, "not needed", here)
+
+    def _drain(self, nodes: tuple[str, ...], here: dict[str, list[str]]) -> None:
+        """Keep off nodes that the operator wants to be empty."""
+        self.order = replace(self.order, avoid=nodes)
+        for member in self.crew.roster:
+            if member.present and member.job.nodes in nodes:
+                self._let_go(member, "drained", here)
+            elif member.present and member.job.waits and tuple(member.avoid) != nodes:
+                self._steer(member, nodes)
+
+    def _steer(self, member: Member, nodes: tuple[str, ...]) -> None:
+        """Have a job that waits keep off nodes, without losing its place in the queue where SLURM can do that."""
+        try:
+            self.crew.slurm.ask("scontrol", "update", f"JobId={member.job.id}", f"ExcNodeList={','.join(nodes)}")
+            member.avoid = nodes
+        except SlurmRefused:
+            self.cancel([member], "drained")  # it is asked for anew
+
+    def _let_go(self, member: Member, why: str, here: dict[str, list[str]]) -> None:
+        """Have the workers of a job end their regions and leave; the job ends with them."""
+        member.ours = why
+        if member.job.id in here:
+            self._told(_leave, here[member.job.id])
+        else:
+            self.crew.slurm.cancel([member.job.id])
+
+    def _end_the_silent(self) -> None:
+        """End jobs whose workers never came, or have gone while the job goes on."""
+        late = time.monotonic() - self.order.site.patience
+        self.cancel(
+            [one for one in self.crew.roster if one.present and one.job.runs and one.quiet_since < late], "silent"
+        )
+
+    def _tell_ends(self, here: dict[str, list[str]]) -> None:
+        """Tell workers when their job ends, where that is not what they were told."""
+        for member in self.crew.roster:
+            end = member.job.end
+            if member.job.runs and end and member.job.id in here and abs(end - member.told_end) > 1:
+                member.told_end = end
+                self._told(_set_end, here[member.job.id], end)
+
+    def _told(self, function: Callable[..., Any], addresses: list[str], *words: Any) -> None:
+        self.crew.client.run(function, *words, workers=addresses, wait=False, on_error="ignore")
+
+    def _addresses(self) -> dict[str, list[str]]:
+        """Return the addresses of the workers that are there, by job."""
+        found: dict[str, list[str]] = {}
+        for address, one in self.crew.workers().items():
+            found.setdefault(str(one["name"]).rsplit(".", 2)[0], []).append(address)
+        return found
+
+
+async def _set_end(end: float) -> None:
+    walltime.set_end(end)
+
+
+async def _leave(dask_worker: Any) -> None:
+    await walltime.leave(dask_worker)

@@ -1,0 +1,272 @@
+"""Supervision of SLURM jobs with workers: enough of them, none in vain, and an answer for each that ends.
+
+A thread of the controller looks at all jobs of the run with one call now and then. Jobs that fail, reach their time
+limit, lose their node or vanish are replaced; those that SLURM puts back into the queue are left alone. What happens
+again and again without any region done in between stops the run, with the job's own last words.
+"""
+
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from terp.cluster import walltime
+from terp.cluster.crew import Crew, Verdict
+from terp.cluster.errors import ClusterError, JobsFail, OverBudget, SlurmAway
+from terp.cluster.jobs import Job, Slurm, own_job
+from terp.cluster.roster import Member, Roster
+from terp.cluster.script import Order
+from terp.cluster.staff import Bounds, Staff
+from terp.cluster.words import reason
+
+_TIMES = 3  # rounds of the same failure, with nothing done in between, that stop the run
+_HARD = 30.0  # seconds before the controller's own end at which nobody is waited for any more
+_SHOWN = 12  # lines of a job's log that are told
+
+
+class Supervisor(Crew):
+    """Workers in SLURM jobs; `tell` is given what people should know."""
+
+    def __init__(self, client: Any, order: Order, bounds: Bounds, tell: Callable[[str], None]) -> None:
+        super().__init__(client)
+        self.bounds, self.tell, self.site, self.slurm = bounds, tell, order.site, Slurm()
+        self.folder, self.name = order.folder, order.name
+        self.roster = Roster()
+        self.staff = Staff(self, order)
+        self.own = own_job()
+        self.own_end: float | None = None
+        self.stage, self.wanted, self.landed = "", 0, 0
+        self.by_stage: dict[str, float] = {}  # core seconds
+        self.failures: Counter[str] = Counter()
+        self.enlarged = False
+        self.trouble: ClusterError | None = None
+        self.away_since: float | None = None
+        self._stop, self._nudge = threading.Event(), threading.Event()
+        self._thread = threading.Thread(target=self._run, name="supervise", daemon=True)
+        self._began = time.monotonic()
+
+    # what the controller asks
+
+    def start(self) -> None:
+        """Begin to supervise."""
+        (self.folder / "jobs").mkdir(exist_ok=True)
+        self._thread.start()
+
+    def need(self, regions: int, stage: str) -> None:
+        """Be told how many regions could be worked on at once, and of which stage."""
+        more = regions > self.wanted
+        self.wanted, self.stage = regions, stage
+        if more:
+            self._nudge.set()
+
+    def progress(self, regions: int) -> None:
+        """Be told that regions were done: what failed before then did not stop the work."""
+        self.landed += regions
+        self.failures.clear()
+
+    def check(self) -> None:
+        """Raise what must stop the run."""
+        if self.trouble is not None:
+            raise self.trouble
+
+    @property
+    def closing(self) -> bool:
+        """Whether the controller's own job ends too soon to begin anything new."""
+        needed = _HARD + walltime.needs(self.longest) + self.site.poll
+        return self.own_end is not None and time.time() > self.own_end - needed
+
+    def waiting(self) -> str:
+        """Return in words what is waited for."""
+        if self.away_since is not None:
+            return f"SLURM's controller has not answered for {time.monotonic() - self.away_since:.0f} s"
+        waits = Counter(reason(member.job.reason) for member in self.roster if member.job.waits)
+        if waits:
+            words = "; ".join(
+                f"{count} {'job' if count == 1 else 'jobs'}: {why}" for why, count in waits.most_common(2)
+            )
+            return f"in SLURM's queue: {words}"
+        runs = [member.job.id for member in self.roster if member.job.runs]
+        return f"workers are starting in job {', '.join(runs[:3])}" if runs else "jobs are being submitted"
+
+    def verdict(self, worker: str, since: float) -> Verdict | None:
+        """Return how a worker came to its end; None while it is not known."""
+        return self.roster.verdict(worker, since, 2 * self.site.patience)
+
+    def jobs(self) -> dict[str, Any]:
+        """Return what is known of the jobs."""
+        hours = sum(member.core_seconds for member in self.roster) / 3600
+        partition = self.site.partitions[self.site.partition]
+        elapsed = (time.monotonic() - self._began) / 3600
+        calls = sum(self.slurm.calls.values())
+        return {
+            "site": self.site.name,
+            "time": time.time(),
+            "stage": self.stage,
+            "workers": sum(member.workers for member in self.roster),
+            "wanted": self.staff.workers_wanted(),
+            "waiting": self.waiting() if not any(member.workers for member in self.roster) else "",
+            "jobs": [member.to_json() for member in self.roster],
+            "own_job": self.own,
+            "core_hours": round(hours, 4),
+            "sbu": round(hours * partition.sbu, 4),
+            "core_hours_by_stage": {name: round(spent / 3600, 4) for name, spent in self.by_stage.items()},
+            "calls": dict(self.slurm.calls),
+            "calls_an_hour": round(calls / max(elapsed, self.site.poll / 3600)),
+        }
+
+    def close(self) -> None:
+        """Stop supervising and end all jobs; where SLURM does not answer they end by themselves, without scheduler."""
+        self._stop.set()
+        self._nudge.set()
+        self._thread.join(self.slurm.time_limit * 2)
+        deadline, pause = time.monotonic() + self.slurm.time_limit, 0.25
+        while time.monotonic() < deadline and self._end_jobs():
+            time.sleep(pause)
+            pause = min(2 * pause, self.site.poll)
+        self._write()
+
+    def _end_jobs(self) -> bool:
+        """End the jobs that there are; return whether any is still to be ended."""
+        try:
+            seen = self.slurm.look()
+            self.roster.update(seen, self.name, self.staff.order.memory)
+            left = [member for member in self.roster if not member.job.over]
+            self.staff.cancel([member for member in left if member.ours != "the run ends"], "the run ends")
+        except SlurmAway:
+            return True
+        return bool(left)
+
+    # one look
+
+    def _run(self) -> None:
+        while not self._stop.is_set():
+            try:
+                self._tick()
+            except ClusterError as trouble:
+                self.trouble = trouble
+            except Exception as fault:  # noqa: BLE001 (a silent thread would be a run that hangs)
+                self.trouble = ClusterError(f"the supervision of jobs failed: {type(fault).__name__}: {fault}")
+            self._nudge.wait(self.site.poll)
+            self._nudge.clear()
+
+    def _tick(self) -> None:
+        before = sum(member.core_seconds for member in self.roster)
+        wish = _read_wish(self.folder)
+        if wish.get("stop"):
+            os.kill(os.getpid(), signal.SIGINT)
+            return
+        try:
+            self._look()
+            self._judge()
+            self.staff.mind(wish)
+        except SlurmAway as away:
+            self.away_since = self.away_since or time.monotonic()
+            if time.monotonic() - self.away_since < 2 * self.site.poll:
+                self.tell(f"{away}; what runs goes on")
+        spent = sum(member.core_seconds for member in self.roster) - before
+        self.by_stage[self.stage] = self.by_stage.get(self.stage, 0.0) + spent
+        self._mind_the_end()
+        self._mind_the_budget()
+        self._write()
+
+    def _look(self) -> None:
+        seen = self.slurm.look()
+        self.away_since = None
+        asked = self.roster.update(seen, self.name, self.staff.order.memory)
+        if asked:
+            self.roster.settle(asked, self.slurm.past(asked))
+        self.roster.connect([str(one["name"]) for one in self.workers().values()])
+        if self.own:
+            self.own_end = _own_end(self.own, seen) or self.own_end
+
+    def _judge(self) -> None:
+        """Find an answer for the jobs that ended; failures that come together count once."""
+        bad: dict[str, Member] = {}
+        ended = self.roster.ended()
+        self._ask_how([member for member in ended if member.failed])
+        for member in ended:
+            if not member.ours or member.ours == "silent":
+                self.tell(f"{member.tale()}{'' if member.job.state == 'COMPLETED' else '; another takes its place'}")
+            if member.failed:
+                bad[member.kind] = member
+        if "OUT_OF_MEMORY" in bad and bad["OUT_OF_MEMORY"].memory >= self.staff.order.memory:
+            self._enlarge(bad.pop("OUT_OF_MEMORY"))
+        for kind, member in bad.items():
+            self.failures[kind] += 1
+            self.staff.put_off()
+            if self.failures[kind] >= _TIMES:
+                raise JobsFail(
+                    f"jobs of workers end in the same way again and again: {member.tale()}. {self._last_words(member)}"
+                )
+
+    def _ask_how(self, failed: list[Member]) -> None:
+        """Ask the accounting for exit codes, which `squeue` does not tell."""
+        past = self.slurm.past([member.job.id for member in failed]) if failed else {}
+        for member in failed:
+            if member.job.id in past:
+                member.job = replace(member.job, exit_code=past[member.job.id].exit_code)
+
+    def _enlarge(self, member: Member) -> None:
+        """Answer OUT_OF_MEMORY with twice as much, once."""
+        partition = self.site.partitions[self.site.partition]
+        twice = min(2 * self.staff.order.memory, partition.memory)
+        asked = self.staff.order.memory >> 20
+        if self.enlarged or twice <= self.staff.order.memory:
+            raise JobsFail(
+                f"{member.tale()} with {asked:,} MiB, which is all that it can be given here"
+                f"{', as before with half of that' if self.enlarged else ''}: make smaller blocks, or set the site's "
+                f"`memory_per_core` or `partition`. {self._last_words(member)}"
+            )
+        self.enlarged = True
+        self.staff.order = replace(self.staff.order, memory=twice)
+        self.tell(f"{member.tale()} with {asked:,} MiB; from now on jobs ask for {twice >> 20:,} MiB")
+
+    def _last_words(self, member: Member) -> str:
+        path = self.folder / "jobs" / f"{self.name}-{member.job.raw}.log"
+        with suppress(OSError):
+            lines = path.read_text(errors="replace").splitlines()[-_SHOWN:]
+            if lines:
+                return "\n".join([f"{path} ends with:", *(f"  {line}" for line in lines)])
+        return f"It left no words in {path}"
+
+    # limits
+
+    def _mind_the_end(self) -> None:
+        """Where the controller's own time is up and the run has not ended by itself: leave, and go on later."""
+        if self.own_end is not None and time.time() > self.own_end - _HARD and self.bounds.requeue:
+            self.staff.cancel([m for m in self.roster if not m.job.over], "the controller goes on later")
+            self.slurm.requeue(self.own)
+
+    def _mind_the_budget(self) -> None:
+        spent = sum(member.core_seconds for member in self.roster) / 3600
+        if self.bounds.core_hours is not None and spent >= self.bounds.core_hours and self.trouble is None:
+            self.trouble = OverBudget(
+                f"the cap of {self.bounds.core_hours:g} core hours is reached ({spent:.2f} spent); what is recorded "
+                "stays, the same command with a higher --core-hours goes on"
+            )
+
+    def _write(self) -> None:
+        path = self.folder / "cluster.json"
+        fresh = path.with_name(f".cluster.{os.getpid()}")
+        with suppress(OSError):  # what only informs must not stop the run
+            fresh.write_text(json.dumps(self.jobs()))
+            fresh.replace(path)
+
+
+def _own_end(own: str, seen: dict[str, Job]) -> float | None:
+    return seen[own].end if own in seen and seen[own].runs else None
+
+
+def _read_wish(folder: Path) -> dict[str, Any]:
+    """Return what `terp scale` and `terp cancel` asked for; {} where there is nothing, or it is being written."""
+    with suppress(OSError, ValueError):
+        wish = json.loads((folder / "wish.json").read_bytes())
+        return wish if isinstance(wish, dict) else {}
+    return {}

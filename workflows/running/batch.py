@@ -1,0 +1,75 @@
+"""The controller itself as a job: it is put back into the queue before its time is up, and goes on, unwatched."""
+
+import os
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from terp.cluster.jobs import Slurm
+from terp.cluster.script import controller_script
+from terp.cluster.site import Site
+from terp.storage import files
+from terp.storage.home import Home
+from terp.workflows.running.record import RunRecord
+from terp.workflows.running.where import requeue_this
+
+_HANDED_ON = ("TERP_AGENT", "TERP_ORCID", "TERP_AFFILIATION", "TERP_AFFILIATION_ROR", "PREFECT_API_URL")
+_PATIENCE = 120.0  # seconds until SLURM ends a job that was put back
+
+
+def submit(home: Home, record: RunRecord, site: Site, words: list[str]) -> str:
+    """Submit the controller of a run as a job; `words` are those of `terp run` that name flow, inputs and settings.
+
+    Returns the job's id; raises SlurmRefused.
+    """
+    folder = record.folder(home)
+    command = [
+        sys.executable,
+        "-m",
+        "terp.workflows.cli",
+        "--home",
+        str(home.root),
+        "run",
+        "--as-run",
+        record.id,
+        *words,
+    ]
+    kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
+    script = folder / "jobs" / "controller.sh"
+    with files.disk(script):
+        files.make_folders(script.parent)
+        script.write_text(controller_script(site, record.id, folder, command, kept))
+    record.submitted, record.state, record.site = True, "submitted", site.name
+    record.save(home)
+    record.job = Slurm().submit(script)[0]
+    record.save(home)
+    return record.job
+
+
+def words_of(
+    target: str, inputs: tuple[str, ...], settings: Mapping[str, Any], options: Mapping[str, Any]
+) -> list[str]:
+    """Return the words of a command line that say the same again."""
+    import json
+
+    said = [target, *inputs]
+    said += [word for name, value in settings.items() for word in ("--set", f"{name}={json.dumps(value)}")]
+    for name, value in options.items():
+        if value is True:
+            said.append(name)
+        elif isinstance(value, tuple | list):
+            said += [word for one in value for word in (name, str(one))]
+        elif value not in (None, False, ""):
+            said += [name, str(value)]
+    return said
+
+
+def go_on_later(reporter: Any) -> None:
+    """Put this job back into the queue and wait to be ended; return only where SLURM does not do it."""
+    trouble = requeue_this()
+    if trouble:
+        reporter.warn(f"this job cannot be put back into the queue ({trouble}): submit the same command again")
+        return
+    reporter.say("this job is put back into the queue; it goes on when SLURM starts it again")
+    time.sleep(_PATIENCE)

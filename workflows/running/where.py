@@ -1,0 +1,137 @@
+"""Where a run's workers are: on this machine, in SLURM jobs of a site, or behind a scheduler that is there already."""
+
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from terp.cluster.crew import Crew
+from terp.cluster.errors import ClusterError
+from terp.cluster.jobs import Job, Slurm, own_job
+from terp.cluster.launch import attach, cores, launch
+from terp.storage.holder import Holder
+from terp.storage.home import Home
+from terp.workflows.errors import BadRecord, Usage
+from terp.workflows.running.record import RunRecord, load_run
+from terp.workflows.running.report import Reporter
+
+if TYPE_CHECKING:
+    from terp.cluster.launch_slurm import Place
+    from terp.cluster.site import Site
+
+PRELOAD = ("terp.workflows.running.task",)
+
+
+@dataclass(frozen=True)
+class Where:
+    """What was said of the workers: the site or the scheduler, how many at most and at least, what they may cost."""
+
+    site: "Site | None" = None
+    scheduler: str = ""
+    most: int | None = None
+    least: int | None = None
+    core_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raise Usage for what contradicts itself."""
+        if self.site and self.scheduler:
+            raise Usage("--site starts workers, --scheduler names some that are there: give one of them")
+        if not self.site and (self.least is not None or self.core_hours is not None):
+            raise Usage("--min-workers and --core-hours are for workers in jobs: give --site too")
+
+    @property
+    def workers(self) -> int:
+        """How many there will be at most, where that is known."""
+        if self.site:
+            return min(self.most or self.site.max_workers, self.site.max_workers)
+        return 0 if self.scheduler else self.most or cores()
+
+    def launch(self, home: Home, record: RunRecord, reporter: Reporter) -> AbstractContextManager[Crew]:
+        """Return what starts the workers of a run."""
+        if self.scheduler:
+            return attach(self.scheduler)
+        if self.site:
+            return self._jobs(self.site, home, record, reporter)
+        return launch(self.most, preload=PRELOAD)
+
+    @contextmanager
+    def _jobs(self, site: "Site", home: Home, record: RunRecord, reporter: Reporter) -> Iterator[Crew]:
+        from terp.cluster.launch_slurm import launch_slurm
+        from terp.cluster.staff import Bounds
+
+        sweep(home, record)
+        bounds = Bounds(self.least or site.min_workers, self.workers, self.core_hours, record.submitted)
+        with launch_slurm(site, place(home, record.id), bounds, PRELOAD, reporter.warn) as crew:
+            yield crew
+
+
+def place(home: Home, run: str) -> "Place":
+    """Return where the jobs of a run find things."""
+    from terp.cluster.launch_slurm import Place
+
+    return Place(run, home.runs / run, home.keys / run, home.cache)
+
+
+def sweep(home: Home, mine: RunRecord) -> None:
+    """Remove the keys, and cancel the jobs, of runs whose controllers are gone: what a kill left behind."""
+    if not home.keys.is_dir():
+        return
+    slurm = Slurm()
+    seen = slurm.look()
+    for folder in home.keys.iterdir():
+        if folder.name == mine.id or _is_dead(home, folder.name, seen, slurm):
+            shutil.rmtree(folder, ignore_errors=True)
+            slurm.cancel(job.id for job in seen.values() if job.name == f"terp-{folder.name}" and not job.over)
+
+
+def _is_dead(home: Home, run: str, seen: dict[str, Job], slurm: Slurm) -> bool:
+    try:
+        record = load_run(home, run)
+    except Usage:
+        return True
+    except BadRecord:
+        return False
+    return record.state != "running" or is_gone(Holder.from_json(record.holder), seen, slurm)
+
+
+def is_gone(holder: Holder, seen: dict[str, Job] | None = None, slurm: Slurm | None = None) -> bool:
+    """Say whether a controller is known to be gone: by its process, or by the job that it was in."""
+    if holder.is_gone():
+        return True
+    number = holder.job.partition(".")[0]
+    if not number or holder.is_here():
+        return False
+    slurm = slurm or Slurm()
+    with suppress(ClusterError):
+        jobs = {job.raw: job for job in (seen if seen is not None else slurm.look()).values()}
+        found = jobs.get(number) or {job.raw: job for job in slurm.past([number]).values()}.get(number)
+        return found is not None and (found.over or found.waits)
+    return False
+
+
+def requeue_this() -> str:
+    """Put the job that we are in back into SLURM's queue; return what is wrong, where that cannot be done."""
+    try:
+        Slurm().requeue(own_job())
+    except ClusterError as error:
+        return str(error)
+    return ""
+
+
+def shown(site: "Site", home: Home) -> str:
+    """Return the batch script of the workers that a run would submit."""
+    from terp.cluster.launch_slurm import shown_script
+
+    return shown_script(site, place(home, "RUN"), PRELOAD)
+
+
+def job_facts(folder: Path) -> dict[str, Any]:
+    """Return what the controller wrote of its jobs last; {} where there is nothing."""
+    import json
+
+    with suppress(OSError, ValueError):
+        found: dict[str, Any] = json.loads((folder / "cluster.json").read_bytes())
+        return found
+    return {}
