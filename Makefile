@@ -1,13 +1,13 @@
 # `make demo` and `make test` work in a fresh clone, each alone; both install what they need into this folder first.
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check campaign bench clean
+.PHONY: help install demo test check campaign bench slurm-up slurm-down slurm-status clean
 SHELL := /bin/bash
 BIN := .venv/bin
 ARGS :=
 
 help:  ## show this
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo "  ARGS=... is handed on: make test ARGS='-k ledger -x'"
 
 install:  ## put what uv.lock says into .venv; needs Python 3.12 or newer
@@ -30,6 +30,15 @@ campaign: install  ## run the tests that take minutes to hours
 
 bench: install  ## run the headline benchmarks
 	$(BIN)/python -m benchmarks $(ARGS)
+
+slurm-up:  ## make a small real SLURM of this machine: installs Debian packages, makes network namespaces; as root
+	@slurm/testbed/testbed.sh up
+
+slurm-down:  ## take it away again, but for the packages
+	@slurm/testbed/testbed.sh down
+
+slurm-status:  ## see what of it runs
+	@slurm/testbed/testbed.sh status
 
 clean:  ## remove all that can be made again
 	rm -rf .venv .tools .terp dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*

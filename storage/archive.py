@@ -151,7 +151,7 @@ class Archive:
         name = ",".join(quote(str(value), safe=":") for value in Holder.me().to_json().values())
         folder = self.root / _STAGING / f"{secrets.token_hex(4)},{name}"
         while not folder.exists():
-            with suppress(FileNotFoundError):  # another process has just taken the parent away as empty
+            with suppress(FileNotFoundError, FileExistsError):  # another has just taken the empty parent away
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.mkdir()
         try:
