@@ -18,6 +18,7 @@ import psutil
 import pytest
 
 from terp.workflows.errors import Unavailable, Usage
+from terp.workflows.prefect import folders
 from terp.workflows.prefect import lease as prefect_lease
 from terp.workflows.prefect import server as prefect_server
 from terp.workflows.prefect import watch as prefect_watch
@@ -126,10 +127,10 @@ def test_nobody_else_may_look_into_its_folder(home: Path) -> None:
 def test_a_folder_that_is_a_link_or_of_another_user_is_refused(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with pytest.raises(Unavailable, match="is a link or belongs to another user"):
-        prefect_server.private(tmp_path / "link")
+        folders.private(tmp_path / "link")
     (tmp_path / "file").touch()
     with pytest.raises(Unavailable, match="can't be made"):
-        prefect_server.private(tmp_path / "file")
+        folders.private(tmp_path / "file")
 
 
 def test_a_home_that_nodes_share_gets_its_server_on_a_disk_of_the_node(

@@ -1,1 +1,1 @@
-"""Prefect with nothing set up: one server of one's own, told of flows and stages but never waited for."""
+"""Prefect with nothing set up, told of flows and stages but never waited for; one server for all nodes, if wanted."""

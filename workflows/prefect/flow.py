@@ -4,8 +4,10 @@ Prefect is told what runs and how it ended. It is not asked for anything that th
 goes away, at any moment, the flow goes on and ends all the same.
 """
 
+import contextlib
+import contextvars
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -16,6 +18,19 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 
+_STANDS: contextvars.ContextVar[bool] = contextvars.ContextVar("stands", default=False)
+
+
+@contextlib.contextmanager
+def standing_for_the_flow() -> Iterator[None]:
+    """Have the flow run that we are in stand for the flow that is run inside, which gets none of its own."""
+    before = _STANDS.set(True)
+    try:
+        yield
+    finally:
+        _STANDS.reset(before)
+
+
 def run_flow(flow: "Flow[Any, Any]", parameters: dict[str, Any], connection: Connection) -> Any:
     """Run a flow as a flow run of Prefect's; its value, or its exception, comes back as it is.
 
@@ -23,6 +38,12 @@ def run_flow(flow: "Flow[Any, Any]", parameters: dict[str, Any], connection: Con
     """
     if flow.isasync:
         raise Usage(f"the flow {flow.name!r} is async; write it as a plain function")
+    if _STANDS.get():
+        before = _STANDS.set(False)  # what the flow itself runs has flow runs of its own
+        try:
+            return flow.fn(**flow.validate_parameters(parameters))
+        finally:
+            _STANDS.reset(before)
     call = _Call(flow.fn, connection)
     recorded = flow.with_options()
     recorded.fn = functools.wraps(flow.fn)(functools.partial(_watched, call))

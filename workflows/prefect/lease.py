@@ -2,14 +2,16 @@
 
 A lease is a file that its process holds locked: the lock goes with the process, however that ends, and no
 pid is ever compared. In it stand the Prefect server that is used and the flow runs that were started there.
-Who finds a lease that nobody holds settles its flow runs, as their process can't any more.
+Who finds a lease that nobody holds settles its flow runs, as their process can't any more. Where nodes share a
+folder no lock is to be trusted: there a lease is held as long as its process touches the file.
 """
 
 import contextlib
 import fcntl
 import os
+import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -20,6 +22,10 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
 
 OWN = "own"  # in a lease: our own server, wherever it listens today
+PERSISTENT = "persistent"  # the home's persistent server, likewise
+
+TOUCH = 60.0  # seconds between two touches of a shared lease
+SILENCE = 600.0  # seconds without a touch after which its process is taken to be gone; NFS shows a touch 60 s late
 
 KILLED = "The process that ran this flow ended without a word (killed, out of memory, or the machine went down)."
 UNTOLD = "The run ended while the Prefect server was away; this was told afterwards."
@@ -46,7 +52,7 @@ class Lease:
         folder.mkdir(mode=0o700, exist_ok=True)
         self.path = folder / f"{uuid4().hex}.lease"
         fresh = self.path.with_suffix(".new")
-        self._fd = lock(fresh)  # before it has its name, or it would look left behind
+        self._fd = self._take(fresh)  # before it has its name, or it would look left behind
         self._open: dict[UUID, str] = {}
         self._append(url)
         files.rename(fresh, self.path)
@@ -69,9 +75,37 @@ class Lease:
             os.close(self._fd)
         self._fd = None
 
+    def _take(self, path: Path) -> int | None:
+        return lock(path)
+
     def _append(self, line: str) -> None:
         if self._fd is not None:
-            os.write(self._fd, f"{line}\n".encode())
+            with contextlib.suppress(OSError):  # a full disk: what Prefect is told is not worth a run
+                os.write(self._fd, f"{line}\n".encode())
+
+
+class SharedLease(Lease):
+    """A lease in a folder that nodes share, for the persistent server, which settles it when it falls silent."""
+
+    def __init__(self, folder: Path, touch: float = TOUCH) -> None:
+        super().__init__(folder, PERSISTENT)
+        self._over = threading.Event()
+        threading.Thread(target=self._touch, args=(touch,), daemon=True).start()
+
+    def close(self) -> None:
+        """Give the lease back; if the server has still to be told of a run, say so at once."""
+        self._over.set()
+        if any(self._open.values()):
+            os.utime(self.path, (0, 0))
+        super().close()
+
+    def _touch(self, every: float) -> None:
+        while not self._over.wait(every):
+            with contextlib.suppress(OSError):
+                os.utime(self.path)
+
+    def _take(self, path: Path) -> int | None:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
 
 
 _HELD: weakref.WeakSet[Lease] = weakref.WeakSet()
@@ -99,6 +133,18 @@ def left(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def silent(folder: Path) -> Iterator[Path]:
+    """The shared leases whose process is taken to be gone, by the clock of their file system."""
+    leases = list(folder.glob("*.lease"))
+    if leases:
+        (folder / "now").touch(mode=0o600)
+        now = (folder / "now").stat().st_mtime
+    for path in leases:
+        with contextlib.suppress(FileNotFoundError):  # given back just now
+            if now - path.stat().st_mtime > SILENCE:
+                yield path
+
+
 def held(folder: Path, url: str) -> int:
     """How many live processes use the server `url`."""
     return sum(fd is None and read(path)[0] == url for path, fd in _leases(folder))
@@ -115,13 +161,13 @@ def _leases(folder: Path) -> Iterator[tuple[Path, int | None]]:
                     os.close(fd)
 
 
-def settle(folder: Path, url: str, client: "SyncPrefectClient") -> int:
-    """Tell the server `url` how the flow runs ended whose process is gone; returns how many leases there were.
+def settle(leases: Iterable[Path], url: str, client: "SyncPrefectClient") -> int:
+    """Tell the server `url` how the flow runs of leases that were left behind ended; returns how many leases.
 
     A flow run that is over keeps its state; one that the server does not know any more is passed over.
     """
     count = 0
-    for path in left(folder):
+    for path in leases:
         server, runs = read(path)
         if server == url:
             for run, state in runs.items():

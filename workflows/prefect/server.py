@@ -1,37 +1,35 @@
 """Prefect with nothing set up.
 
-If the user names a server (PREFECT_API_URL, in the environment or the active profile), that one is used.
-Else it is one of this user's own (`watch`), with its database on a disk of this node.
+If the user names a server (PREFECT_API_URL, in the environment or the active profile), that one is used. Else it is
+the home's persistent server (`persistent`), if there is one and it answers. Else it is one of this user's own
+(`watch`), on this node only. The databases of both are on a disk of the node they run on.
 """
 
 import contextlib
 import contextvars
-import hashlib
+import functools
 import logging
 import os
-import stat
+import ssl
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 from uuid import UUID
 
 from terp.workflows.errors import Unavailable
+from terp.workflows.prefect import persistent
 from terp.workflows.prefect import watch as prefect_watch
-from terp.workflows.prefect.lease import OWN, Lease, settle
+from terp.workflows.prefect.folders import own_folder
+from terp.workflows.prefect.lease import OWN, Lease, SharedLease, left, settle
 
 if TYPE_CHECKING:
     import httpx
 
 IDLE = 900.0  # seconds without a user after which our own server ends
 START = 90.0  # seconds it may take to come up: the first time, when it makes its database, 16 s were measured
-
-# File systems of one node. Any other (nfs, lustre, gpfs, beegfs, cephfs, fuse, ...) is taken to be shared,
-# where neither SQLite nor flock can be trusted.
-LOCAL = frozenset(["apfs", "bcachefs", "btrfs", "ext2", "ext3", "ext4", "f2fs", "overlay", "tmpfs", "xfs", "zfs"])
 
 # The leases tell who is alive, so no heartbeats (which would hold up the end of each flow for 1 s as well); and
 # what is refused is not tried again and again with growing waits.
@@ -42,6 +40,7 @@ OWN_CLIENT: dict[str, object] = {
     "client.server_version_check_enabled": False,
     "server.ephemeral.enabled": False,
 }
+PERSISTENT_CLIENT = OWN_CLIENT | {"client.max_retries": 2, "api.request_timeout": 20}  # others use it too
 ANY_CLIENT: dict[str, object] = {"client.max_retries": 2, "logging.to_api.enabled": False}
 
 log = logging.getLogger(__name__)
@@ -51,13 +50,19 @@ log = logging.getLogger(__name__)
 class Connection:
     """The Prefect server of this run: where it is, whose it is, and whether it had to be started first."""
 
+    home: Path
     api_url: str
-    own: bool
-    cold: bool
-    seconds: float
+    whose: Literal["own", "persistent", "given"]
+    cold: bool = False
+    seconds: float = 0.0
     lost: bool = False
     lease: Lease = field(kw_only=True, repr=False)
     asks: "httpx.Client" = field(kw_only=True, repr=False)
+
+    @property
+    def own(self) -> bool:
+        """Whether it is one of our own, on this node only."""
+        return self.whose == "own"
 
     def watch(self, flow_run_id: UUID) -> None:
         """Should this process be killed, have this flow run marked as Crashed."""
@@ -94,33 +99,80 @@ CURRENT: contextvars.ContextVar[Connection | None] = contextvars.ContextVar("con
 
 @contextlib.contextmanager
 def connect(home: Path, *, idle: float = IDLE, start: float = START) -> Iterator[Connection]:
-    """A Prefect server for the flows that are run inside.
+    """A Prefect server for the flows that are run inside; within another connection of this home, that one.
 
-    `home` is where this user's terp keeps its things. Our own server ends after `idle` seconds without a user.
+    `home` is where this user's terp keeps its things. A server of our own ends after `idle` seconds without a user.
     Raises Unavailable if the user's server can't be used, or ours does not come up within `start` seconds.
     """
+    around = CURRENT.get()
+    if around is not None and around.home == home:  # a run within a run
+        yield around
+        return
     began = time.monotonic()
     prepare(home)
-    folder = own_folder(home)
-    url, state = _users_url(), None
     with contextlib.ExitStack() as until:
-        lease = Lease(folder / "leases", url or OWN)  # before looking for it: a server with a lease does not end
-        until.callback(lease.close)
-        if url is None:
-            state, cold = prefect_watch.reach(folder, idle, start)
-            url = prefect_watch.url(state)
-            until.enter_context(_settings(OWN_CLIENT | {"api.url": url, "api.auth_string": state["auth"]}))
-        else:
-            cold = False
-            until.enter_context(_settings({}))
-            _check_users(url, folder / "leases")
-        _send_events_to(url)
-        asks = until.enter_context(prefect_watch.probe(url, own=state is not None))
-        seconds = time.monotonic() - began
-        connection = Connection(url, state is not None, cold, seconds, lease=lease, asks=asks)
+        connection = _connected(home, idle, start, until)
+        connection.seconds = time.monotonic() - began
+        _send_events_to(connection.api_url)
         until.callback(_flush, connection)
         until.callback(CURRENT.reset, CURRENT.set(connection))
         yield connection
+
+
+def _connected(home: Path, idle: float, start: float, until: contextlib.ExitStack) -> Connection:
+    url, shared = users_url(), _found(home)
+    if shared is not None and url in (None, shared.sign.url):
+        if shared.answers():
+            return _to_persistent(home, shared, until)
+        _say(
+            f"the persistent Prefect server at {shared.sign.url} does not answer; this run uses one of its own on this "
+            "node (`terp prefect start` starts it again, `terp prefect stop` forgets it)"
+        )
+        url = None
+    return _to_own(home, idle, start, until) if url is None else _to_users(home, url, until)
+
+
+def _found(home: Path) -> persistent.Persistent | None:
+    try:
+        return persistent.find(home)
+    except Unavailable as error:  # not worth a run
+        _say(f"the home's persistent Prefect server is not used: {error}")
+        return None
+
+
+@functools.cache
+def _say(text: str) -> None:
+    """Said once in each process."""
+    log.warning(text)
+
+
+def _to_own(home: Path, idle: float, start: float, until: contextlib.ExitStack) -> Connection:
+    folder = own_folder(home)
+    lease = Lease(folder / "leases", OWN)  # before looking for it: a server with a lease does not end
+    until.callback(lease.close)
+    state, cold = prefect_watch.reach(folder, idle, start)
+    url = prefect_watch.url(state)
+    until.enter_context(_settings(OWN_CLIENT | {"api.url": url, "api.auth_string": state["auth"]}))
+    return Connection(home, url, "own", cold, lease=lease, asks=until.enter_context(prefect_watch.probe(url)))
+
+
+def _to_persistent(home: Path, server: persistent.Persistent, until: contextlib.ExitStack) -> Connection:
+    url = server.sign.url
+    lease = SharedLease(server.leases)
+    until.callback(lease.close)
+    prefect_watch.past_proxies(os.environ, server.host)
+    until.enter_context(_settings(PERSISTENT_CLIENT | server.settings))
+    return Connection(home, url, "persistent", lease=lease, asks=until.enter_context(server.probe()))
+
+
+def _to_users(home: Path, url: str, until: contextlib.ExitStack) -> Connection:
+    leases = own_folder(home) / "leases"
+    lease = Lease(leases, url)
+    until.callback(lease.close)
+    until.enter_context(_settings({}))
+    _check_users(url, leases)
+    asks = until.enter_context(prefect_watch.probe(url, _users_trust(), proxies=True))
+    return Connection(home, url, "given", lease=lease, asks=asks)
 
 
 def prepare(home: Path) -> None:
@@ -129,9 +181,7 @@ def prepare(home: Path) -> None:
     To be called before a file with flows is loaded. A user who has profiles of Prefect's keeps them.
     """
     os.environ.setdefault("DO_NOT_TRACK", "1")
-    if any(prefect_watch.is_proxy(name) for name in os.environ):  # our own server is never behind the site's
-        for name in ("NO_PROXY", "no_proxy"):
-            os.environ[name] = ",".join(filter(None, (os.environ.get(name), "127.0.0.1")))
+    prefect_watch.past_proxies(os.environ, "127.0.0.1")
     if "prefect" not in sys.modules:
         _import(home)
     if "PREFECT_LOGGING_LEVEL" not in os.environ:
@@ -166,48 +216,6 @@ def stop(home: Path) -> bool:
     return prefect_watch.stop(own_folder(home))
 
 
-def own_folder(home: Path) -> Path:
-    """Where our own server and the leases are: on a disk of this node, for this user's eyes only.
-
-    Raises Unavailable if there is no such place.
-    """
-    home = home.expanduser().resolve()
-    if file_system(home) in LOCAL and not _is_a_groups(home):
-        return private(home / "prefect")
-    for place in (Path(tempfile.gettempdir()), Path("/tmp"), Path("/dev/shm")):  # noqa: S108 - checked by private
-        if file_system(place) in LOCAL:
-            name = hashlib.sha256(str(home).encode()).hexdigest()[:16]
-            return private(private(place / f"terp-{os.geteuid()}") / name)
-    raise Unavailable("Prefect's server needs a folder on a disk of this node; name one in TMPDIR")
-
-
-def _is_a_groups(home: Path) -> bool:
-    """Whether a group works here: then each of its people has a server elsewhere, for their own eyes."""
-    return home.is_dir() and bool(home.stat().st_mode & stat.S_ISGID)
-
-
-def private(folder: Path) -> Path:
-    """The folder, made if need be, with mode 0700; Unavailable if it is not ours, or a link."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise Unavailable(f"{folder} can't be made ({error.strerror}); name another place in TMPDIR") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
-        raise Unavailable(f"{folder} is a link or belongs to another user; remove it, or name a place in TMPDIR")
-    if stat.S_IMODE(found.st_mode) & 0o077:
-        folder.chmod(0o700)
-    return folder
-
-
-def file_system(path: Path) -> str:
-    """The type of the file system that a path is, or would be, on; empty if not known."""
-    import psutil
-
-    holds = [part for part in psutil.disk_partitions(all=True) if path.is_relative_to(part.mountpoint)]
-    return max(holds, key=lambda part: len(part.mountpoint), default=holds[-1]).fstype if holds else ""
-
-
 @contextlib.contextmanager
 def _settings(updates: dict[str, object]) -> Iterator[None]:
     """Prefect's settings, here and in every other thread: one without any would start a server of Prefect's."""
@@ -220,11 +228,22 @@ def _settings(updates: dict[str, object]) -> Iterator[None]:
             yield
 
 
-def _users_url() -> str | None:
+def users_url() -> str | None:
+    """The server that the user names, if any."""
     from prefect.settings import get_current_settings
 
     url, around = get_current_settings().api.url, CURRENT.get()
-    return None if around is not None and around.own and around.api_url == url else url
+    return None if around is not None and around.whose != "given" and around.api_url == url else url
+
+
+def _users_trust() -> ssl.SSLContext | bool:
+    """Whom to trust to be the user's server: as Prefect's settings say, else the usual authorities."""
+    from prefect.settings import get_current_settings
+
+    known = get_current_settings().api
+    if known.tls_insecure_skip_verify:
+        return False
+    return ssl.create_default_context(cafile=known.ssl_cert_file) if known.ssl_cert_file else True
 
 
 def _check_users(url: str, leases: Path) -> None:
@@ -245,7 +264,7 @@ def _check_users(url: str, leases: Path) -> None:
                 f"the Prefect server at {url} does not let us in ({error.response.status_code}); "
                 f"set PREFECT_API_AUTH_STRING or PREFECT_API_KEY, {instead}"
             ) from None
-        settle(leases, url, client)
+        settle(left(leases), url, client)
 
 
 def _send_events_to(url: str) -> None:

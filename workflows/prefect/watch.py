@@ -13,15 +13,17 @@ import os
 import secrets
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from terp.workflows.errors import Unavailable
-from terp.workflows.prefect.lease import OWN, held, lock, settle
+from terp.workflows.prefect.lease import OWN, held, left, lock, settle
 
 if TYPE_CHECKING:
     import httpx
@@ -29,12 +31,7 @@ if TYPE_CHECKING:
 
 BEAT = 1.0  # seconds between two looks at the leases
 
-# Only what records flow and task runs is left on; Prefect's own statistics would need the network.
-_OFF = """
-    CANCELLATION_CLEANUP CLEANUP_RECONCILER EVENT_PERSISTER FOREMAN LATE_RUNS
-    PAUSE_EXPIRATIONS REPOSSESSOR SCHEDULER TRIGGERS
-"""
-ENVIRONMENT = {
+QUIET = {  # Prefect's statistics would need the network; its pages would be another way in
     "DO_NOT_TRACK": "1",
     "PREFECT_API_DATABASE_CONNECTION_URL": "sqlite+aiosqlite:///prefect.db",
     "PREFECT_LOGGING_LEVEL": "WARNING",
@@ -42,8 +39,14 @@ ENVIRONMENT = {
     "PREFECT_SERVER_CORS_ALLOWED_ORIGINS": "",
     "PREFECT_SERVER_REGISTER_BLOCKS_ON_START": "false",
     "PREFECT_SERVER_UI_ENABLED": "false",
-    **{f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _OFF.split()},
 }
+
+# Only what records flow and task runs is left on.
+_OFF = """
+    CANCELLATION_CLEANUP CLEANUP_RECONCILER EVENT_PERSISTER FOREMAN LATE_RUNS
+    PAUSE_EXPIRATIONS REPOSSESSOR SCHEDULER TRIGGERS
+"""
+ENVIRONMENT = QUIET | {f"PREFECT_SERVER_SERVICES_{service}_ENABLED": "false" for service in _OFF.split()}
 
 
 class State(TypedDict):
@@ -70,15 +73,18 @@ def reach(folder: Path, idle: float, patience: float) -> tuple[State, bool]:
             started = True
         state = read(folder)
         if state is not None:
-            with probe(url(state), own=True) as asks:
+            with probe(url(state)) as asks:
                 if healthy(asks):
                     return state, started
         time.sleep(0.02)
-    end = (folder / "server.log").read_text(errors="replace").splitlines()[-15:]
-    raise Unavailable(
-        f"Prefect's own server did not come up within {patience:.0f} s; "
-        + "\n".join([f"{folder / 'server.log'} ends with:", *end])
-    )
+    raise Unavailable(f"Prefect's own server did not come up within {patience:.0f} s; {last_words(folder)}")
+
+
+def last_words(folder: Path) -> str:
+    """How the log of a server in this folder ends, for people."""
+    log = folder / "server.log"
+    end = log.read_text(errors="replace").splitlines()[-15:] if log.exists() else []
+    return "\n".join([f"{log} ends with:", *end])
 
 
 def read(folder: Path) -> State | None:
@@ -100,11 +106,11 @@ def users(folder: Path) -> int:
     return held(folder / "leases", OWN)
 
 
-def probe(api_url: str, own: bool) -> "httpx.Client":
+def probe(api_url: str, verify: ssl.SSLContext | bool = False, proxies: bool = False) -> "httpx.Client":
     """What asks a server for a sign of life; made once, as reading the certificates takes 40 ms."""
     import httpx
 
-    return httpx.Client(base_url=api_url, timeout=5, trust_env=not own, verify=not own)
+    return httpx.Client(base_url=api_url, timeout=5, trust_env=proxies, verify=verify)
 
 
 def healthy(asks: "httpx.Client") -> bool:
@@ -137,6 +143,14 @@ def is_proxy(name: str) -> bool:
     return name.lower() in {"http_proxy", "https_proxy", "all_proxy"}
 
 
+def past_proxies(environment: MutableMapping[str, str], host: str) -> None:
+    """Have this host reached without the site's proxies, if there are any."""
+    if any(map(is_proxy, environment)):
+        for name in ("NO_PROXY", "no_proxy"):
+            listed = [one for one in environment.get(name, "").split(",") if one]
+            environment[name] = ",".join(dict.fromkeys([*listed, host]))
+
+
 def _free(folder: Path) -> bool:
     fd = lock(folder / "server.lock")
     if fd is not None:
@@ -147,21 +161,31 @@ def _free(folder: Path) -> bool:
 def _start(folder: Path, idle: float, fd: int) -> None:
     """Start our server, which from now on holds the lock `fd`."""
     (folder / "server.json").unlink(missing_ok=True)
+    word = {"PREFECT_SERVER_API_AUTH_STRING": f"terp:{secrets.token_urlsafe(32)}"}
+    spawn("terp.workflows.prefect.watch", folder, [str(folder), str(idle)], ENVIRONMENT | word, [fd])
+
+
+def spawn(
+    module: str, folder: Path, arguments: Sequence[str], environment: Mapping[str, str], descriptors: Sequence[int]
+) -> None:
+    """Start a server as a process of its own that goes on without us: a module, called with arguments and descriptors.
+
+    It works and logs in `folder`, and takes the descriptors from us.
+    """
     kept = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_") and not is_proxy(k)}
-    word = {"PREFECT_SERVER_API_AUTH_STRING": f"terp:{secrets.token_urlsafe(32)}", "PREFECT_HOME": str(folder)}
     log = os.open(folder / "server.log", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     server = subprocess.Popen(
-        [sys.executable, "-P", "-m", "terp.workflows.prefect.watch", str(folder), str(idle), str(fd)],
+        [sys.executable, "-P", "-m", module, *arguments, *map(str, descriptors)],
         cwd=folder,  # here Prefect finds no settings of a project of the user's
-        env=kept | ENVIRONMENT | word,
-        pass_fds=(fd,),
+        env={**kept, "PREFECT_HOME": str(folder), **environment},
+        pass_fds=descriptors,
         start_new_session=True,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
     )
-    os.close(log)
-    os.close(fd)
+    for descriptor in (log, *descriptors):
+        os.close(descriptor)
     threading.Thread(target=server.wait, daemon=True).start()  # or it would stay as a zombie of ours
 
 
@@ -171,16 +195,23 @@ def main(folder: Path, idle: float, fd: int) -> None:
     os.set_inheritable(fd, False)
     listening = socket.socket(proto=socket.IPPROTO_TCP)  # unsaid, asyncio leaves Nagle on: 40 ms an answer
     listening.bind(("127.0.0.1", 0))
-    server = _server()
+    server = make_server()
     port = listening.getsockname()[1]
     threading.Thread(target=_watch, args=(server, folder, idle, port), daemon=True).start()
     server.run(sockets=[listening])
 
 
-def _server() -> "uvicorn.Server":
+def make_server(certificate: Path | None = None, key: Path | None = None) -> "uvicorn.Server":
+    """A web server with Prefect's API, over TLS if there is a certificate; the environment says the rest."""
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.server.database.configurations import AioSqliteConfiguration
+    from prefect.server.database.orm_models import FlowRun
+
+    # With SQLAlchemy 2.1 Prefect 3.8.8 can't schedule: it gives the state of a new run to a bulk insert, and relies on
+    # its being passed over there, as it is inserted afterwards. Since 2.1 that has to be said.
+    state: Any = FlowRun.__mapper__.all_orm_descriptors["state"]
+    state.bulk_dml_setter = lambda *_: None
 
     begin = AioSqliteConfiguration.begin_transaction
 
@@ -190,7 +221,15 @@ def _server() -> "uvicorn.Server":
     # In SQLite a transaction can't begin to write after another wrote since it read: Prefect then answers 503,
     # and its client waits for 2 s. So all that may write take their turn from the start.
     AioSqliteConfiguration.begin_transaction = begin_to_write  # type: ignore[method-assign]
-    return uvicorn.Server(uvicorn.Config(create_app(), log_level="warning", timeout_graceful_shutdown=2))
+    return uvicorn.Server(
+        uvicorn.Config(
+            create_app(),
+            log_level="warning",
+            timeout_graceful_shutdown=2,
+            ssl_certfile=certificate,
+            ssl_keyfile=key,
+        )
+    )
 
 
 def _watch(server: "uvicorn.Server", folder: Path, idle: float, port: int) -> None:
@@ -204,7 +243,7 @@ def _watch(server: "uvicorn.Server", folder: Path, idle: float, port: int) -> No
     with SyncPrefectClient(url(state), auth_string=state["auth"]) as client:
         while _stands(folder, state):
             try:
-                settle(folder / "leases", OWN, client)
+                settle(left(folder / "leases"), OWN, client)
             except Exception as error:  # noqa: BLE001 - one bad beat must not end the watch
                 print(f"could not settle what was left behind: {error!r}", file=sys.stderr)
             if users(folder):

@@ -1,0 +1,147 @@
+"""Flows that Prefect runs by itself: registered in a work pool of its, on a schedule or not."""
+
+import os
+import re
+import shlex
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import TYPE_CHECKING, Any
+
+from terp.workflows.errors import Unavailable, Usage
+from terp.workflows.planning.load import load_flow, parameters_of
+from terp.workflows.prefect import persistent
+from terp.workflows.prefect.server import connect, prepare, users_url
+
+if TYPE_CHECKING:
+    from prefect.client.orchestration import SyncPrefectClient
+    from prefect.client.schemas.actions import DeploymentScheduleCreate
+
+
+# What Prefect and terp say is said by the worker and kept by the server.
+_LOGGING = {
+    "PREFECT_LOGGING_LEVEL": "INFO",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "terp",
+    "PREFECT_LOGGING_TO_API_ENABLED": "true",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """A call of `terp run`, and where and when it is to be run.
+
+    `flow` is named as there, `pool` is a work pool of Prefect's, `cron` a schedule in `timezone` or empty.
+    """
+
+    flow: str
+    inputs: Sequence[str]
+    settings: dict[str, Any]
+    pool: str
+    site: str | None = None
+    name: str = ""
+    cron: str = ""
+    timezone: str = "UTC"
+
+    @property
+    def title(self) -> str:
+        """Its name, or that of its inputs."""
+        stems = "-".join(PurePath(str(one)).name.partition(".")[0] for one in self.inputs)
+        return self.name or re.sub(r"[^\w.-]+", "-", stems) or "default"
+
+    @property
+    def schedules(self) -> "list[DeploymentScheduleCreate]":
+        """Its schedule, if it has one; raises Usage if that can't be."""
+        from prefect.client.schemas.actions import DeploymentScheduleCreate
+        from prefect.client.schemas.schedules import CronSchedule
+        from pydantic import ValidationError
+
+        if not self.cron:
+            return []
+        try:
+            return [DeploymentScheduleCreate(schedule=CronSchedule(cron=self.cron, timezone=self.timezone))]
+        except ValidationError as error:
+            said = "; ".join(one["msg"] for one in error.errors())
+            given = f'--cron "{self.cron}" --timezone {self.timezone}'
+            raise Usage(f'{given}: {said}; as in --cron "30 6 * * *", daily at 6:30') from None
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployment as it stands on a server, and how Prefect's command is called for that."""
+
+    id: str
+    name: str
+    server: str
+    command: str
+    replaced: bool
+
+
+def deploy(home: Path, work: Work) -> Deployed:
+    """Register work on the server that runs use, and make its pool if need be; another of its name is replaced.
+
+    It runs in this folder with this Python. Raises Usage for a flow, parameters or a schedule that can't be, and
+    Unavailable if there is no server that stays.
+    """
+    prepare(home)
+    flow = load_flow(work.flow)
+    parameters_of(flow, work.inputs, work.settings)
+    schedules = work.schedules
+    if users_url() is None:
+        persistent.needed(home)
+    with connect(home) as connection:
+        from prefect.client.orchestration import get_client
+        from prefect.exceptions import PrefectHTTPStatusError
+
+        with get_client(sync_client=True) as client:
+            try:
+                _make_pool(client, work.pool)
+                made, replaced = _register(client, flow.name, work, schedules, home)
+            except PrefectHTTPStatusError as error:
+                raise Unavailable(f"Prefect's server refuses this: {error.response.text}") from None
+    command = "prefect" if connection.whose == "given" else "terp prefect call"
+    return Deployed(made, f"{flow.name}/{work.title}", connection.api_url, command, replaced)
+
+
+def _register(
+    client: "SyncPrefectClient", flow: str, work: Work, schedules: "list[DeploymentScheduleCreate]", home: Path
+) -> tuple[str, bool]:
+    """The id of the deployment, and whether there was one of this name."""
+    from prefect.exceptions import ObjectNotFound
+    from prefect.utilities.callables import parameter_schema
+
+    from terp.workflows.prefect import scheduled
+
+    try:
+        client.read_deployment_by_name(f"{flow}/{work.title}")
+        replaced = True
+    except ObjectNotFound:
+        replaced = False
+    inputs = list(work.inputs)
+    made = client.create_deployment(
+        client.create_flow_from_name(flow),
+        work.title,
+        entrypoint=scheduled.ENTRYPOINT,
+        parameters={"flow": work.flow, "inputs": inputs, "settings": work.settings, "site": work.site},
+        parameter_openapi_schema=parameter_schema(scheduled.run).model_dump_for_openapi(),
+        schedules=schedules,
+        work_pool_name=work.pool,
+        job_variables={
+            "command": shlex.join([sys.executable, "-m", "prefect.engine"]),
+            "working_dir": os.getcwd(),
+            "env": {"TERP_HOME": str(home), **_LOGGING},
+        },
+    )
+    return str(made), replaced
+
+
+def _make_pool(client: "SyncPrefectClient", name: str) -> None:
+    from prefect.client.schemas.actions import WorkPoolCreate
+    from prefect.exceptions import ObjectNotFound
+    from prefect.workers.process import ProcessWorker
+
+    try:
+        client.read_work_pool(name)
+    except ObjectNotFound:
+        template = ProcessWorker.get_default_base_job_template()
+        client.create_work_pool(WorkPoolCreate(name=name, type="process", base_job_template=template))

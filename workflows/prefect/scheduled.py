@@ -1,0 +1,44 @@
+"""What Prefect calls when it runs a flow that was deployed: the same as `terp run`.
+
+Only Prefect's engine, and who registers a deployment, import this: elsewhere Prefect is imported when it is needed.
+"""
+
+import logging
+import os
+from typing import Any
+
+from prefect import flow as prefect_flow
+from prefect.context import FlowRunContext
+from prefect.exceptions import Abort
+
+from terp.storage.home import Home
+from terp.workflows import api
+from terp.workflows.prefect.flow import standing_for_the_flow
+from terp.workflows.prefect.server import connect
+
+ENTRYPOINT = f"{__name__}.run"
+
+
+@prefect_flow(name="terp", persist_result=False)
+def run(flow: str, inputs: list[Any], settings: dict[str, Any], site: str | None = None) -> None:
+    """Do what `terp run FLOW INPUTS --set ... --site SITE` does; the flow run that Prefect started is the flow's own.
+
+    It is done without the server too, should that go away, which is told afterwards.
+    """
+    logging.getLogger("terp").setLevel(logging.INFO)
+    context = FlowRunContext.get()
+    assert context is not None
+    assert context.flow_run is not None
+    os.environ.pop("PREFECT_API_AUTH_STRING", None)  # known by now, and nothing for the processes and jobs of the run
+    with connect(Home.here().root) as connection:
+        connection.watch(context.flow_run.id)
+        state = "FAILED"
+        try:
+            with standing_for_the_flow():
+                api.run(flow, *inputs, site=site, **settings)
+            state = "COMPLETED"
+        finally:
+            answers = connection.answers()
+            connection.ended(context.flow_run.id, state)
+            if not answers:  # the one way out of the engine without a word to the server
+                raise Abort("Prefect's server went away")
