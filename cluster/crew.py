@@ -27,8 +27,8 @@ class Crew:
         found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
         return found
 
-    def need(self, regions: int, stage: str) -> None:
-        """Be told how many regions could be worked on at once, and of which stage."""
+    def need(self, regions: int, stage: str, later: int = 0) -> None:
+        """Be told how many regions of the stage at work are left, and how many of any one stage come later."""
 
     def progress(self, regions: int) -> None:
         """Be told that regions were done: what failed before then did not stop the work."""

@@ -18,12 +18,15 @@ import sysconfig
 import tarfile
 import time
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from importlib.metadata import distributions
+from io import BytesIO
 from pathlib import Path
 
 from terp.cluster.errors import Unpackable
 
 type Member = tuple[Path | str, str]  # a file, or what a link says; and its name in the tree
+type Own = tuple[str, bytes, int]  # a file of terp's own: its name in the tree, what it holds, when it was changed
 
 _OWN = ("workflows", "cluster", "storage", "slurm")  # the folders beside this one that make up terp
 _NEEDLESS = {"test", "idlelib", "tkinter", "turtledemo", "lib2to3", "ensurepip", "site-packages", "dist-packages"}
@@ -39,7 +42,8 @@ def pack(cache: Path) -> Path:
     """
     try:
         _check()
-        digest = _digest()
+        own = list(_own())
+        digest = _digest(own)
         path = cache / f"environment-{digest}.tar"
         if path.exists() and path.stat().st_uid == os.geteuid():  # what another has made is not run as oneself
             os.utime(path)
@@ -48,10 +52,12 @@ def pack(cache: Path) -> Path:
         _sweep(cache)
         part = cache / f".environment-{secrets.token_hex(4)}.part"
         try:
-            _write(part)
-            if _digest() != digest:
+            _write(part, own)
+            if _digest(own) != digest:
                 raise Unpackable("the environment was changed while it was being packed: start again")
-            _publish(part, path)
+            with suppress(FileNotFoundError):  # a network file system may do it, do it again, and say that
+                part.replace(path)
+            os.utime(path)
         finally:
             part.unlink(missing_ok=True)
     except OSError as error:
@@ -118,7 +124,7 @@ _UNPACK = r"""
         set -o pipefail
         export LC_ALL=C
         { mkdir -p "$tree" && rm -f "$tree/.whole" &&
-            tar --warning=no-timestamp --no-same-owner -xf "$pack" -C "$tree"; } 2>&1 | head -n 1
+            tar --warning=no-timestamp --no-same-owner -xf "$pack" -C "$tree"; } 2>&1 | sed '/Wrote only/d;q'
     ) || {
         flock -n "$tree" rm -rf "$tree" 2>/dev/null
         room="$(df -Pm "$folder" | awk 'NR == 2 { print $4 }') of $(($(stat -c %s "$pack") >> 20)) MiB are there"
@@ -127,7 +133,8 @@ _UNPACK = r"""
     home="$tree/base/bin"
     [ -d "$home" ] || home=$(dirname "$(readlink "$tree/bin/python")")
     printf 'home = %s\ninclude-system-site-packages = false\n' "$home" >"$tree/pyvenv.cfg"
-    words=$(LD_LIBRARY_PATH="$tree/base/libpython:$LD_LIBRARY_PATH" "$tree/bin/python" -c "" 2>&1) ||
+    export LD_LIBRARY_PATH="$tree/base/libpython${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    words=$("$tree/bin/python" -c "" 2>&1) ||
         fail "Python does not start from $tree (${words##*: })" "$elsewhere"
     echo "$boot $(count)" >"$tree/.whole"
     whole || fail "$tree is not whole after unpacking" "$elsewhere"
@@ -145,9 +152,7 @@ exec {terp_hold}<"${TERP_PYTHON%/bin/python}" && flock -s "$terp_hold"  # held: 
 def _check() -> None:
     """Raise Unpackable where what is imported here is not all in the folders that are packed."""
     if not list(distributions(name="terp", path=_names())):
-        raise Unpackable(
-            f"terp is not installed in {sys.prefix} itself: install it into a virtual environment, {_CURE}"
-        )
+        raise Unpackable(f"terp is not in {sys.prefix} itself: install it into a virtual environment, {_CURE}")
     if sys.prefix != sys.base_prefix and sys.base_prefix in site.PREFIXES:
         raise Unpackable(
             f"{sys.prefix} sees the packages of {sys.base_prefix} too, and they can't be packed with it: "
@@ -160,28 +165,24 @@ def _check() -> None:
     for folder in _sites():
         for path in sorted(folder.glob("*.pth")):
             for place in _leads_to(path):
-                if not (place / "terp").exists():
+                if (place / "terp/cluster").resolve() != Path(__file__).resolve().parent:
                     raise Unpackable(f"{path} adds {place}, which is not packed: install what is there, {_CURE}")
 
 
-def _digest() -> str:
+def _digest(own: list[Own]) -> str:
     said = ("METADATA", "PKG-INFO", "RECORD")  # the last gives a digest of each file
-    own = [(name, path) for path, name in _own() if isinstance(path, Path) and path.suffix != ".pyc"]
     facts = [
         [sys.version, sysconfig.get_platform(), sys.base_prefix, os.geteuid()],
         sorted([one.read_text(name) or "" for name in said] for one in distributions(path=_names())),
-        [(name, hashlib.sha256(path.read_bytes()).hexdigest()) for name, path in own],
+        [(name, hashlib.sha256(content).hexdigest()) for name, content, _ in own if not name.endswith(".pyc")],
     ]
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
 
 
 def _sites() -> list[Path]:
     """Return the folders of packages: one, or two where libraries of the machine have their own."""
-    found: dict[Path, Path] = {}
-    for name in ("purelib", "platlib"):
-        path = Path(sysconfig.get_path(name))
-        found.setdefault(path.resolve(), path)
-    return list(found.values())
+    paths = [Path(sysconfig.get_path(name)) for name in ("platlib", "purelib")]
+    return list({path.resolve(): path for path in paths}.values())
 
 
 def _names() -> list[str]:
@@ -204,21 +205,18 @@ def _sweep(cache: Path) -> None:
                 path.unlink(missing_ok=True)
 
 
-def _write(part: Path) -> None:
-    with part.open("xb", buffering=0) as file:
+def _write(part: Path, own: list[Own]) -> None:
+    with part.open("xb", buffering=1 << 20) as file:
         os.fchmod(file.fileno(), 0o600)
         with tarfile.TarFile(mode="w", fileobj=file, format=tarfile.GNU_FORMAT, copybufsize=1 << 20) as tar:
+            for name, content, changed in own:
+                info = tarfile.TarInfo(name)
+                info.size, info.mtime = len(content), changed
+                tar.addfile(info, BytesIO(content))
             for source, name in _members():
                 _add(tar, source, name)
+        file.flush()
         os.fsync(file.fileno())
-
-
-def _publish(part: Path, path: Path) -> None:
-    try:
-        part.replace(path)
-    except FileNotFoundError:
-        if not path.exists():  # else a network file system did it, and then did it again
-            raise
 
 
 def _add(tar: tarfile.TarFile, source: Path | str, name: str) -> None:
@@ -228,7 +226,7 @@ def _add(tar: tarfile.TarFile, source: Path | str, name: str) -> None:
         info.type, info.linkname = tarfile.SYMTYPE, source
         tar.addfile(info)
         return
-    with source.open("rb", buffering=0) as file:
+    with source.open("rb") as file:
         status = os.fstat(file.fileno())
         info.size, info.mode = status.st_size, status.st_mode & 0o777 | 0o600
         info.mtime = int(status.st_mtime)  # rounded as Python does for compiled files, which stay valid so
@@ -240,7 +238,6 @@ def _members() -> Iterator[Member]:
     for folder in _sites():
         elsewhere = {path.name for path in folder.glob("*.pth") if _leads_to(path)}
         yield from _tree(folder, str(folder.relative_to(sys.prefix)), {"terp", *elsewhere})
-    yield from _own()
     python = Path(sys.base_prefix, "bin", f"python{sysconfig.get_python_version()}")
     if Path(sys.base_prefix).is_relative_to("/usr"):
         yield str(python), "bin/python"
@@ -250,11 +247,14 @@ def _members() -> Iterator[Member]:
         yield from _standard(Path(os.__file__).parent)
 
 
-def _own() -> Iterator[Member]:
-    """Yield terp itself, which may be a checkout."""
+def _own() -> Iterator[Own]:
+    """Yield terp itself, which may be a checkout that is being worked on."""
     packages = _sites()[0].relative_to(sys.prefix)
     for room in _OWN:
-        yield from _tree(Path(__file__).resolve().parents[1] / room, f"{packages}/terp/{room}")
+        for path, name in _tree(Path(__file__).resolve().parents[1] / room, f"{packages}/terp/{room}"):
+            if isinstance(path, Path):
+                changed = int(path.stat().st_mtime)
+                yield name, path.read_bytes(), changed
 
 
 def _standard(standard: Path) -> Iterator[Member]:
@@ -266,9 +266,7 @@ def _standard(standard: Path) -> Iterator[Member]:
     for path in sorted(lib.glob("*.so*")):
         yield from _file(path, f"{name}/{path.name}")
     shared = sysconfig.get_config_var("INSTSONAME")
-    if (
-        shared and (lib / shared).exists()
-    ):  # alone in a folder for LD_LIBRARY_PATH: what else is in lib is Python's only
+    if shared and (lib / shared).exists():  # alone in a folder: LD_LIBRARY_PATH is for all that workers start
         yield f"../../{name}/{shared}", f"base/libpython/{shared}"
 
 

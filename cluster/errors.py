@@ -8,6 +8,7 @@ ClusterError
 ├── SlurmRefused    SLURM does not take what is asked of it
 ├── SlurmAway       SLURM does not answer for now
 ├── JobsFail        jobs of workers fail in the same way again and again
+├── Replaced        another start of the controller's job has taken over
 ├── OverBudget      the cap on core hours is reached
 └── Walled          the controller's own time limit is near: to be gone on with
 """
@@ -53,6 +54,10 @@ class SlurmAway(ClusterError):
 
 class JobsFail(ClusterError):
     """Jobs of workers fail in the same way again and again."""
+
+
+class Replaced(ClusterError):
+    """Another start of the controller's job has taken over; nothing is lost."""
 
 
 class OverBudget(ClusterError):

@@ -17,7 +17,7 @@ from terp.cluster.errors import SlurmAway, SlurmRefused
 from terp.cluster.words import refusal
 
 TIME_LIMIT = 30.0  # seconds for any one command
-_FIELDS = ("%A", "%i", "%j", "%T", "%S", "%e", "%C", "%N", "%u", "%l", "%P", "%r")  # the reason last: it is free text
+_FIELDS = ("%A", "%i", "%j", "%T", "%S", "%e", "%C", "%N", "%u", "%k", "%r")  # the reason last: it is free text
 _PAST = ("JobID", "JobIDRaw", "State", "ExitCode", "Start", "End", "AllocCPUS", "NodeList")
 
 WAITING = frozenset(["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED"])
@@ -51,6 +51,7 @@ class Job:
     user: str = ""
     reason: str = ""
     exit_code: str = ""
+    comment: str = ""
 
     @property
     def waits(self) -> bool:
@@ -187,8 +188,9 @@ def _queued(line: str) -> Job | None:
     told = line.split("|", len(_FIELDS) - 1)
     if len(told) < len(_FIELDS):
         return None
-    raw, shown, name, state, start, end, cores, nodes, user, _, _, reason = told
-    return Job(shown, raw, name, state, _time(start), _time(end), int(cores or 0), nodes, user, reason)
+    raw, shown, name, state, start, end, cores, nodes, user, comment, reason = told
+    times = _time(start), _time(end)
+    return Job(shown, raw, name, state, *times, int(cores or 0), nodes, user, reason, comment=comment)
 
 
 def _ended(line: str) -> Job | None:

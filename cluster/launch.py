@@ -140,10 +140,14 @@ def address_towards(host: str) -> str:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Dask's own log lines off the user's terminal; what matters is told by terp."""
-    logger = logging.getLogger("distributed")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    import distributed  # noqa: F401 (sets the levels of its loggers)
+
+    names = [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]
+    levels = {name: logging.getLogger(name).level for name in names}
+    for name in names:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)

@@ -77,7 +77,7 @@ class Member:
         if not self.job.over:
             return f"job {self.job.id}{where} runs"
         how = "said nothing and was ended" if self.ours == "silent" else ending(self.job.state)
-        code = f" (exit code {self.job.exit_code})" if self.job.exit_code not in ("", "0:0") else ""
+        code = f" (exit code {self.job.exit_code})" if self.job.state == "FAILED" and self.job.exit_code else ""
         return f"job {self.job.id}{where} {how}{code}"
 
     def to_json(self) -> dict[str, Any]:
@@ -115,12 +115,12 @@ class Roster:
         for one in ids:
             self.members[one] = Member(Job(one, one, name, "PENDING", reason="None"), memory, avoid=avoid)
 
-    def update(self, seen: Mapping[str, Job], name: str, memory: int) -> list[str]:
+    def update(self, seen: Mapping[str, Job], comment: str, memory: int) -> list[str]:
         """Take in a look at SLURM, with jobs of ours that we did not know; return ids to ask the accounting for."""
         for job in seen.values():
-            if job.name == name and job.id in self.members:
+            if job.id in self.members:
                 self.members[job.id].see(job)
-            elif job.name == name and not job.over:  # its sbatch gave no answer, but was heard
+            elif job.comment == comment and not job.over:  # its sbatch gave no answer, but was heard
                 self.members[job.id] = Member(job, memory)
         for member in self:
             if member.job.id not in seen and not member.job.over:

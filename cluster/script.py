@@ -17,6 +17,7 @@ from terp.cluster.quantities import print_duration
 from terp.cluster.site import Site
 
 LOG = "%x-%j.log"  # of each job, in the run's folder `jobs`: name and number of the job
+_LATE = 30  # seconds after which a node sees, at the latest, what another has made
 _START_UP = 30.0  # seconds of a job's time that may have gone before its script begins (prologs, boot)
 
 
@@ -42,6 +43,11 @@ class Order:
     def name(self) -> str:
         """The name of the jobs."""
         return f"terp-{self.run}"
+
+    @property
+    def comment(self) -> str:
+        """What the jobs of this very start of the controller have in common, and those of another have not."""
+        return f"terp-{self.keys.name}"
 
 
 def memory_of(site: Site, cores: int | None = None) -> int:
@@ -87,6 +93,7 @@ def worker_script(order: Order) -> str:
             job_extra_directives=[
                 f"--output={order.folder / 'jobs' / LOG}",
                 *directives(site, order.memory, site.cores),
+                f"--comment={order.comment}",
                 *avoid,
             ],
             job_directives_skip=skip,
@@ -115,9 +122,10 @@ def _jobqueue() -> tuple[Any, dict[str, Any]]:
 def _prologue(order: Order) -> list[str]:
     """Return what a job does before its workers: nothing at all where the run is over."""
     keys = shlex.quote(str(order.keys))
+    looks = f"for look in $(seq {_LATE}); do [ -d {keys} ] && break; sleep 1; ls {keys}/.. >/dev/null 2>&1; done"
     over = f'[ -d {keys} ] || {{ echo "terp: the run that this job belongs to is over" >&2; exit 0; }}'
     pins = [f"export {name}={value}" for name, value in PINNED.items()]
-    return [over, *site_lines(order.site), *pins, *order.prologue]
+    return [looks, over, *site_lines(order.site), *pins, *order.prologue]
 
 
 def site_lines(site: Site) -> list[str]:

@@ -130,7 +130,7 @@ class Site(_Table):
     array: Count = Field(default=1, description="most jobs in an array; 1: no arrays")
     poll: Amount = Field(default=30.0, ge=1, description="seconds between two looks at SLURM's queue")
     patience: Amount = Field(
-        default=120.0, ge=1, description="seconds a job may run without workers before it is replaced"
+        default=300.0, ge=1, description="seconds a job may run without workers before it is replaced"
     )
     interface: Word = Field(
         default="", description="network interface to be reached at; empty: the one of the host's name"

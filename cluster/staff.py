@@ -37,17 +37,28 @@ class Staff:
         self.crew, self.order = crew, order
         self._after, self._tries = 0.0, 0
         self._most = order.site.array
-        self._peak, self._lately = 0, deque[int](maxlen=_CALM)
-        self.places = 0  # workers that the jobs which are there, or asked for, have room for
+        self._regions, self._later, self._peak = 0, 0, 0
+        self._lately = deque[int](maxlen=_CALM)
+        self._full = time.monotonic()  # when this stage had work for as many as a later one will have
+        self._there = 0  # jobs that are there, or asked for
+
+    def need(self, regions: int, later: int) -> bool:
+        """Be told of regions left in this stage, and in any one later; say whether that takes more jobs at once."""
+        before = self._at_once()
+        self._regions, self._later = regions, later
+        if regions >= min(later, self.crew.bounds.maximum):
+            self._full = time.monotonic()
+        self._peak = max(self._peak, self._at_once())
+        return self._at_once() > before and self._jobs_for(self._at_once()) > self._there
 
     def workers_wanted(self) -> int:
         """Return how many workers the work that is left is worth."""
-        return self._worth(self.crew.wanted)
+        return self._worth(self._at_once())
 
-    def need(self, regions: int) -> bool:
-        """Be told how many regions could be worked on at once; say whether that takes more jobs than there are."""
-        self._peak = max(self._peak, regions)
-        return self._worth(regions) > self.places
+    def _at_once(self) -> int:
+        """Return the regions that there should be workers for: what comes later counts until it is long in coming."""
+        soon = time.monotonic() - self._full < self.order.site.patience
+        return max(self._regions, self._later if soon else 0)
 
     def _worth(self, regions: int) -> int:
         bounds = self.crew.bounds
@@ -68,14 +79,14 @@ class Staff:
         if wish.get("workers"):
             self.crew.bounds.maximum = int(wish["workers"])
         self._drain(tuple(wish.get("drain", ())), here)
-        self.cancel([one for one in self.crew.roster if one.ours and one.job.waits], "not needed")
-        site, wanted = self.order.site, self._jobs_for(self.crew.wanted)
-        self._lately.append(self._jobs_for(max(self._peak, self.crew.wanted)))
+        self._let_go([one for one in self.crew.roster if one.ours and not one.job.over], "", here)
+        site, wanted = self.order.site, self._jobs_for(self._at_once())
+        self._lately.append(self._jobs_for(max(self._peak, self._at_once())))
         self._peak = 0
         lead = max(_LEAD * site.walltime, walltime.needs(self.crew.longest))
         present = [one for one in self.crew.roster if one.present]
         lasting = [one for one in present if one.job.waits or not one.job.end or one.job.end - time.time() > lead]
-        self.places = max(len(lasting), wanted) * site.cores
+        self._there = max(len(lasting), wanted)
         if len(lasting) < wanted:
             self._submit(wanted - len(lasting))
         else:
@@ -121,10 +132,14 @@ class Staff:
     def _release(self, members: list[Member], here: dict[str, list[str]]) -> None:
         """Let go what was too much for a while: jobs that wait, those that begin, then those whose workers are idle.
 
-        Busy ones only where there may not be so many any more; those that end first leave first.
+        Those that wait stay where later stages want them. Busy ones go only where there may not be so many any more;
+        those that end first leave first.
         """
-        spare, over = len(members) - max(self._lately), len(members) - self._at_most()
-        if max(spare, over) <= 0:
+        over = max(len(members) - self._at_most(), 0)
+        if not over and len(members) <= self._jobs_for(max(self._regions, self._later)):
+            members = [one for one in members if not one.job.waits]  # they cost nothing yet, and will be wanted
+        spare = max(len(members) - max(self._lately), over)
+        if not spare:
             return
         processing = self.crew.client.processing()
 
@@ -133,17 +148,16 @@ class Staff:
             return 0 if member.job.waits else 3 if busy else 2 if member.job.id in here else 1, member.job.end or 0.0
 
         ranked = sorted(members, key=use)
-        unused = [member for member in ranked if use(member)[0] < 3][: max(spare, over)]
-        for member in unused + ranked[len(unused) : over]:
-            self._let_go(member, "not needed", here)
+        unused = [member for member in ranked if use(member)[0] < 3][:spare]
+        self._let_go(unused + ranked[len(unused) : over], "not needed", here)
 
     def _drain(self, nodes: tuple[str, ...], here: dict[str, list[str]]) -> None:
         """Keep off nodes that the operator wants to be empty."""
         self.order = replace(self.order, avoid=nodes)
-        for member in self.crew.roster:
-            if member.present and member.job.nodes in nodes:
-                self._let_go(member, "drained", here)
-            elif member.present and member.job.waits and tuple(member.avoid) != nodes:
+        there = [one for one in self.crew.roster if one.present]
+        self._let_go([one for one in there if one.job.nodes in nodes], "drained", here)
+        for member in there:
+            if member.job.waits and tuple(member.avoid) != nodes:
                 self._steer(member, nodes)
 
     def _steer(self, member: Member, nodes: tuple[str, ...]) -> None:
@@ -154,13 +168,13 @@ class Staff:
         except SlurmRefused:
             self.cancel([member], "drained")  # it is asked for anew
 
-    def _let_go(self, member: Member, why: str, here: dict[str, list[str]]) -> None:
-        """Have the workers of a job end their regions and leave; the job ends with them."""
-        member.ours = why
-        if member.job.id in here:
-            self._told(_leave, here[member.job.id])
-        else:
-            self.crew.slurm.cancel([member.job.id])
+    def _let_go(self, members: list[Member], why: str, here: dict[str, list[str]]) -> None:
+        """Have the workers of jobs end their regions and leave: the jobs end with them. Those without workers end."""
+        self.cancel([one for one in members if one.job.id not in here], why)
+        for member in members:
+            member.ours = member.ours or why
+            if member.job.id in here:
+                self._told(_leave, here[member.job.id])
 
     def _end_the_silent(self) -> None:
         """End jobs whose workers never came, or have gone while the job goes on."""
@@ -178,7 +192,9 @@ class Staff:
                 self._told(_set_end, here[member.job.id], end)
 
     def _told(self, function: Callable[..., Any], addresses: list[str], *words: Any) -> None:
-        self.crew.client.run(function, *words, workers=addresses, wait=False, on_error="ignore")
+        """Have workers call a function; nobody waits for it, as one that does not answer must not hold up the rest."""
+        run = self.crew.client.run
+        self.crew.client.loop.add_callback(run, function, *words, workers=addresses, wait=False, on_error="ignore")
 
     def _addresses(self) -> dict[str, list[str]]:
         """Return the addresses of the workers that are there, by job."""

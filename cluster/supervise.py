@@ -5,7 +5,6 @@ limit, lose their node or vanish are replaced; those that SLURM puts back into t
 again and again without any region done in between stops the run, with the job's own last words.
 """
 
-import json
 import os
 import signal
 import threading
@@ -14,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from terp.cluster import walltime
 from terp.cluster.crew import Crew, Verdict
-from terp.cluster.errors import ClusterError, JobsFail, OverBudget, SlurmAway
+from terp.cluster.errors import ClusterError, JobsFail, OverBudget, Replaced, SlurmAway
 from terp.cluster.jobs import Job, Slurm, own_job
+from terp.cluster.notes import Notes
+from terp.cluster.pace import Pace
 from terp.cluster.roster import Member, Roster
 from terp.cluster.script import Order
 from terp.cluster.staff import Bounds, Staff
@@ -42,10 +42,12 @@ class Supervisor(Crew):
         self.staff = Staff(self, order)
         self.own = own_job()
         self.own_end: float | None = None
-        self.stage, self.wanted, self.landed = "", 0, 0
-        self.by_stage: dict[str, float] = {}  # core seconds
+        self.own_start: float | None = None
+        self.stage, self.pace = "", Pace()
+        self.notes = Notes(order.folder, order.run, order.site.metrics, tell)
+        self.by_stage: dict[str, float] = {}  # core seconds of this start of the controller
         self.failures: Counter[str] = Counter()
-        self.enlarged = False
+        self.enlarged = self._interrupted = False
         self.trouble: ClusterError | None = None
         self.away_since: float | None = None
         self._stop, self._nudge = threading.Event(), threading.Event()
@@ -59,16 +61,16 @@ class Supervisor(Crew):
         (self.folder / "jobs").mkdir(exist_ok=True)
         self._thread.start()
 
-    def need(self, regions: int, stage: str) -> None:
-        """Be told how many regions could be worked on at once, and of which stage."""
-        more = regions > self.wanted
-        self.wanted, self.stage = regions, stage
-        if more:
+    def need(self, regions: int, stage: str, later: int = 0) -> None:
+        """Be told how many regions of the stage at work are left, and how many of any one stage come later."""
+        self.stage = stage
+        self.pace.need(regions, stage)
+        if self.staff.need(regions, later):
             self._nudge.set()
 
     def progress(self, regions: int) -> None:
         """Be told that regions were done: what failed before then did not stop the work."""
-        self.landed += regions
+        self.pace.add(regions)
         self.failures.clear()
 
     def check(self) -> None:
@@ -100,9 +102,8 @@ class Supervisor(Crew):
         return self.roster.verdict(worker, since, 2 * self.site.patience)
 
     def jobs(self) -> dict[str, Any]:
-        """Return what is known of the jobs."""
-        hours = sum(member.core_seconds for member in self.roster) / 3600
-        partition = self.site.partitions[self.site.partition]
+        """Return what is known of the jobs of this start of the controller; core hours and SBU are the run's."""
+        partition, bounds, hours = self.site.partitions[self.site.partition], self.bounds, self._core_hours()
         elapsed = (time.monotonic() - self._began) / 3600
         calls = sum(self.slurm.calls.values())
         return {
@@ -111,11 +112,23 @@ class Supervisor(Crew):
             "stage": self.stage,
             "workers": sum(member.workers for member in self.roster),
             "wanted": self.staff.workers_wanted(),
+            "bounds": {"minimum": bounds.minimum, "maximum": bounds.maximum, "core_hours": bounds.core_hours},
+            "most": self.site.max_workers,
+            "cores": self.site.cores,
+            "partition": self.site.partition,
+            "poll": self.site.poll,
+            "metrics": self.site.metrics,
+            "avoids": list(self.staff.order.avoid),
+            "regions": {"done": self.pace.done, "left": self.pace.left},
+            "done_by_stage": dict(self.pace.by_stage),
+            "rate": round(self.pace.rate, 4),
+            "seconds_left_estimate": self.pace.seconds_left,
             "waiting": self.waiting() if not any(member.workers for member in self.roster) else "",
             "jobs": [member.to_json() for member in self.roster],
             "own_job": self.own,
             "core_hours": round(hours, 4),
             "sbu": round(hours * partition.sbu, 4),
+            "sbu_per_core_hour": partition.sbu,
             "core_hours_by_stage": {name: round(spent / 3600, 4) for name, spent in self.by_stage.items()},
             "calls": dict(self.slurm.calls),
             "calls_an_hour": round(calls / max(elapsed, self.site.poll / 3600)),
@@ -130,13 +143,13 @@ class Supervisor(Crew):
         while time.monotonic() < deadline and self._end_jobs():
             time.sleep(pause)
             pause = min(2 * pause, self.site.poll)
-        self._write()
+        self.notes.end(self.jobs())
 
     def _end_jobs(self) -> bool:
         """End the jobs that there are; return whether any is still to be ended."""
         try:
             seen = self.slurm.look()
-            self.roster.update(seen, self.name, self.staff.order.memory)
+            self.roster.update(seen, self.staff.order.comment, self.staff.order.memory)
             left = [member for member in self.roster if not member.job.over]
             self.staff.cancel([member for member in left if member.ours != "the run ends"], "the run ends")
         except SlurmAway:
@@ -157,10 +170,13 @@ class Supervisor(Crew):
             self._nudge.clear()
 
     def _tick(self) -> None:
-        before = sum(member.core_seconds for member in self.roster)
-        wish = _read_wish(self.folder)
+        before = self._core_hours()
+        self.pace.mark()
+        wish = self.notes.read("wish.json")  # what `terp scale` and `terp cancel` asked for
         if wish.get("stop"):
-            os.kill(os.getpid(), signal.SIGINT)
+            if not self._interrupted:  # once: what ends in good order must not be interrupted again
+                self._interrupted = True
+                os.kill(os.getpid(), signal.SIGINT)
             return
         try:
             self._look()
@@ -170,21 +186,28 @@ class Supervisor(Crew):
             self.away_since = self.away_since or time.monotonic()
             if time.monotonic() - self.away_since < 2 * self.site.poll:
                 self.tell(f"{away}; what runs goes on")
-        spent = sum(member.core_seconds for member in self.roster) - before
-        self.by_stage[self.stage] = self.by_stage.get(self.stage, 0.0) + spent
+        spent = self._core_hours() - before
+        self.by_stage[self.stage] = self.by_stage.get(self.stage, 0.0) + 3600 * spent
         self._mind_the_end()
         self._mind_the_budget()
-        self._write()
+        self.notes.write(self.jobs())
 
     def _look(self) -> None:
         seen = self.slurm.look()
         self.away_since = None
-        asked = self.roster.update(seen, self.name, self.staff.order.memory)
+        asked = self.roster.update(seen, self.staff.order.comment, self.staff.order.memory)
         if asked:
             self.roster.settle(asked, self.slurm.past(asked))
         self.roster.connect([str(one["name"]) for one in self.workers().values()])
-        if self.own:
-            self.own_end = _own_end(self.own, seen) or self.own_end
+        if self.own in seen:
+            self._look_at_own(seen[self.own])
+
+    def _look_at_own(self, job: Job) -> None:
+        """See when the controller's own job ends; raise Replaced where that was started anew, and this is a relic."""
+        self.own_start = self.own_start or (job.start if job.runs else None)
+        if self.own_start is not None and (job.waits or (job.start or 0.0) > self.own_start + 1):
+            raise Replaced(f"job {self.own} was started anew elsewhere, and this start of it has nothing more to say")
+        self.own_end = job.end if job.runs else self.own_end
 
     def _judge(self) -> None:
         """Find an answer for the jobs that ended; failures that come together count once."""
@@ -240,33 +263,17 @@ class Supervisor(Crew):
 
     def _mind_the_end(self) -> None:
         """Where the controller's own time is up and the run has not ended by itself: leave, and go on later."""
-        if self.own_end is not None and time.time() > self.own_end - _HARD and self.bounds.requeue:
+        if self.own_end is not None and time.time() > self.own_end - _HARD and self.bounds.requeue and not self.trouble:
             self.staff.cancel([m for m in self.roster if not m.job.over], "the controller goes on later")
             self.slurm.requeue(self.own)
 
     def _mind_the_budget(self) -> None:
-        spent = sum(member.core_seconds for member in self.roster) / 3600
+        spent = self._core_hours()
         if self.bounds.core_hours is not None and spent >= self.bounds.core_hours and self.trouble is None:
             self.trouble = OverBudget(
                 f"the cap of {self.bounds.core_hours:g} core hours is reached ({spent:.2f} spent); what is recorded "
                 "stays, the same command with a higher --core-hours goes on"
             )
 
-    def _write(self) -> None:
-        path = self.folder / "cluster.json"
-        fresh = path.with_name(f".cluster.{os.getpid()}")
-        with suppress(OSError):  # what only informs must not stop the run
-            fresh.write_text(json.dumps(self.jobs()))
-            fresh.replace(path)
-
-
-def _own_end(own: str, seen: dict[str, Job]) -> float | None:
-    return seen[own].end if own in seen and seen[own].runs else None
-
-
-def _read_wish(folder: Path) -> dict[str, Any]:
-    """Return what `terp scale` and `terp cancel` asked for; {} where there is nothing, or it is being written."""
-    with suppress(OSError, ValueError):
-        wish = json.loads((folder / "wish.json").read_bytes())
-        return wish if isinstance(wish, dict) else {}
-    return {}
+    def _core_hours(self) -> float:
+        return self.notes.core_hours({member.job.id: member.core_seconds for member in self.roster})

@@ -16,9 +16,10 @@ import time
 from collections.abc import Sequence
 from multiprocessing import connection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from terp.cluster.keys import Keys
-from terp.cluster.launch import PINNED
+from terp.cluster.launch import PINNED, address_towards
 
 _GRACE = 5.0  # seconds for workers to end when another has died
 
@@ -113,6 +114,7 @@ async def _work(given: argparse.Namespace, number: int) -> None:
         name=f"{given.name or job_name()}.{number}",
         security=Keys(Path(given.keys)).security(),
         protocol="tls://",
+        host=None if given.interface else address_towards(urlsplit(given.scheduler).hostname or ""),
         interface=given.interface or None,
         memory_limit=0,
         death_timeout=given.death_timeout,

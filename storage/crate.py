@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from terp.storage.files import disk
 from terp.storage.files import replace as put
-from terp.storage.provenance import Agent, Flow, Input, Output, Record, Stage, scrub
+from terp.storage.provenance import Agent, Flow, Input, Output, Record, Resource, Stage, scrub
 
 METADATA, SOURCE, README, CHECKSUMS = "ro-crate-metadata.json", "flow.py", "README.md", "SHA512SUMS"
 
@@ -56,7 +56,8 @@ def _graph(record: Record, code: bytes, beside: Sequence[str]) -> list[Entity]:
     parameters = [_value("parameter", name, value) for name, value in record.parameters.items()]
     facts, people, software = _facts(record), _people(record.agent), _software(record.flow, record, code)
     stages = [_stage(number, one) for number, one in enumerate(record.stages, 1)]
-    actions = [_run(record, inputs + parameters, facts), *(action for action, *_ in stages)]
+    used = [_resource(number, one) for number, one in enumerate(record.resources, 1)]
+    actions = [_run(record, inputs + parameters, facts, used), *(action for action, *_ in stages)]
     for action in actions:
         action["agent"], action["instrument"] = _link(people[0]), _link(software[0])
         action["actionStatus"] = "http://schema.org/CompletedActionStatus"
@@ -64,7 +65,7 @@ def _graph(record: Record, code: bytes, beside: Sequence[str]) -> list[Entity]:
     root = _root(record, files, actions, people)
     licence = {"@id": record.licence.url, "@type": "CreativeWork"}
     licence |= {"name": record.licence.name, "description": record.licence.description}
-    others = [licence, *files, *inputs, *parameters, *facts, *people, *software, *actions, *made]
+    others = [licence, *files, *inputs, *parameters, *facts, *used, *people, *software, *actions, *made]
     return [_about(), root, _profile(), *others]
 
 
@@ -95,7 +96,7 @@ def _root(record: Record, files: Sequence[Entity], actions: Sequence[Entity], pe
     }
 
 
-def _run(record: Record, read: Sequence[Entity], facts: Sequence[Entity]) -> Entity:
+def _run(record: Record, read: Sequence[Entity], facts: Sequence[Entity], used: Sequence[Entity]) -> Entity:
     return {
         "@id": f"#run-{quote(record.run)}",
         "@type": "CreateAction",
@@ -106,6 +107,7 @@ def _run(record: Record, read: Sequence[Entity], facts: Sequence[Entity]) -> Ent
         "object": [_link(entity) for entity in read],
         "result": [_file_link(one.file) for one in record.outputs] or [_file_link(SOURCE)],
         "additionalProperty": [_link(fact) for fact in facts],
+        "resourceUsage": [_link(one) for one in used],
     }
 
 
@@ -145,6 +147,14 @@ def _facts(record: Record) -> list[Entity]:
         *(_numbered("place", number, place) for number, place in enumerate(record.places, 1)),
         *(_numbered("warning", number, warning) for number, warning in enumerate(record.warnings, 1)),
     ]
+
+
+def _resource(number: int, one: Resource) -> Entity:
+    """Return how much of something was used, as Provenance Run Crate wants it told."""
+    told = {"unitCode": one.unit and f"https://qudt.org/vocab/unit/{one.unit}", "description": one.description}
+    quantity = {"propertyID": f"https://terp.invalid/quantity/{quote(one.quantity)}", "value": f"{one.value:.15g}"}
+    about = {"@id": f"#resource-{number}", "@type": "PropertyValue", "name": one.name, **quantity}
+    return about | {k: v for k, v in told.items() if v}
 
 
 def _software(flow: Flow, record: Record, code: bytes) -> list[Entity]:

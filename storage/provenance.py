@@ -94,6 +94,17 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Resource:
+    """Something of which a run used so much: `quantity` is what `name` is a case of, `unit` its name in QUDT, or ""."""
+
+    name: str
+    quantity: str
+    value: float
+    unit: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
 class Environment:
     """What it ran on; `distributions` maps Python distributions to versions. Never environment variables."""
 
@@ -130,6 +141,7 @@ class Record:
     outputs: Sequence[Output] = ()
     places: Sequence[str] = ()
     warnings: Sequence[str] = ()
+    resources: Sequence[Resource] = ()
     licence: Licence = NO_LICENCE
 
 

@@ -19,7 +19,7 @@ from terp.workflows.errors import WorkflowError
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # after the demo, in one home
-GUIDES = ["researchers.md", "operators.md", "archivists.md", "architecture.md", "sites.md"]
+GUIDES = ["researchers.md", "operators.md", "archivists.md", "architecture.md", "sites.md", "prefect.md"]
 
 ELSEWHERE = {
     "make demo": "run here as `python -m terp.workflows.demo`, and as `make` in test_commands.py",

@@ -13,6 +13,7 @@ from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
 from terp.workflows.prefect.flow import run_flow
+from terp.workflows.results.costs import accounted, so_far
 from terp.workflows.results.deposit import deposit
 from terp.workflows.running import batch
 from terp.workflows.running.batch import go_on_later
@@ -97,6 +98,7 @@ def run(
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
     record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
+    record.cluster = so_far(house, record)
     told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt")
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
@@ -110,10 +112,10 @@ def run(
             try:
                 runner = Runner(house, made, planner, record, crew, told, take_over or is_gone)
                 with prefect_server.connect(house.root) as connection, running(runner), blaming(found):
-                    record.prefect = {"server": "own" if connection.own else "given", "cold": connection.cold}
+                    record.prefect = {"server": connection.whose, "cold": connection.cold}
                     returned = run_flow(found, values, connection)
             finally:
-                record.cluster = crew.close()
+                record.cluster = accounted(record, place.site, crew.close())
             record.results = {name: product.key for name, product in named_results(returned).items()}
             record.sources = [identity.to_json() for identity in planner.sources.values()]
             record.ended = now()

@@ -8,7 +8,6 @@ import signal
 import struct
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import time
 from collections.abc import Callable, Iterator
@@ -17,14 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from terp.cluster.environment import prologue
+sys.path.insert(0, str(Path(__file__).parent))
+from small import PACK, PACKAGES, ROOT, Done, describe, job, make, packed, packing
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = Path(sysconfig.get_path("purelib")).relative_to(sys.prefix)
-PACK = "import sys, pathlib; from terp.cluster.environment import pack; print(pack(pathlib.Path(sys.argv[1])))"
 DAY = 86400
-
-type Done = subprocess.CompletedProcess[str]
 
 
 def bash(script: str, *around: str, **environment: str) -> Done:
@@ -34,46 +29,12 @@ def bash(script: str, *around: str, **environment: str) -> Done:
     )
 
 
-def job(pack: Path, local: Path | str, then: str = 'echo "$TERP_PYTHON"', patience: int = 60) -> str:
-    """The script of a job that unpacks and goes on."""
-    return "\n".join(["set -eu", *prologue(pack, str(local), patience), then])
-
-
-def packing(venv: Path, cache: Path) -> Done:
-    return subprocess.run([venv / "bin/python", "-c", PACK, cache], capture_output=True, text=True)
-
-
-def packed(venv: Path, cache: Path) -> Path:
-    done = packing(venv, cache)
-    assert done.returncode == 0, done.stderr
-    return Path(done.stdout.strip())
-
-
 def refusal(venv: Path, cache: Path) -> str:
     done = packing(venv, cache)
     assert done.returncode == 1
     name, _, sentence = done.stderr.splitlines()[-1].partition(": ")
     assert name == "terp.cluster.errors.Unpackable"
     return sentence
-
-
-def describe(packages: Path, name: str, version: str, direct_url: str = "{}") -> None:
-    """Write what an installer writes of a distribution."""
-    folder = packages / f"{name}-{version}.dist-info"
-    folder.mkdir()
-    (folder / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    (folder / "direct_url.json").write_text(direct_url)
-
-
-def make(venv: Path, *words: str) -> Path:
-    """A virtual environment with terp in it, and a module of a user's."""
-    subprocess.run([sys.executable, "-m", "venv", "--without-pip", *words, venv], check=True)
-    packages = venv / PACKAGES
-    shutil.copytree(ROOT / "cluster", packages / "terp/cluster", ignore=shutil.ignore_patterns("__pycache__"))
-    describe(packages, "terp", "0.1.0")
-    (packages / "sensors.py").write_text("WHERE = 'in the environment'\n")
-    subprocess.run([venv / "bin/python", "-c", "import sensors"], check=True)
-    return venv
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +113,8 @@ def test_packs_and_leftovers_that_nobody_used_for_a_month_are_removed(venv: Path
 def test_a_pack_that_has_no_room_is_refused_and_leaves_nothing(
     venv: Path, tmp_path: Path, apart: tuple[str, ...]
 ) -> None:
-    packing = f"{venv}/bin/python -c '{PACK}' {tmp_path}"
-    done = bash(f"mount -t tmpfs -o size=4m none {tmp_path}; {packing}; ls -A {tmp_path}", *apart)
+    command = f"{venv}/bin/python -c '{PACK}' {tmp_path}"
+    done = bash(f"mount -t tmpfs -o size=4m none {tmp_path}; {command}; ls -A {tmp_path}", *apart)
     assert f"the environment can't be packed into {tmp_path}: [Errno 28] No space left on device" in done.stderr
     assert done.stdout == ""
 
@@ -236,23 +197,15 @@ def test_an_interpreter_of_the_system_is_not_packed_but_named(
     tmp_path: Path, node: Path, apart: tuple[str, ...]
 ) -> None:
     system, venv = "/usr/local/src", tmp_path / "venv"
-    make_it = f"""
-        set -e
-        mount --rbind {sys.base_prefix} {system}
-        {system}/bin/python3 -m venv --without-pip {venv}
-        cp -r {ROOT}/cluster {venv}/{PACKAGES}/terp/cluster
-        {venv}/bin/python -c '{PACK}' {tmp_path} >{tmp_path}/pack
-        {sys.executable} -c 'if True:
-            from terp.cluster.environment import prologue
-            from pathlib import Path
-            print(*prologue(Path(open("{tmp_path}/pack").read().strip()), "{node}"), sep="\\n")' >{tmp_path}/lines
-        . {tmp_path}/lines
-        "$TERP_PYTHON" -c "import sys, ssl, terp.cluster.errors as e; print(sys.prefix, sys.base_prefix, e.__file__)"
-    """
     (venv / PACKAGES / "terp").mkdir(parents=True)
     describe(venv / PACKAGES, "terp", "0.1.0")
-    done = bash(make_it, *apart)
-    assert done.returncode == 0, done.stderr
+    mount = f"set -e; mount --rbind {sys.base_prefix} {system}"
+    make_it = f"{system}/bin/python3 -m venv --without-pip {venv}; cp -r {ROOT}/cluster {venv}/{PACKAGES}/terp/cluster"
+    made = bash("\n".join([mount, make_it, f"{venv}/bin/python -c '{PACK}' {tmp_path}"]), *apart)
+    look = "import sys, ssl, terp.cluster.errors as errors; print(sys.prefix, sys.base_prefix, errors.__file__)"
+    pack = Path(made.stdout.strip())
+    done = bash("\n".join([mount, job(pack, node, f'"$TERP_PYTHON" -c "{look}"')]), *apart)
+    assert done.returncode == 0, made.stderr + done.stderr
     prefix, base, terp = done.stdout.split()
     assert base == system
     assert prefix.startswith(f"{node}/")

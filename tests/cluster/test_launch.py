@@ -44,16 +44,16 @@ def nannies_and_workers(client: Any) -> list[str]:
     return [client.scheduler.address, *workers, *(one["nanny"] for one in workers.values())]
 
 
-def answer(port: int, said: bytes) -> bytes:
+def answer(port: int, said: bytes, host: str = LOOPBACK) -> bytes:
     """What a port says to plain bytes until it hangs up."""
-    with socket.create_connection((LOOPBACK, port), timeout=PATIENCE) as plain:
+    with socket.create_connection((host, port), timeout=PATIENCE) as plain:
         plain.sendall(said)
         return plain.recv(1000)
 
 
-def whisper(port: int, context: ssl.SSLContext) -> bytes:
+def whisper(port: int, context: ssl.SSLContext, host: str = LOOPBACK) -> bytes:
     """What a port says over TLS until it hangs up; a certificate that is refused shows only at the first read."""
-    with socket.create_connection((LOOPBACK, port), timeout=PATIENCE) as plain, context.wrap_socket(plain) as secret:
+    with socket.create_connection((host, port), timeout=PATIENCE) as plain, context.wrap_socket(plain) as secret:
         secret.sendall(b"\0" * 64)
         return secret.recv(1000)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from terp.cluster.launch import launch
-from terp.workflows import api
+from terp.workflows.running import where
 from terp.workflows.cli import main
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -68,5 +68,5 @@ def worker() -> Iterator[Any]:
 @pytest.fixture
 def run(say: Say, worker: Any, monkeypatch: pytest.MonkeyPatch) -> Say:
     """`terp run` in this process, with the worker that is there."""
-    monkeypatch.setattr(api, "launch", lambda *_, **__: nullcontext(worker))
+    monkeypatch.setattr(where, "launch", lambda *_, **__: nullcontext(worker))
     return lambda *words: say("run", *words)

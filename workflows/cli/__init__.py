@@ -14,7 +14,9 @@ COMMANDS = {
     "run": "compute",
     "status": "runs",
     "logs": "runs",
-    "cancel": "runs",
+    "scale": "scale",
+    "cancel": "scale",
+    "top": "top",
     "ls": "holdings",
     "show": "holdings",
     "open": "holdings",
@@ -22,6 +24,9 @@ COMMANDS = {
     "archive": "holdings",
     "rm": "holdings",
     "doctor": "doctor",
+    "site": "site",
+    "prefect": "prefect",
+    "deploy": "prefect",
 }
 
 

@@ -202,10 +202,13 @@ def _told_submitted(record: "RunRecord", as_json: bool) -> None:
 
 def run_text(run: "Run") -> str:
     """Return what came of a run, for people."""
+    from terp.workflows.cli.costs import cost_lines
+
     record = run.record
     lines = [f"run {record.id}"]
     lines += [f"  {name}: {key}" for name, key in record.results.items()]
     lines += [f"  {what}: {value}" for what, value in record.archived.get("facts", {}).items()]
+    lines += cost_lines(record.cluster)
     if record.archived:
         lines.append(f"  archived as {record.archived['identifier']} {record.archived['version']}")
         lines.append(f"  in {record.archived['path']}")

@@ -7,38 +7,55 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.util import find_spec
+from itertools import chain
 
 import click
 
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: whether it is well, what was found, and the cure where it is not."""
-
-    what: str
-    well: bool
-    found: str
-    cure: str = ""
+from terp.cluster.finding import Finding
 
 
 @click.command("doctor")
+@click.option("--site", metavar="NAME", help="Look at this site too, from here and from one of its nodes.")
+@click.option("--site-set", multiple=True, metavar="KEY=VALUE", help="A key of the site, for once.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-def doctor_command(as_json: bool) -> None:
+def doctor_command(site: str | None, site_set: tuple[str, ...], as_json: bool) -> None:
     """Check this machine, the home and what terp stands on; each fault is named with its cure."""
-    findings = list(examine())
+    findings = []
+    for one in chain(examine(), _at_site(site, site_set)):
+        findings.append(one)
+        if not as_json:
+            click.echo(_line(one))
     if as_json:
         click.echo(json.dumps([asdict(one) for one in findings], indent=1))
-    else:
-        click.echo("\n".join(_line(one) for one in findings))
     if not all(one.well for one in findings):
         raise click.exceptions.Exit(69)
 
 
 def _line(one: Finding) -> str:
     mark = click.style("ok   ", fg="green") if one.well else click.style("fault", fg="red")
+    if not one.tried:
+        mark = click.style("-    ", fg="yellow")
     return f"{mark} {one.what}: {one.found}" + (f" -> {one.cure}" if not one.well else "")
+
+
+def _at_site(name: str | None, given: tuple[str, ...]) -> Iterator[Finding]:
+    """Look at a site, should one be named."""
+    from terp.workflows.errors import Usage
+
+    if not name:
+        if given:
+            raise Usage("--site-set changes a site: name it with --site")
+        return
+    from terp.cluster.checks import check_site
+    from terp.cluster.site import load_site
+    from terp.cluster.site_layers import overrides_of
+    from terp.storage.home import Home
+    from terp.workflows.running.where import PRELOAD, place
+
+    home = Home.here().open()
+    yield from check_site(load_site(name, overrides_of(given)), place(home, "RUN"), home.root, PRELOAD)
 
 
 def examine() -> Iterator[Finding]:

@@ -1,9 +1,7 @@
-"""`terp status`, `terp logs` and `terp cancel`."""
+"""`terp status` and `terp logs`."""
 
 import json
-import os
-import signal
-import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,22 +9,27 @@ import click
 
 if TYPE_CHECKING:
     from terp.storage.home import Home
+    from terp.workflows.running.queue import Queue
     from terp.workflows.running.record import RunRecord
 
-_PATIENCE = 30.0  # seconds a run may take to stop
+_SHOWN = 20  # runs, and jobs of a run, that are shown
 
 
 @click.command("status")
 @click.argument("run", required=False)
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def status_command(run: str | None, as_json: bool) -> None:
-    """Show runs and how far they are; RUN is an id, a beginning of one, or `last`."""
+    """Show runs and how far they are; RUN is an id, a beginning of one, or `last`.
+
+    With RUN also its stages and, at a site, its jobs, what it has cost so far, and an estimate of what is to come.
+    """
     from terp.storage.home import Home
+    from terp.workflows.running.queue import Queue
     from terp.workflows.running.record import all_runs, damaged_runs, load_run
 
-    home = Home.here()
-    runs = [load_run(home, run)] if run else all_runs(home)[-20:]
-    rows = [{**_row(home, one), **({"stages": _stages(home, one)} if run else {})} for one in runs]
+    home, queue = Home.here(), Queue()
+    runs = [load_run(home, run)] if run else all_runs(home)[-_SHOWN:]
+    rows = [_row(home, one, queue, closely=bool(run)) for one in runs]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif rows:
@@ -37,22 +40,48 @@ def status_command(run: str | None, as_json: bool) -> None:
         click.echo(f"note: {damage}", err=True)
 
 
-def _row(home: "Home", run: "RunRecord") -> dict[str, Any]:
-    return {
+def _row(home: "Home", run: "RunRecord", queue: "Queue", closely: bool) -> dict[str, Any]:
+    from terp.workflows.running.standing import standing
+
+    stands = standing(run, queue, closely)
+    facts = _facts(home, run) if run.site else {}
+    row: dict[str, Any] = {
         "run": run.id,
-        "state": run.shown_state,
+        "state": stands.state,
+        "why": stands.why,
+        "site": run.site,
         "started": run.started,
         "ended": run.ended,
-        "now": _now(home, run),
+        "now": "" if stands.over else _now(home, run, facts),
         "error": run.error,
     }
+    if not closely:
+        return row
+    row["stages"] = [{**asdict(one), "recorded": _progress(home, one.key)[0]} for one in run.stages]
+    if run.site:
+        from terp.workflows.running.outlook import outlook
+
+        row |= {"outlook": outlook(run, stands, facts), "attempts": run.attempts, "cluster": run.cluster or facts}
+        row["left_behind"] = [job.id for job in queue.of(run.id)] if stands.state == "killed" else []
+    return row
 
 
-def _now(home: "Home", run: "RunRecord") -> str:
-    """Return what a living run is at."""
-    if not run.alive or not run.stages:
+def _facts(home: "Home", run: "RunRecord") -> dict[str, Any]:
+    from terp.workflows.running.where import job_facts
+
+    return job_facts(run.folder(home))
+
+
+def _now(home: "Home", run: "RunRecord", facts: Mapping[str, Any]) -> str:
+    """Return what a living run is at: by its ledger, or where its record is behind, by its controller's last word."""
+    at = next((one for one in run.stages if not one.ended), None)
+    if facts and (at is None or at.name != facts.get("stage")):
+        from terp.workflows.running.outlook import at_work
+
+        return "; ".join(one for one in (at_work(facts), str(facts.get("waiting", ""))) if one)
+    at = at or (run.stages[-1] if run.stages else None)
+    if at is None:
         return ""
-    at = run.stages[-1]
     done, total = _progress(home, at.key)
     return f"{at.name} {done:,}/{total or at.regions:,} regions"
 
@@ -67,15 +96,18 @@ def _progress(home: "Home", key: str) -> tuple[int, int]:
         return 0, 0
 
 
-def _stages(home: "Home", run: "RunRecord") -> list[dict[str, Any]]:
-    return [{**asdict(one), "recorded": _progress(home, one.key)[0]} for one in run.stages]
-
-
-def _text(row: dict[str, Any]) -> str:
-    lines = [f"{row['run']}  {row['state']}  {row['now'] or row['error'] or row['started']}"]
+def _text(row: Mapping[str, Any]) -> str:
+    at = f" at {row['site']}" if row["site"] else ""
+    lines = [f"{row['run']}  {row['state']}{at}  {row['now'] or row['why'] or row['error'] or row['started']}"]
+    if row["now"] and row["why"]:
+        lines.append(f"  {row['why']}")
     for one in row.get("stages", []):
         how = "found" if one["reused"] else f"{one['made']:,} made"
         lines.append(f"  {one['name']}: {one['recorded']:,}/{one['regions']:,} regions, {how} ({one['key']})")
+    if "outlook" in row:
+        from terp.workflows.cli.jobs import lines_of
+
+        lines += lines_of(row, _SHOWN)
     return "\n".join(lines)
 
 
@@ -91,31 +123,5 @@ def logs_command(run: str, as_json: bool) -> None:
     folder = load_run(home, run).folder(home)
     texts = {p.name: p.read_text() for p in sorted(folder.glob("*.txt"))}
     texts = {"log.txt": texts.pop("log.txt", ""), **texts}
+    texts |= {p.name: p.read_text(errors="replace") for p in sorted(folder.glob("jobs/*-controller-*.log"))}
     click.echo(json.dumps(texts, indent=1) if as_json else "\n".join(texts.values()).rstrip())
-
-
-@click.command("cancel")
-@click.argument("run", default="last")
-def cancel_command(run: str) -> None:
-    """Stop a run; what is recorded stays, and the same command goes on."""
-    from terp.storage.holder import Holder
-    from terp.storage.home import Home
-    from terp.workflows.errors import Usage
-    from terp.workflows.running.record import load_run
-
-    record = load_run(Home.here(), run)
-    if not record.alive:
-        click.echo(f"{record.id} is not running ({record.shown_state})")
-        return
-    holder = Holder.from_json(record.holder)
-    if not holder.is_here():
-        raise Usage(f"{record.id} is {holder}: cancel it there")
-    os.kill(holder.pid, signal.SIGINT)
-    deadline = time.monotonic() + _PATIENCE
-    while not holder.is_gone() and time.monotonic() < deadline:
-        time.sleep(0.1)
-    if not holder.is_gone():
-        raise Usage(
-            f"{record.id} has not stopped in {_PATIENCE:.0f} s; if it must: kill -9 {holder.pid} (nothing is lost)"
-        )
-    click.echo(f"{record.id} is stopped; the same command goes on where it was")

@@ -21,6 +21,7 @@ from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
 from terp.storage.product import StoredProduct, canonical
 from terp.storage.source import Identity
+from terp.workflows.results.costs import resources
 from terp.workflows.running.record import RunRecord
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ def described(
         stages=[_stage(home, one) for one in run.stages],
         outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
         warnings=run.warnings,
+        resources=resources(run),
     )
 
 

@@ -24,8 +24,9 @@ _LOOK = 2.0  # seconds between looks at the workers while nothing comes back
 _ALONE = 120  # seconds without any worker after which the run stops
 _TRIES = 3  # how often one region may be lost with its worker or its file
 _UNSEEN = "the shard that its worker wrote was never seen here. Check the disk"
-_DIED = "the workers that took it died{how}. It may need more memory than a worker has: try {cure} or smaller blocks"
-_HERE, _THERE = "fewer workers (--workers)", "more memory (`memory_per_core` of the site)"
+_DIED = "the workers that took it died{how}. It may need {cure}, or smaller blocks"
+_HERE = "more memory than a worker has: try fewer workers (--workers)"
+_THERE = "more memory (`memory_per_core` of the site) or more time (`walltime`)"
 _WALLED = "the time of this controller is nearly up; what is recorded stays, and the same command goes on"
 
 
@@ -62,15 +63,19 @@ class Progress:
 Tell = Callable[[Progress], None]
 
 
-def fill(task: Task, filling: Filling, crew: Crew, progress: Progress, tell: Tell, reports: Path) -> None:
+def fill(
+    task: Task, filling: Filling, crew: Crew, progress: Progress, tell: Tell, reports: Path, later: int = 0
+) -> None:
     """Make all missing regions of a product. Returns when all are recorded.
+
+    `later` regions can be worked on at once when this is done: workers are kept for them.
 
     Raises StageFailed with the region when the stage's code raises (its traceback goes to a file in `reports`),
     WorkerLost when a region is lost again and again, Walled when the controller's own time is up; what is
     recorded stays.
     """
     crew.longest = 0.0
-    window = _Window(task, filling, crew)
+    window = _Window(task, filling, crew, later)
     try:
         with crew.client.as_current():
             for batch in window.run():
@@ -97,7 +102,8 @@ class _Raised(Exception):
 class _Window:
     """The regions in flight: never more than a few for each worker, however many there are."""
 
-    def __init__(self, task: Task, filling: Filling, crew: Crew) -> None:
+    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int) -> None:
+        self.later = later
         self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
         self.flying: dict[Any, Place] = {}
         self.losses: Counter[Place] = Counter()
@@ -154,7 +160,7 @@ class _Window:
 
     def _feed(self, left: int) -> None:
         """Hand out as much as the workers can have in flight; nothing when the controller is to end."""
-        self.crew.need(left, self.filling.product.name)
+        self.crew.need(left, self.filling.product.name, self.later)
         if self.crew.closing:
             if not self.flying:
                 raise Walled(_WALLED)

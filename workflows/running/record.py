@@ -4,6 +4,7 @@ import json
 import os
 import secrets
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -91,7 +92,16 @@ class RunRecord:
         return home.runs / self.id
 
     def save(self, home: Home) -> None:
-        """Write the record whole."""
+        """Write the record whole, unless a later start of this run writes it by now."""
+        if self._starts_written(home) <= len(self.attempts):
+            self._write(home)
+
+    def _starts_written(self, home: Home) -> int:
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            return len(json.loads((self.folder(home) / "run.json").read_bytes())["attempts"])
+        return 0
+
+    def _write(self, home: Home) -> None:
         files.replace(self.folder(home) / "run.json", json.dumps(asdict(self), indent=1).encode())
 
     @property

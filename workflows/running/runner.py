@@ -81,6 +81,7 @@ class Runner:
         self._needless = {one.step.key for one in plan.steps if one.needless}
         self.workers, self.reporter, self.take_over = workers, reporter, take_over
         self._made: dict[str, StoredProduct] = {}
+        self._later = {one.step.key: one.missing for one in plan.steps}
 
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Make what one call asks for, unless all that would be made of it is there already."""
@@ -124,6 +125,7 @@ class Runner:
         if noted is None:
             noted = StageRecord(step.name, step.key, step.regions, started=now())
             self.run.stages.append(noted)
+        self._later.pop(step.key, None)
         for _ in range(_ROUNDS):
             try:
                 product = prefect_record(step.name, lambda: self._complete(step, noted))
@@ -162,7 +164,9 @@ class Runner:
             if todo:
                 progress = Progress(step.name, step.regions, step.regions - todo)
                 folder = self.run.folder(self.home)
-                fill(step.bound(inputs), filling, self.workers.crew, progress, self.reporter.progress, folder)
+                later = max(self._later.values(), default=0)
+                task, tell = step.bound(inputs), self.reporter.progress
+                fill(task, filling, self.workers.crew, progress, tell, folder, later)
                 self._note(noted, progress)
             sealed = filling.seal()
             if isinstance(sealed, Seal):

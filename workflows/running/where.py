@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from terp.cluster import metrics
 from terp.cluster.crew import Crew
 from terp.cluster.errors import ClusterError
 from terp.cluster.jobs import Job, Slurm, own_job
@@ -15,11 +16,11 @@ from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.workflows.errors import BadRecord, Usage
 from terp.workflows.running.record import RunRecord, load_run
-from terp.workflows.running.report import Reporter
 
 if TYPE_CHECKING:
     from terp.cluster.launch_slurm import Place
     from terp.cluster.site import Site
+    from terp.workflows.running.report import Reporter
 
 PRELOAD = ("terp.workflows.running.task",)
 
@@ -48,7 +49,7 @@ class Where:
             return min(self.most or self.site.max_workers, self.site.max_workers)
         return 0 if self.scheduler else self.most or cores()
 
-    def launch(self, home: Home, record: RunRecord, reporter: Reporter) -> AbstractContextManager[Crew]:
+    def launch(self, home: Home, record: RunRecord, reporter: "Reporter") -> AbstractContextManager[Crew]:
         """Return what starts the workers of a run."""
         if self.scheduler:
             return attach(self.scheduler)
@@ -57,7 +58,7 @@ class Where:
         return launch(self.most, preload=PRELOAD)
 
     @contextmanager
-    def _jobs(self, site: "Site", home: Home, record: RunRecord, reporter: Reporter) -> Iterator[Crew]:
+    def _jobs(self, site: "Site", home: Home, record: RunRecord, reporter: "Reporter") -> Iterator[Crew]:
         from terp.cluster.launch_slurm import launch_slurm
         from terp.cluster.staff import Bounds
 
@@ -75,13 +76,16 @@ def place(home: Home, run: str) -> "Place":
 
 
 def sweep(home: Home, mine: RunRecord) -> None:
-    """Remove the keys, and cancel the jobs, of runs whose controllers are gone: what a kill left behind."""
+    """Remove keys and metrics, and cancel the jobs, of runs whose controllers are gone: what a kill left behind."""
     if not home.keys.is_dir():
         return
     slurm = Slurm()
     seen = slurm.look()
     for folder in home.keys.iterdir():
         if folder.name == mine.id or _is_dead(home, folder.name, seen, slurm):
+            collected = job_facts(home.runs / folder.name).get("metrics")
+            if collected:
+                metrics.remove(Path(collected), folder.name)
             shutil.rmtree(folder, ignore_errors=True)
             slurm.cancel(job.id for job in seen.values() if job.name == f"terp-{folder.name}" and not job.over)
 

@@ -1,0 +1,54 @@
+"""What the supervisor of a run's jobs writes for others: `cluster.json` in the run's folder, and the site's metrics."""
+
+import json
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from terp.cluster import metrics
+
+
+class Notes:
+    """Writes what is known of the jobs of a run; `before` is what an earlier start of its controller wrote last."""
+
+    def __init__(self, folder: Path, run: str, collected: str, tell: Callable[[str], None]) -> None:
+        self.folder, self.run, self.tell = folder, run, tell
+        self.before = self.read("cluster.json")
+        self._metrics = Path(collected) if collected else None
+
+    def read(self, name: str) -> dict[str, Any]:
+        """Return what a JSON file in the run's folder holds; {} where there is none, or it is damaged."""
+        with suppress(OSError, ValueError):
+            found = json.loads((self.folder / name).read_bytes())
+            return found if isinstance(found, dict) else {}
+        return {}
+
+    def core_hours(self, seconds: dict[str, float]) -> float:
+        """Return the core hours of a run: those of earlier starts, and the core seconds of these jobs, by id."""
+        earlier = float(self.before.get("core_hours", 0.0))
+        counted = {str(one["id"]): float(one["core_hours"]) for one in self.before.get("jobs", ())}
+        return earlier + sum(spent / 3600 - counted.get(one, 0.0) for one, spent in seconds.items())
+
+    def write(self, facts: dict[str, Any]) -> None:
+        """Write what is known now, whole at any time; what only informs must not stop the run."""
+        path = self.folder / "cluster.json"
+        fresh = path.with_name(f".cluster.{os.getpid()}")
+        with suppress(OSError):
+            fresh.write_text(json.dumps(facts))
+            fresh.replace(path)
+        if self._metrics is None:
+            return
+        try:
+            metrics.write(self._metrics, self.run, facts)
+        except OSError as error:
+            self.tell(f"there will be no metrics for the site's Prometheus: {self._metrics}: {error.strerror}")
+            self._metrics = None
+
+    def end(self, facts: dict[str, Any]) -> None:
+        """Write what is known in the end, and remove the metrics."""
+        self.write(facts)
+        if self._metrics is not None:
+            metrics.remove(self._metrics, self.run)
+            self._metrics = None
