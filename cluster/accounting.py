@@ -85,8 +85,8 @@ def account(
         asked[controller] = site.controller.memory
     ran = {one for one, job in jobs.items() if job["core_hours"]}
     told = _told(list(asked), ran, f"terp-{run}", patience)
-    starts = [replace(one, asked=asked.get(one.job, 0)) for one in told]
-    unseen = [_own(jobs[one]) for one in sorted(ran - {start.job for start in starts})]
+    starts = [replace(one, asked=asked.get(one.job, 0)) for one in told if one.core_seconds]
+    unseen = [_own(jobs[one]) for one in sorted(ran - {start.job for start in told})]
     workers = [one for one in starts if one.job != controller] + unseen
     head = [one for one in starts if one.job == controller]
     watts, how = _power([*workers, *head], site)
@@ -154,8 +154,7 @@ def read(rows: Iterable[Mapping[str, str]], name: str) -> list[Start]:
             groups.append([row])
         elif groups:
             groups[-1].append(row)
-    mine = (rows for rows in groups if rows[0]["JobName"] in (name, f"{name}-controller"))
-    return [start for rows in mine if (start := _start(rows[0], rows[1:])).core_seconds > 0]
+    return [_start(job, steps) for job, *steps in groups if job["JobName"] in (name, f"{name}-controller")]
 
 
 def _start(job: Mapping[str, str], steps: Sequence[Mapping[str, str]]) -> Start:

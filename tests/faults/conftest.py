@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from terp.cluster.launch import launch
-from terp.workflows.running import where
 from terp.workflows.cli import main
+from terp.workflows.running import where
 
 sys.path.insert(0, str(Path(__file__).parent))
 import runs

@@ -17,8 +17,8 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 sys.path.insert(0, str(Path(__file__).parent))
-import runs  # noqa: E402
-from disturbed import FLOWS, PACE, TERP  # noqa: E402
+import runs
+from disturbed import FLOWS, PACE, TERP
 
 SCRIPT = Path(__file__).resolve().parents[2] / "slurm/testbed/testbed.sh"
 WHY_NOT = "needs a SLURM, and root: `make slurm-up`, or set TERP_SLURM=up where this machine may be changed"

@@ -1,4 +1,4 @@
-"""Many runs, each with a fault of a random kind at a random moment: what is lost, what is redone, what time it costs."""
+"""Many runs, each with a fault of a random kind at a random moment: what is lost, redone, and what time it costs."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def network(run: Disturbed, bed: Any) -> None:
     bed.heal(node)
 
 
-def away(run: Disturbed, bed: Any) -> None:
+def away(_: Disturbed, bed: Any) -> None:
     bed.ctld_down()
     time.sleep(5)
     bed.ctld_up()
@@ -56,7 +56,7 @@ def dead(run: Disturbed, bed: Any) -> None:
     os.kill(random.choice(workers(run, bed)), signal.SIGKILL)
 
 
-def controller(run: Disturbed, bed: Any) -> None:
+def controller(run: Disturbed, _: Any) -> None:
     run.kill()
     run.start()
 

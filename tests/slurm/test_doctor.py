@@ -30,7 +30,9 @@ def doctor(bed, home: Path) -> Doctor:
 
     def findings(*keys: str, **environment: str) -> dict[str, Any]:
         began = time.monotonic()
-        done = subprocess.run(command(*keys), env={**os.environ, **bed.environment, **environment}, capture_output=True, text=True)
+        done = subprocess.run(
+            command(*keys), env={**os.environ, **bed.environment, **environment}, capture_output=True, text=True
+        )
         assert time.monotonic() - began < SECONDS
         found = {one["what"]: one for one in json.loads(done.stdout)}
         assert done.returncode == (0 if all(one["well"] for one in found.values()) else 69), done.stderr
@@ -133,6 +135,7 @@ def test_an_address_that_nodes_cannot_reach_is_told_with_the_way_out(doctor: Doc
 def test_a_node_whose_network_is_cut_is_named(bed, doctor: Doctor) -> None:
     bed.partition("n4")
     found = doctor("partition=fat")
+    print(found)
     assert "n4" in found["a node reaches this machine"]["found"]
     assert faults(found) == {"a node reaches this machine"}
 
