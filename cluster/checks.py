@@ -125,8 +125,10 @@ def _partition(slurm: Slurm, name: str, walltime: int) -> Finding:
         return Finding(what, False, "does not exist here", f"set `partition` to one of {', '.join(sorted(set(names)))}")
     facts = dict(word.partition("=")[::2] for word in shown.split())
     state, longest = facts.get("State", ""), facts.get("MaxTime", "UNLIMITED")
-    found = f"{state}, {facts.get('TotalNodes', '?')} nodes, jobs of up to {longest}"
-    if state != "UP":
+    used, idle, _, nodes = slurm.ask("sinfo", "--noheader", f"--partition={name}", "--format=%F").strip().split("/")
+    found = f"{state}, jobs of up to {longest}, {idle} of {nodes} nodes are free"
+    if state != "UP" or used == idle == "0":
+        found += "" if state != "UP" else " and none is in use: they are down or drained (`sinfo -R`)"
         return Finding(what, False, found, "use another, or ask the operators of the site when it is to be up")
     if longest != "UNLIMITED" and walltime > parse_duration(longest):
         cure = f"set `walltime` to {longest} or less, there are {print_duration(walltime)} asked for"

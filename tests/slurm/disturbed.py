@@ -33,7 +33,7 @@ class Disturbed:
         """The command line of a run, with keys of the site."""
         keys = {**PLAIN, **(site or {})}
         asked = [word for name, value in keys.items() for word in ("--site-set", f"{name}={value}")]
-        pace = ["--set", f"seconds={PACE}"] if flow == "departures" else []
+        pace = ["--set", f"seconds={PACE}"] if flow == "departures" and "--set" not in words else []
         return [TERP, "run", f"{FLOWS}:{flow}", *pace, "--no-archive", "--site", "testbed", *asked, *words]
 
     def start(self, *words: str, flow: str = "departures", site: Mapping[str, str] | None = None) -> "Disturbed":

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import secrets
 import shutil
 import subprocess
 import time
@@ -127,23 +128,24 @@ def test_a_run_that_failed_tells_what_it_cost(bed, terp, home: Path) -> None:
 
 
 def test_a_job_that_was_put_back_into_the_queue_counts_with_all_its_starts(bed) -> None:
-    job = bed.sbatch("-p", "preempt", "-c2", "--mem=200M", "--requeue", "-J", "terp-r", "--wrap", BURN)
-    head = bed.sbatch("-p", "fat", "-c1", "--mem=100M", "-J", "terp-r-controller", "--wrap", "sleep 1000")
+    run = secrets.token_hex(4)
+    job = bed.sbatch("-p", "preempt", "-c2", "--mem=200M", "--requeue", "-J", f"terp-{run}", "--wrap", BURN)
+    head = bed.sbatch("-p", "fat", "-c1", "--mem=100M", "-J", f"terp-{run}-controller", "--wrap", "sleep 1000")
     for end in (["scontrol", "requeue"], ["scontrol", "requeue"], ["scancel"]):
         bed.wait(job, "RUNNING", seconds=60)
         until(lambda: cpu_seconds(bed, job) >= 1)
         bed.ask(*end, str(job))
     bed.wait(job, "CANCELLED")
-    known = Slurm().look(["terp-r"])[str(job)]
+    known = Slurm().look([f"terp-{run}"])[str(job)]
     told = {"id": str(job), "state": "CANCELLED", "start": known.start, "end": known.end, "cores": 2}
     facts = {"jobs": [{**told, "memory": 200 << 20, "core_hours": 0.01}], "core_hours_by_stage": {"s": 1.0}}
     began = time.monotonic()
-    found = account(load_site("testbed"), "r", facts, {"s": [(0.0, time.time())]}, str(head))
+    found = account(load_site("testbed"), run, facts, {"s": [(0.0, time.time())]}, str(head))
     assert time.monotonic() - began < 11
     assert found["source"] == BY_SLURM
     assert found["stages"]["s"]["starts"] == 3
     assert found["stages"]["s"]["jobs"] == 1
-    assert found["stages"]["s"]["core_hours"] == pytest.approx(core_seconds(bed, "terp-r") / 3600, abs=1e-5)
+    assert found["stages"]["s"]["core_hours"] == pytest.approx(core_seconds(bed, f"terp-{run}") / 3600, abs=1e-5)
     assert found["stages"]["s"]["cpu_efficiency"] > 0.05
     assert 60 << 20 < found["total"]["memory"]["used"] < 100 << 20
     assert found["stages"][CONTROLLER]["core_hours"] > 0

@@ -132,12 +132,25 @@ def test_an_address_that_nodes_cannot_reach_is_told_with_the_way_out(doctor: Doc
     assert "`interface`" in found["a node reaches this machine"]["cure"]
 
 
-def test_a_node_whose_network_is_cut_is_named(bed, doctor: Doctor) -> None:
+def test_a_partition_of_which_all_nodes_are_lost_is_named(bed, doctor: Doctor) -> None:
     bed.partition("n4")
+    bed.lost("n4")
     found = doctor("partition=fat")
-    print(found)
-    assert "n4" in found["a node reaches this machine"]["found"]
+    assert faults(found) == {"partition fat"}
+    assert "0 of 1 nodes are free" in found["partition fat"]["found"]
+    assert "down, drained or reserved" in found["what a node sees"]["found"]
+
+
+def test_a_node_that_is_cut_off_while_its_job_runs_is_named(bed, home: Path) -> None:
+    with asked("partition=fat", 'prologue=["sleep 3"]') as process:
+        until(lambda: [job for job in bed.jobs() if job.name.startswith("terp-doctor") and job.state == "RUNNING"])
+        bed.partition("n4")
+        found = {one["what"]: one for one in json.loads(process.communicate(timeout=SECONDS)[0])}
+    assert process.returncode == 69
     assert faults(found) == {"a node reaches this machine"}
+    assert "on n4 runs, but nothing of it has come to 10.77.0.1" in found["a node reaches this machine"]["found"]
+    bed.heal("n4")
+    until(lambda: left(home) == [])
 
 
 def test_without_slurmctld_only_that_is_told(bed, doctor: Doctor) -> None:
@@ -181,9 +194,14 @@ def waiting(bed) -> Iterator[subprocess.Popen[str]]:
     """A doctor whose probe waits in the queue, as its partition is full."""
     full = bed.sbatch("-p", "fat", "-c16", "--mem=100M", "--wrap", "sleep 1000")
     bed.wait(full, "RUNNING")
-    with subprocess.Popen(command("partition=fat"), stdout=subprocess.PIPE, text=True) as process:
+    with asked("partition=fat") as process:
         until(lambda: any(job.name.startswith("terp-doctor") for job in bed.jobs()))
         yield process
+
+
+def asked(*keys: str) -> subprocess.Popen[str]:
+    """A doctor that is at work."""
+    return subprocess.Popen(command(*keys), stdout=subprocess.PIPE, text=True)
 
 
 def until(true: Callable[[], Any], seconds: float = 20) -> Any:

@@ -87,6 +87,7 @@ def test_a_partition_that_is_not_there_stops_the_run_at_once(run: Disturbed, bed
     no_trace(run, bed)
 
 
+@pytest.mark.campaign
 def test_workers_leave_before_their_time_is_up_and_are_replaced(
     run: Disturbed, undisturbed: dict[str, bytes], bed: Any
 ) -> None:
@@ -97,6 +98,7 @@ def test_workers_leave_before_their_time_is_up_and_are_replaced(
     assert run.recorded() == REGIONS, "no region was begun in vain"
 
 
+@pytest.mark.campaign
 def test_jobs_that_reach_their_time_limit_are_replaced(run: Disturbed, undisturbed: dict[str, bytes], bed: Any) -> None:
     run.start()
     run.until_recorded(ENOUGH)
@@ -104,6 +106,7 @@ def test_jobs_that_reach_their_time_limit_are_replaced(run: Disturbed, undisturb
     whole(run, undisturbed, bed)
 
 
+@pytest.mark.campaign
 @pytest.mark.parametrize("partition", ["preempt", "scavenge"])
 def test_jobs_that_are_put_back_or_cancelled_for_others_cost_nothing(
     partition: str, run: Disturbed, undisturbed: dict[str, bytes], bed: Any
@@ -125,6 +128,7 @@ def test_a_node_without_power_costs_nothing_that_was_recorded(
     whole(run, undisturbed, bed)
 
 
+@pytest.mark.campaign
 def test_a_node_that_comes_back_after_its_network_was_cut_changes_nothing(
     run: Disturbed, undisturbed: dict[str, bytes], bed: Any
 ) -> None:
@@ -137,6 +141,7 @@ def test_a_node_that_comes_back_after_its_network_was_cut_changes_nothing(
     whole(run, undisturbed, bed)
 
 
+@pytest.mark.campaign
 def test_the_run_goes_on_while_slurmctld_is_away(run: Disturbed, undisturbed: dict[str, bytes], bed: Any) -> None:
     run.start()
     run.until_recorded(ENOUGH)
@@ -146,6 +151,7 @@ def test_the_run_goes_on_while_slurmctld_is_away(run: Disturbed, undisturbed: di
     whole(run, undisturbed, bed)
 
 
+@pytest.mark.campaign
 def test_an_account_at_its_limit_gets_what_it_may_and_is_told(
     run: Disturbed, undisturbed: dict[str, bytes], bed: Any
 ) -> None:
@@ -163,6 +169,7 @@ def test_too_little_memory_is_answered_with_more_once_then_with_a_clear_refusal(
     no_trace(run, bed)
 
 
+@pytest.mark.campaign
 def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
     bed: Any, prefect: dict[str, str], undisturbed: dict[str, bytes]
 ) -> None:
@@ -177,6 +184,7 @@ def test_a_full_disk_stops_the_run_and_the_same_command_goes_on(
     whole(run.start(), undisturbed, bed)
 
 
+@pytest.mark.campaign
 def test_a_worker_that_lives_but_does_nothing_is_replaced(
     run: Disturbed, undisturbed: dict[str, bytes], bed: Any
 ) -> None:

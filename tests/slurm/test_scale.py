@@ -160,7 +160,7 @@ def test_a_drained_node_becomes_empty_and_gets_no_job_until_it_may_be_used_again
 def test_a_job_that_waits_is_steered_off_a_drained_node_and_keeps_its_place(run: Scaled, bed: Any) -> None:
     for node in ("n1", "n2", "n3"):
         bed.wait(bed.sbatch("-p", "thin", "-w", node, "-n", "16", "--mem=100M", "--wrap", "sleep 600"), "RUNNING")
-    run.mark()
+    run.mark("--workers", "2")
     run.until(lambda: "waits for free nodes" in str(run.facts().get("waiting")), "a job that waits")
     [job] = run.jobs()
     run.terp("scale", run.run_id(), "--drain", "n2")
@@ -178,6 +178,7 @@ def test_what_cannot_be_is_refused_with_what_can(run: Scaled) -> None:
     assert "no node left" in run.refused("scale", "last", "--drain", "n1", "--drain", "n2", "--drain", "n3")
     assert "not drained" in run.refused("scale", "last", "--undrain", "n1")
     run.terp("cancel", "last")
+    assert run.end()[0] == 130
 
 
 def test_the_cap_on_core_hours_stops_a_run_and_a_higher_one_goes_on(

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 sys.path.insert(0, str(Path(__file__).parent))
 import runs
-from disturbed import Disturbed
+from disturbed import REGIONS, Disturbed
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
@@ -60,6 +60,7 @@ def test_a_submitted_run_goes_on_by_itself_until_it_is_done(run: Disturbed, undi
     assert [one["holder"]["job"] for one in record(run)["attempts"]] == [f"{job}.0"]
 
 
+@pytest.mark.campaign
 def test_a_controller_at_its_time_limit_is_put_back_and_goes_on(run: Disturbed, undisturbed: Any, bed: Any) -> None:
     job = submitted(run)
     run.until_recorded(20, 120)
@@ -72,6 +73,7 @@ def test_a_controller_at_its_time_limit_is_put_back_and_goes_on(run: Disturbed, 
     assert len(starts) >= 2
 
 
+@pytest.mark.campaign
 def test_a_controller_whose_node_loses_power_starts_again_elsewhere(
     run: Disturbed,
     undisturbed: Any,
@@ -87,6 +89,7 @@ def test_a_controller_whose_node_loses_power_starts_again_elsewhere(
     assert runs.products(run.home) == undisturbed
 
 
+@pytest.mark.campaign
 def test_a_controller_that_comes_back_from_a_cut_network_can_change_nothing(
     run: Disturbed,
     undisturbed: Any,
@@ -104,9 +107,24 @@ def test_a_controller_that_comes_back_from_a_cut_network_can_change_nothing(
     assert runs.products(run.home) == undisturbed
 
 
+@pytest.mark.campaign
 def test_a_submitted_run_that_is_cancelled_ends_everywhere(run: Disturbed, bed: Any) -> None:
     submitted(run)
     run.until_recorded(5, 120)
     run.terp("cancel", run.run_id())
     quiet(run, bed)
     assert record(run)["state"] == "cancelled"
+
+
+@pytest.mark.campaign
+@pytest.mark.timeout(1800)
+def test_work_for_longer_is_done_by_controllers_of_two_minutes_each(run: Disturbed, bed: Any) -> None:
+    """Nothing is told to SLURM meanwhile: the limits are those that the jobs were given."""
+    short = {"controller.walltime": "2:00", "walltime": "2:00"}
+    submitted(run, "--set", "seconds=3", site=short)
+    finished(run, 1500)
+    quiet(run, bed)
+    assert len(record(run)["attempts"]) > 2
+    assert run.recorded() == REGIONS, "no region was made twice"
+    states = {one["state"] for start in [record(run)["cluster"]] for one in start["jobs"]}
+    assert "TIMEOUT" not in states
