@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from terp.cluster.crew import Verdict
@@ -52,6 +52,11 @@ class Member:
         """Core seconds until now, over all its starts."""
         running = self.job.runs or self.job.over or self.job.state == "COMPLETING"
         return self.spent + (_span(self.job, time.time()) * self.job.cores if running else 0.0)
+
+    @property
+    def ended_or_ending(self) -> bool:
+        """Whether nothing has to be done any more for it to end."""
+        return not (self.job.waits or self.job.runs)
 
     @property
     def present(self) -> bool:
@@ -125,6 +130,8 @@ class Roster:
         for member in self:
             if member.job.id not in seen and not member.job.over:
                 member.missed += 1
+                if member.ours:  # a job of an array that is cancelled before it starts is forgotten at once
+                    member.see(replace(member.job, state="CANCELLED"))
         return [member.job.id for member in self if member.missed >= _UNKNOWN and not member.job.over]
 
     def settle(self, asked: list[str], past: Mapping[str, Job]) -> None:

@@ -35,7 +35,7 @@ class Staff:
 
     def __init__(self, crew: "Supervisor", order: Order) -> None:
         self.crew, self.order = crew, order
-        self._after, self._tries = 0.0, 0
+        self._after, self._tries, self._told_of = 0.0, 0, ""
         self._most = order.site.array
         self._regions, self._later, self._peak = 0, 0, 0
         self._lately = deque[int](maxlen=_CALM)
@@ -79,7 +79,7 @@ class Staff:
         if wish.get("workers"):
             self.crew.bounds.maximum = int(wish["workers"])
         self._drain(tuple(wish.get("drain", ())), here)
-        self._let_go([one for one in self.crew.roster if one.ours and not one.job.over], "", here)
+        self._let_go([one for one in self.crew.roster if one.ours and not one.ended_or_ending], "", here)
         site, wanted = self.order.site, self._jobs_for(self._at_once())
         self._lately.append(self._jobs_for(max(self._peak, self._at_once())))
         self._peak = 0
@@ -127,7 +127,9 @@ class Staff:
         here = any(not one.job.over for one in self.crew.roster)
         if not here and (not refused.may_pass or (tasks == 1 and self._tries > _TIMES)):
             raise refused
-        self.crew.tell(f"{refused}{'; the jobs that are there go on' if here else ''}")
+        if str(refused) != self._told_of:
+            self._told_of = str(refused)
+            self.crew.tell(f"{refused}{'; the jobs that are there go on' if here else ''}")
 
     def _release(self, members: list[Member], here: dict[str, list[str]]) -> None:
         """Let go what was too much for a while: jobs that wait, those that begin, then those whose workers are idle.

@@ -150,8 +150,8 @@ class Supervisor(Crew):
         try:
             seen = self.slurm.look()
             self.roster.update(seen, self.staff.order.comment, self.staff.order.memory)
-            left = [member for member in self.roster if not member.job.over]
-            self.staff.cancel([member for member in left if member.ours != "the run ends"], "the run ends")
+            left = [member for member in self.roster if not member.ended_or_ending]
+            self.staff.cancel(left, "the run ends")
         except SlurmAway:
             return True
         return bool(left)

@@ -83,3 +83,12 @@ def test_each_end_is_judged_once() -> None:
     found = roster(job("RUNNING", 1.0), job("FAILED", 1.0))
     assert [member.job.id for member in found.ended()] == ["7"]
     assert found.ended() == []
+
+
+def test_a_job_that_we_cancelled_and_slurm_knows_no_more_has_ended() -> None:
+    found = roster(job("PENDING"))
+    [member] = found
+    member.ours = "not needed"
+    assert found.update({}, COMMENT, MEMORY) == []
+    assert member.job.over
+    assert not member.failed
