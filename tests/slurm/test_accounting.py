@@ -74,7 +74,7 @@ def test_a_run_ends_with_what_its_jobs_cost_and_used_and_keeps_it(bed, terp, hom
     assert (
         done.stdout[done.stdout.index("  jobs at") : done.stdout.index("  energy is")] in terp("status", "last").stdout
     )
-    assert json.loads(terp("status", "last", "--json").stdout)[0]["accounting"] == costs
+    assert json.loads(terp("status", "last", "--json").stdout)[0]["cluster"]["accounting"] == costs
     assert "cpu_efficiency" in terp("show", "last").stdout
 
     used = used_by(crate())

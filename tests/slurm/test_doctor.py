@@ -136,9 +136,9 @@ def test_a_partition_of_which_all_nodes_are_lost_is_named(bed, doctor: Doctor) -
     bed.partition("n4")
     bed.lost("n4")
     found = doctor("partition=fat")
-    assert faults(found) == {"partition fat"}
+    assert "partition fat" in faults(found)
     assert "0 of 1 nodes are free" in found["partition fat"]["found"]
-    assert "down, drained or reserved" in found["what a node sees"]["found"]
+    assert not found["what a node sees"]["tried"]
 
 
 def test_a_node_that_is_cut_off_while_its_job_runs_is_named(bed, home: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_node_that_is_cut_off_while_its_job_runs_is_named(bed, home: Path) -> 
     assert process.returncode == 69
     assert faults(found) == {"a node reaches this machine"}
     assert "on n4 runs, but nothing of it has come to 10.77.0.1" in found["a node reaches this machine"]["found"]
-    bed.heal("n4")
+    bed.lost("n4")  # else SLURM waits for minutes for its word that the job has ended
     until(lambda: left(home) == [])
 
 

@@ -22,7 +22,17 @@ def run(bed: Any, prefect: dict[str, str]) -> Disturbed:
     return Disturbed(home, prefect)
 
 
-@pytest.mark.parametrize("lies", [("late=3",), ("late=2", "names=0.05"), ("sync=0.02",)], ids="+".join)
+LATER = pytest.mark.campaign
+
+
+@pytest.mark.parametrize(
+    "lies",
+    [
+        pytest.param(("late=3",), id="late"),
+        pytest.param(("late=2", "names=0.05"), id="late, and requests come twice", marks=LATER),
+        pytest.param(("sync=0.003",), id="syncs fail", marks=LATER),
+    ],
+)
 def test_a_file_system_that_lies_costs_time_but_no_byte(
     lies: tuple[str, ...],
     run: Disturbed,
@@ -31,7 +41,7 @@ def test_a_file_system_that_lies_costs_time_but_no_byte(
 ) -> None:
     bed.lie(*lies)
     said = ""
-    for _ in range(6):  # a disk that refuses again and again stops a run; the same command goes on
+    for _ in range(12):  # a disk that refuses again and again stops a run; the same command goes on
         code, said = run.start().end(240)
         if code != 74:
             break

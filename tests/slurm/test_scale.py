@@ -252,7 +252,8 @@ def test_a_killed_controller_that_slurm_starts_again_is_not_called_killed(unaide
     unaided.until(lambda: unaided.workers() == 8, "8 workers", 90)
     bed.ask("scontrol", "requeuehold", job)
     unaided.until(lambda: unaided.status()["state"] == "to go on", "word that it is to go on", 40)
-    assert "is held" in unaided.status()["why"]
+    assert "held" in unaided.status()["why"]
+    assert unaided.status()["outlook"]["workers"] == 0
     unaided.terp("cancel", "last")
     assert unaided.left(bed) == []
 

@@ -61,7 +61,10 @@ def _row(home: "Home", run: "RunRecord", queue: "Queue", closely: bool) -> dict[
     if run.site:
         from terp.workflows.running.outlook import outlook
 
-        row |= {"outlook": outlook(run, stands, facts), "attempts": run.attempts, "cluster": run.cluster or facts}
+        known = {one["id"] for one in facts.get("jobs", ())}
+        there = {job.id for job in queue.of(run.id)} if stands.queued else known
+        row["outlook"] = outlook(run, stands, facts, there)
+        row |= {"attempts": run.attempts, "cluster": run.cluster or facts}
         row["left_behind"] = [job.id for job in queue.of(run.id)] if stands.state == "killed" else []
     return row
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -13,22 +13,25 @@ from terp.workflows.running.standing import Standing
 _LATE = 30.0  # seconds that SLURM's commands may take, before what was heard is old
 
 
-def outlook(record: RunRecord, stands: Standing, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return plain values: `so_far`, `to_go` (an estimate for the stage at work), `jobs` and the `controller`."""
-    living = [one for one in facts.get("jobs", ()) if not one["over"]]
+def outlook(record: RunRecord, stands: Standing, facts: Mapping[str, Any], there: Container[str]) -> dict[str, Any]:
+    """Return plain values: `so_far`, `to_go` (an estimate for the stage at work), `jobs` and the `controller`.
+
+    `facts` is what the controller wrote last; of its jobs those count that are `there`, by their ids.
+    """
+    living = [one for one in facts.get("jobs", ()) if not one["over"] and one["id"] in there]
     ended = Counter(ending(one["state"]) for one in facts.get("jobs", ()) if one["over"] and not one["ours"])
     ended["ended as it was not needed"] += sum(one["over"] and bool(one["ours"]) for one in facts.get("jobs", ()))
     return {
         "heard": facts.get("time"),
-        "silent": _silent(facts),
-        "workers": facts.get("workers", 0),
+        "silent": 0.0 if stands.queued else _silent(facts),
+        "workers": sum(one["workers"] for one in living),
         "wanted": facts.get("wanted", 0),
         "bounds": facts.get("bounds", {}),
         "avoids": facts.get("avoids", []),
-        "waiting": facts.get("waiting", ""),
-        "rate": facts.get("rate", 0.0),
+        "waiting": "" if stands.queued else facts.get("waiting", ""),
+        "rate": 0.0 if stands.queued else facts.get("rate", 0.0),
         "so_far": _so_far(record, facts),
-        "to_go": _to_go(facts, living),
+        "to_go": {} if stands.queued else _to_go(facts, living),
         "controller": _controller(record, stands),
         "jobs": [_job(one) for one in living],
         "ended": dict(+ended),
@@ -90,7 +93,7 @@ def _job(one: Mapping[str, Any]) -> dict[str, Any]:
     waits = bool(one["reason"])
     state = "waits" if waits else "leaves" if one["ours"] else "runs" if one["state"] == "RUNNING" else one["state"]
     why = reason(one["reason"]) if waits else one["ours"]
-    left = round(one["end"] - time.time()) if one["end"] and not waits else None
+    left = max(round(one["end"] - time.time()), 0) if one["end"] and not waits else None
     return {
         "id": one["id"],
         "state": state,

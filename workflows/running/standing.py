@@ -31,6 +31,8 @@ def standing(record: RunRecord, queue: Queue, closely: bool = False) -> Standing
     """Return how a run stands; SLURM is asked only where its word is needed, or `closely` wants the job too."""
     if record.state == "submitted" or (record.state == "to go on" and record.submitted):
         return _by_job(record, queue)
+    if record.state == "cancelled" and record.submitted and closely and _comes_again(record, queue):
+        return _by_job(record, queue)
     if record.state not in ("planned", "running"):
         return Standing(record.state, record.error, over=True)
     holder = Holder.from_json(record.holder)
@@ -60,6 +62,12 @@ def _gone(record: RunRecord, queue: Queue) -> Standing:
     return Standing("killed", record.error or "its process is gone; the same command goes on", job, over=True)
 
 
+def _comes_again(record: RunRecord, queue: Queue) -> bool:
+    """Say whether SLURM, which ended a controller, has put its job back into the queue."""
+    job = queue.find(record.job)
+    return job is not None and not job.over
+
+
 def _by_job(record: RunRecord, queue: Queue) -> Standing:
     """Say how a run stands whose controller is to start."""
     job = queue.find(record.job)
@@ -70,7 +78,8 @@ def _by_job(record: RunRecord, queue: Queue) -> Standing:
             "killed", "SLURM does not know the job of its controller; submit the same command again", over=True
         )
     if job.waits:
-        return Standing(record.state, f"its controller {reason(job.reason)}", job)
+        state = "submitted" if record.state == "submitted" else "to go on"
+        return Standing(state, f"its controller {reason(job.reason)}", job)
     if job.over:
         return Standing("killed", f"its controller {ending(job.state)}; submit the same command again", job, over=True)
     return Standing(record.state, "its controller starts", job)
