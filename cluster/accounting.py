@@ -1,13 +1,14 @@
 """What a run's jobs cost and used: by SLURM's accounting, and where there is none, by terp's own count.
 
-SLURM measures jobs, not stages. A stage's core hours are its share of those of all jobs, as the supervisor saw them
-pass while that stage was at work; its memory and CPU time are those of the jobs that were there meanwhile.
+SLURM measures jobs, not stages. A stage's core hours are those that passed while it was at work; its memory and CPU
+time are those of the jobs that were there meanwhile.
 """
 
 import re
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from math import ceil
 from typing import Any
 
@@ -17,7 +18,8 @@ from terp.cluster.quantities import print_bytes
 from terp.cluster.site import Site
 
 BY_SLURM, BY_TERP, BY_BOTH = "SLURM's accounting", "terp's own count", "SLURM's accounting and terp's own count"
-START = "(start)"  # until the first stage has work
+START = "(start)"  # until the first stage is at work
+BETWEEN = "(between)"  # stages, and after the last
 CONTROLLER = "(controller)"
 
 _FIELDS = (
@@ -33,6 +35,9 @@ _STEP = 64 << 20  # bytes that memory for a core is rounded up to
 _COVERED = 0.99  # share of core hours whose energy SLURM must know for its figure to stand
 _NO_ENERGY = 1e15  # joules: SLURM's numbers for "not known" are above, as unsigned ones
 _LOST = ("NODE_FAIL", "BOOT_FAIL")  # nobody was there to tell how much memory was used
+
+
+type Spans = Sequence[tuple[float, float]]  # of time: from, to, in seconds since the epoch
 
 
 @dataclass(frozen=True)
@@ -60,24 +65,20 @@ class Start:
         told = self.rss is not None or self.state in _LOST or self.end - self.begin < _BRIEF
         return told or now - self.end > _LATE
 
-    def was_there(self, spans: Sequence[tuple[float, float]]) -> bool:
-        """Whether it ran during one of some spans of time."""
-        return any(self.begin <= end and (self.end or end) >= begin for begin, end in spans)
-
 
 def account(
     site: Site,
     run: str,
     facts: Mapping[str, Any],
-    spans: Mapping[str, Sequence[tuple[float, float]]],
+    spans: Mapping[str, Spans],
     controller: str = "",
     patience: float = 10.0,
 ) -> dict[str, Any]:
     """Return what the jobs of a run cost and used, in total and for each stage, as plain values.
 
-    `facts` is what the supervisor knows of the jobs (`Supervisor.jobs`); `spans` when each stage was at work, in
-    seconds since the epoch; `controller` the job of the controller, where terp submitted that. As slurmdbd is late, it
-    is waited for up to `patience` seconds.
+    `facts` is what the supervisor knows of the jobs (`Supervisor.jobs`); `spans` when each stage was at work;
+    `controller` the job of the controller, where terp submitted that. As slurmdbd is late, it is waited for up to
+    `patience` seconds.
     """
     jobs = {job["id"]: job for job in facts.get("jobs", [])}
     asked = {one: int(job["memory"]) for one, job in jobs.items()}
@@ -90,7 +91,7 @@ def account(
     workers = [one for one in starts if one.job != controller] + unseen
     head = [one for one in starts if one.job == controller]
     watts, how = _power([*workers, *head], site)
-    rows = _by_stage(workers, facts.get("core_hours_by_stage", {}), spans)
+    rows = _by_stage(workers, spans)
     rows |= {CONTROLLER: (head, sum(one.core_seconds for one in head))} if head else {}
     rates = {name: _rate(site, name == CONTROLLER) for name in rows}
     stages = {name: _figures(*row, row[1] * rates[name], watts, how) for name, row in rows.items()}
@@ -213,16 +214,41 @@ def _rate(site: Site, controller: bool) -> float:
     return site.partitions[partition].sbu if partition in site.partitions else 0.0
 
 
-def _by_stage(
-    workers: list[Start], shares: Mapping[str, float], spans: Mapping[str, Sequence[tuple[float, float]]]
-) -> dict[str, tuple[list[Start], float]]:
-    """Return for each stage the job starts that were there, and its part of all core seconds."""
-    total, whole = sum(one.core_seconds for one in workers), sum(shares.values())
-    parts = {name: share / whole for name, share in shares.items()} if whole else {"": 1.0} if workers else {}
-    return {
-        name or START: ([one for one in workers if not name or one.was_there(spans.get(name, ()))], part * total)
-        for name, part in parts.items()
-    }
+def _by_stage(workers: list[Start], spans: Mapping[str, Spans]) -> dict[str, tuple[list[Start], float]]:
+    """Return for each stage the job starts that were there, and the core seconds that passed meanwhile."""
+    pieces = _pieces(spans)
+    rows: dict[str, tuple[list[Start], float]] = {name: ([], 0.0) for name in (START, *spans, BETWEEN)}
+    for one in workers:
+        for name, seconds in _parts(one, pieces).items():
+            there, before = rows[name]
+            rows[name] = ([*there, one], before + seconds)
+    return {name: row for name, row in rows.items() if row[0]}
+
+
+def _pieces(spans: Mapping[str, Spans]) -> list[tuple[float, float, str]]:
+    """Return pieces of time that do not overlap, each with its stage: of those at work the one that began last."""
+    known = [(begin, -end, name) for name, those in spans.items() for begin, end in those]
+    edges = sorted({edge for begin, minus, _ in known for edge in (begin, -minus)})
+    pieces = []
+    for left, right in pairwise(edges):
+        at_work = [one for one in known if one[0] <= left and -one[1] >= right]
+        if at_work:
+            pieces.append((left, right, max(at_work)[2]))
+    return pieces
+
+
+def _parts(start: Start, pieces: list[tuple[float, float, str]]) -> dict[str, float]:
+    """Return the core seconds of a start by stage."""
+    length = start.core_seconds / max(start.cores, 1)
+    end = start.begin + length
+    parts: dict[str, float] = {}
+    for left, right, name in pieces:
+        overlap = min(right, end) - max(left, start.begin)
+        if overlap > 0:
+            parts[name] = parts.get(name, 0.0) + overlap
+    before = min(max(pieces[0][0] - start.begin, 0.0), length) if pieces else length
+    parts |= {START: before, BETWEEN: length - before - sum(parts.values())}
+    return {name: part * start.cores for name, part in parts.items() if part > 1e-6}
 
 
 def _power(starts: list[Start], site: Site) -> tuple[float, str]:

@@ -168,7 +168,9 @@ class Staff:
             self.crew.slurm.ask("scontrol", "update", f"JobId={member.job.id}", f"ExcNodeList={','.join(nodes)}")
             member.avoid = nodes
         except SlurmRefused:
-            self.cancel([member], "drained")  # it is asked for anew
+            seen = self.crew.slurm.look().get(member.job.id)
+            if seen is not None and seen.waits:  # else it has just started, and is let go if that was there
+                self.cancel([member], "drained")  # it is asked for anew
 
     def _let_go(self, members: list[Member], why: str, here: dict[str, list[str]]) -> None:
         """Have the workers of jobs end their regions and leave: the jobs end with them. Those without workers end."""

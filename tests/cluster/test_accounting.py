@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from terp.cluster.accounting import BY_BOTH, BY_SLURM, BY_TERP, CONTROLLER, START, account, merged
+from terp.cluster.accounting import BETWEEN, BY_BOTH, BY_SLURM, BY_TERP, CONTROLLER, START, account, merged
 from terp.cluster.site import Site, load_site
 
 MiB, GiB = 1 << 20, 1 << 30
@@ -32,7 +34,7 @@ def facts(*jobs: dict[str, Any], **more: Any) -> dict[str, Any]:
     return {**known, "calls": {}, **more}
 
 
-SPANS = {"ingest": [(BEGAN + 100.0, BEGAN + 200.0)], "normals": [(BEGAN + 200.0, BEGAN + 1800.0)]}
+SPANS = {"ingest": [(BEGAN + 450.0, BEGAN + 900.0)], "normals": [(BEGAN + 900.0, BEGAN + 1800.0)]}
 
 
 @pytest.fixture
@@ -82,7 +84,7 @@ def test_without_accounting_the_supervisors_own_count_stands_and_is_named(
     assert found["total"]["energy"] is None
 
 
-def test_stages_have_their_shares_of_the_core_hours_and_these_sum_to_the_total(sacct: Any, site: Site) -> None:
+def test_stages_have_the_core_hours_that_passed_meanwhile_and_these_sum_to_the_total(sacct: Any, site: Site) -> None:
     sacct(ended())
     found = account(site, "r", facts(job(seconds=1795)), SPANS)
     assert found["source"] == BY_SLURM
@@ -93,6 +95,57 @@ def test_stages_have_their_shares_of_the_core_hours_and_these_sum_to_the_total(s
     }
     assert found["total"]["core_hours"] == 1
     assert found["total"]["cpu_efficiency"] == 0.5
+
+
+def test_a_stage_within_another_has_its_own_time_and_what_is_left_over_is_told_too(sacct: Any, site: Site) -> None:
+    sacct(ended())
+    spans = {
+        "mean": [(BEGAN + 180.0, BEGAN + 1080.0)],
+        "mean.blocks": [(BEGAN + 180.0, BEGAN + 360.0), (BEGAN + 720.0, BEGAN + 900.0)],
+        "index": [(BEGAN + 1440.0, BEGAN + 1620.0), (BEGAN + 9000.0, BEGAN + 9900.0)],
+    }
+    found = account(site, "r", facts(job()), spans)["stages"]
+    assert {name: round(one["core_hours"], 3) for name, one in found.items()} == {
+        START: 0.1,
+        "mean": 0.3,
+        "mean.blocks": 0.2,
+        "index": 0.1,
+        BETWEEN: 0.3,
+    }
+
+
+def test_a_stage_is_told_of_the_jobs_that_were_there_meanwhile(sacct: Any, site: Site) -> None:
+    late = row("8", "terp-r", "COMPLETED", BEGAN + 1000, BEGAN + 1900, 900, 2, "10:00", "", "", "", "") + row(
+        "8.batch", "batch", "COMPLETED", BEGAN + 1000, BEGAN + 1900, 900, 2, "10:00", "900M", "", "", 0
+    )
+    sacct(ended() + late)
+    found = account(site, "r", facts(job(), job("8", 900)), SPANS)["stages"]
+    assert {name: one["jobs"] for name, one in found.items()} == {START: 1, "ingest": 1, "normals": 2, BETWEEN: 1}
+    assert found["ingest"]["memory"]["used"] == 300_000 * 1024
+    assert found["normals"]["memory"]["used"] == 900 * MiB
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 40), st.integers(0, 40), st.sampled_from("abc")), max_size=6),
+    st.lists(st.tuples(st.integers(0, 50), st.integers(1, 30)), min_size=1, max_size=5),
+)
+def test_whenever_stages_and_jobs_were_the_parts_sum_to_the_whole(
+    stages: list[tuple[int, int, str]], jobs: list[tuple[int, int]]
+) -> None:
+    spans: dict[str, list[tuple[float, float]]] = {}
+    for begin, length, name in stages:
+        spans.setdefault(name, []).append((BEGAN + begin * 60.0, BEGAN + (begin + length) * 60.0))
+    known = [
+        job(str(number), length * 60, start=BEGAN + begin * 60, end=BEGAN + (begin + length) * 60)
+        for number, (begin, length) in enumerate(jobs)
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PATH", "")
+        found = account(load_site("testbed"), "r", facts(*known), spans)
+    assert sum(one["core_hours"] for one in found["stages"].values()) == pytest.approx(
+        sum(one["core_hours"] for one in known), abs=1e-4
+    )
+    assert all(one["core_hours"] > 0 and one["jobs"] > 0 for one in found["stages"].values())
 
 
 def test_memory_is_told_beside_what_was_asked_and_what_would_have_been_enough(sacct: Any, site: Site) -> None:

@@ -132,6 +132,7 @@ def test_an_address_that_nodes_cannot_reach_is_told_with_the_way_out(doctor: Doc
     assert "`interface`" in found["a node reaches this machine"]["cure"]
 
 
+@pytest.mark.campaign
 def test_a_partition_of_which_all_nodes_are_lost_is_named(bed, doctor: Doctor) -> None:
     bed.partition("n4")
     bed.lost("n4")
@@ -141,6 +142,7 @@ def test_a_partition_of_which_all_nodes_are_lost_is_named(bed, doctor: Doctor) -
     assert not found["what a node sees"]["tried"]
 
 
+@pytest.mark.campaign
 def test_a_node_that_is_cut_off_while_its_job_runs_is_named(bed, home: Path) -> None:
     with asked("partition=fat", 'prologue=["sleep 3"]') as process:
         until(lambda: [job for job in bed.jobs() if job.name.startswith("terp-doctor") and job.state == "RUNNING"])
@@ -172,6 +174,7 @@ def test_what_jobs_would_lack_on_a_node_is_told(doctor: Doctor) -> None:
     assert "/nowhere" in found["the node's own folder"]["found"]
 
 
+@pytest.mark.campaign
 def test_a_prologue_that_ends_the_job_is_suspected(doctor: Doctor) -> None:
     found = doctor('prologue=["exit 7"]')
     assert "exit code 7:0" in found["a node reaches this machine"]["found"]
@@ -212,6 +215,7 @@ def until(true: Callable[[], Any], seconds: float = 20) -> Any:
     return found
 
 
+@pytest.mark.campaign
 def test_a_probe_that_waits_in_the_queue_is_no_fault_and_a_stranger_is_not_let_in(bed, home: Path) -> None:
     began = time.monotonic()
     with waiting(bed) as process:

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import runs
 from disturbed import TERP, Disturbed
 from prometheus_client.parser import text_string_to_metric_families
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 FLOW = Path(__file__).parent / "slow_flows.py"
 REGIONS = 18
@@ -110,6 +111,7 @@ def well(run: Scaled) -> str:
     return said
 
 
+@pytest.mark.campaign
 def test_a_run_grows_with_its_work_once_and_lets_no_worker_go_that_is_wanted_soon(run: Scaled) -> None:
     run.mark(seconds=2)
     run.until(lambda: run.workers() == 8, "8 workers")
@@ -119,6 +121,7 @@ def test_a_run_grows_with_its_work_once_and_lets_no_worker_go_that_is_wanted_soo
     assert run.facts()["calls"]["sbatch"] <= 3  # type: ignore[index]
 
 
+@pytest.mark.campaign
 def test_in_the_tail_of_a_stage_idle_jobs_are_let_go_and_the_least_number_is_kept(run: Scaled) -> None:
     run.mark("--min-workers", "4", seconds=0.2, last=50)
     run.until(lambda: run.workers() == 8, "8 workers")
@@ -129,6 +132,7 @@ def test_in_the_tail_of_a_stage_idle_jobs_are_let_go_and_the_least_number_is_kep
     assert run.begun() == REGIONS
 
 
+@pytest.mark.campaign
 def test_who_asks_for_fewer_workers_gets_them_without_losing_a_region_and_more_again(run: Scaled) -> None:
     run.mark(seconds=5)
     run.until(lambda: run.workers() == 8 and run.begun() >= 8, "8 workers at work")
@@ -155,6 +159,24 @@ def test_a_drained_node_becomes_empty_and_gets_no_job_until_it_may_be_used_again
     run.until(lambda: run.facts()["avoids"] == [], "no drained node")
     well(run)
     assert run.begun() == REGIONS
+
+
+@pytest.mark.campaign
+def test_a_worker_that_does_not_answer_holds_up_nothing(run: Scaled, bed: Any) -> None:
+    run.mark(seconds=4)
+    run.until(lambda: run.workers() == 8 and run.begun() >= 8, "8 workers at work")
+    parents = [int(number) for number, line in bed.processes().items() if "terp.cluster.worker" in line]
+    os.kill(max(parents), signal.SIGSTOP)
+    run.terp("scale", run.run_id(), "2")
+    late = []
+
+    def fewer() -> bool:
+        late.append(time.time() - float(str(run.facts()["time"])))
+        return run.workers() == 2
+
+    run.until(fewer, "2 workers", 90)
+    assert max(late) < 10, "looks at SLURM came late"
+    well(run)
 
 
 def test_a_job_that_waits_is_steered_off_a_drained_node_and_keeps_its_place(run: Scaled, bed: Any) -> None:
@@ -218,6 +240,7 @@ def test_status_tells_of_jobs_costs_and_what_is_to_come(run: Scaled) -> None:
     assert run.status()["state"] == "finished"
 
 
+@pytest.mark.campaign
 def test_a_controller_that_waits_in_the_queue_is_told_of_scaled_and_cancelled_there(unaided: Scaled, bed: Any) -> None:
     for node in ("n1", "n2", "n3"):
         bed.wait(bed.sbatch("-p", "thin", "-w", node, "-n", "16", "--mem=100M", "--wrap", "sleep 600"), "RUNNING")
@@ -232,6 +255,7 @@ def test_a_controller_that_waits_in_the_queue_is_told_of_scaled_and_cancelled_th
     assert unaided.status()["state"] == "cancelled"
 
 
+@pytest.mark.campaign
 def test_a_controller_elsewhere_is_seen_scaled_and_stopped_from_here(unaided: Scaled, bed: Any) -> None:
     job = unaided.submitted(seconds=5)
     unaided.until(lambda: unaided.workers() == 8, "8 workers", 90)
@@ -247,6 +271,7 @@ def test_a_controller_elsewhere_is_seen_scaled_and_stopped_from_here(unaided: Sc
     assert unaided.status()["state"] == "cancelled"
 
 
+@pytest.mark.campaign
 def test_a_killed_controller_that_slurm_starts_again_is_not_called_killed(unaided: Scaled, bed: Any) -> None:
     job = unaided.submitted(seconds=5)
     unaided.until(lambda: unaided.workers() == 8, "8 workers", 90)
@@ -258,6 +283,7 @@ def test_a_killed_controller_that_slurm_starts_again_is_not_called_killed(unaide
     assert unaided.left(bed) == []
 
 
+@pytest.mark.campaign
 def test_what_a_kill_left_behind_is_told_and_ended_by_cancel(run: Scaled, bed: Any) -> None:
     run.mark(seconds=20)
     run.until(lambda: run.workers() == 8 and run.begun() >= 8, "8 workers at work")
@@ -270,6 +296,7 @@ def test_what_a_kill_left_behind_is_told_and_ended_by_cancel(run: Scaled, bed: A
     assert run.key_files() == []
 
 
+@pytest.mark.campaign
 def test_metrics_are_there_while_a_run_goes_on_and_a_dead_ones_are_removed_by_the_next(
     run: Scaled, tmp_path: Path
 ) -> None:

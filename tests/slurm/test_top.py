@@ -17,7 +17,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from disturbed import TERP, Disturbed
 
-pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slurm, pytest.mark.timeout(600)]
 
 OTHERS = "tides-20261122-030755-ebd6"
 NOBODY = 65534
@@ -131,6 +131,7 @@ def seen_until(terminal: int, wanted: str, times: int = 1, seconds: float = 30) 
 
 @pytest.mark.usefixtures("crowd")
 @pytest.mark.parametrize("way", ["key", "signal"])
+@pytest.mark.campaign
 def test_on_a_terminal_it_is_made_anew_until_a_person_has_seen_enough(
     way: str, screen: tuple[int, "subprocess.Popen[bytes]"]
 ) -> None:
@@ -146,6 +147,7 @@ def test_on_a_terminal_it_is_made_anew_until_a_person_has_seen_enough(
 
 
 @pytest.mark.usefixtures("crowd")
+@pytest.mark.campaign
 def test_while_slurm_is_away_it_says_so_and_comes_back(bed: Any, screen: tuple[int, "subprocess.Popen[bytes]"]) -> None:
     terminal, process = screen
     seen_until(terminal, OTHERS)

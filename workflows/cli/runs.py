@@ -44,7 +44,7 @@ def _row(home: "Home", run: "RunRecord", queue: "Queue", closely: bool) -> dict[
     from terp.workflows.running.standing import standing
 
     stands = standing(run, queue, closely)
-    facts = _facts(home, run) if run.site else {}
+    facts = _facts(home, run) if run.site and (closely or not stands.over) else {}
     row: dict[str, Any] = {
         "run": run.id,
         "state": stands.state,
