@@ -1,8 +1,8 @@
 """What befalls plain dask-jobqueue on the testbed: `python -m benchmarks.jobqueue_faults [FAULT ...]`.
 
 Each fault meets a fresh cluster of two workers in jobs of their own with 240 tasks of half a second, as a user of
-dask-jobqueue would start it. Printed: how many results there are when all are done, or after `PATIENCE`. The same faults
-with terp are `tests/slurm/test_faults.py`; the table of both is docs/faults.md.
+dask-jobqueue would start it. Printed: how many results there are when all are done, or after `PATIENCE`. The same
+faults with terp are `tests/slurm/test_faults.py`; the table of both is docs/faults.md.
 """
 
 import os
