@@ -4,6 +4,7 @@ products/   products, each a folder named by its key
 runs/       a folder a run: its record, log and what it reports
 archive/    the OCFL storage root
 cache/      what can be lost at any time
+prefect-server-UID/   where that user's Prefect server for all nodes is, and its secrets
 keys/       keys of runs whose workers are in jobs, while they run; for the user's eyes only
 """
 
