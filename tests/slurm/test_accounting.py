@@ -95,6 +95,7 @@ def used_by(crate: Path) -> dict[str, Any]:
     return {graph[link["@id"]]["name"]: graph[link["@id"]] for link in run["resourceUsage"]}
 
 
+@pytest.mark.campaign
 def test_a_site_without_accounting_is_counted_by_terp_and_its_crate_is_well(
     bed, terp, home: Path, crate, tmp_path: Path, issues
 ) -> None:
@@ -115,6 +116,7 @@ def test_a_site_without_accounting_is_counted_by_terp_and_its_crate_is_well(
     assert issues((copy, "RECOMMENDED", False)) == [[]]
 
 
+@pytest.mark.campaign
 def test_a_run_that_failed_tells_what_it_cost(bed, terp, home: Path) -> None:
     done = terp("run", f"{FLOWS}:failing", "--site", "testbed")
     assert done.returncode != 0

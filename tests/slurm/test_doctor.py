@@ -98,6 +98,7 @@ def test_a_walltime_that_the_partition_does_not_give_is_told(doctor: Doctor) -> 
     assert "01:00:00 or less" in found["partition thin"]["cure"]
 
 
+@pytest.mark.campaign
 def test_a_home_that_only_this_machine_sees_is_found_out(doctor: Doctor) -> None:
     own = Path("/local/terp-doctor-test")  # each node has a /local of its own
     try:
@@ -109,6 +110,7 @@ def test_a_home_that_only_this_machine_sees_is_found_out(doctor: Doctor) -> None
     assert str(own) in found["TERP_HOME is shared"]["found"]
 
 
+@pytest.mark.campaign
 def test_how_late_a_new_file_is_seen_is_measured_both_ways(bed, doctor: Doctor) -> None:
     folder = bed.shared / "terp-doctor-test"
     folder.mkdir()
@@ -125,6 +127,7 @@ def test_how_late_a_new_file_is_seen_is_measured_both_ways(bed, doctor: Doctor) 
         assert "terp waits for that" in told
 
 
+@pytest.mark.campaign
 def test_an_address_that_nodes_cannot_reach_is_told_with_the_way_out(doctor: Doctor) -> None:
     found = doctor("interface=lo")  # 127.0.0.1 is another machine on each node
     assert faults(found) == {"a node reaches this machine"}
@@ -168,6 +171,7 @@ def test_without_slurms_commands_it_is_said_where_they_are(doctor: Doctor, tmp_p
     assert faults(found) == {"SLURM's commands"}
 
 
+@pytest.mark.campaign
 def test_what_jobs_would_lack_on_a_node_is_told(doctor: Doctor) -> None:
     found = doctor("python=/usr/bin/python3", "local=/nowhere")
     assert faults(found) == {"Python there", "the node's own folder"}
@@ -181,6 +185,7 @@ def test_a_prologue_that_ends_the_job_is_suspected(doctor: Doctor) -> None:
     assert "prologue" in found["a node reaches this machine"]["cure"]
 
 
+@pytest.mark.campaign
 def test_a_file_system_that_nodes_do_not_share_is_no_place_for_a_home(doctor: Doctor, home: Path) -> None:
     home.mkdir()
     found = doctor(
@@ -233,6 +238,7 @@ def test_a_probe_that_waits_in_the_queue_is_no_fault_and_a_stranger_is_not_let_i
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.campaign
 def test_nothing_is_left_of_a_doctor_that_is_interrupted(bed, home: Path, number: signal.Signals) -> None:
     with waiting(bed) as process:
         process.send_signal(number)

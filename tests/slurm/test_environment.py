@@ -77,6 +77,7 @@ def test_jobs_that_start_at_once_unpack_once_a_node(
     assert said.splitlines().count(f"{tree(pack)}/bin/python") == 8
 
 
+@pytest.mark.campaign
 def test_a_tree_that_a_power_cut_left_half_is_unpacked_again_when_the_node_is_back(
     bed: Any, nodes: tuple[str, str], pack: Path, tmp_path: Path
 ) -> None:

@@ -160,6 +160,7 @@ def test_an_account_at_its_limit_gets_what_it_may_and_is_told(
     assert any("you have as many jobs in the queue as you may" in one for one in remarks(said)), said
 
 
+@pytest.mark.campaign
 def test_too_little_memory_is_answered_with_more_once_then_with_a_clear_refusal(run: Disturbed, bed: Any) -> None:
     code, said = run.start(flow="starving", site={"memory_per_core": "400M", "cores": "1"}).end()
     assert code == 69, said
@@ -196,6 +197,7 @@ def test_a_worker_that_lives_but_does_nothing_is_replaced(
     whole(run, undisturbed, bed)
 
 
+@pytest.mark.campaign
 def test_jobs_that_somebody_cancels_are_replaced(run: Disturbed, undisturbed: dict[str, bytes], bed: Any) -> None:
     run.start()
     run.until_recorded(ENOUGH)

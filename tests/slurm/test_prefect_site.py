@@ -95,6 +95,7 @@ def test_a_job_with_nothing_in_its_script_and_environment_uses_it(bed: Any, serv
     assert list(server.leases.glob("*.lease")) == []
 
 
+@pytest.mark.campaign
 def test_a_flow_on_a_node_that_is_cut_off_is_done_all_the_same_and_told_afterwards(
     bed: Any, server: Persistent
 ) -> None:
@@ -116,6 +117,7 @@ def test_a_flow_on_a_node_that_is_cut_off_is_done_all_the_same_and_told_afterwar
     assert "told afterwards" in told["state"]["message"]
 
 
+@pytest.mark.campaign
 def test_a_node_needs_the_token_and_its_user_may_end_it_from_there(bed: Any, server: Persistent) -> None:
     ask = ["curl", "-s", "-o", "/dev/null", "-w", "%{http_code}", "--max-time", "10", "-d", "{}"]
     url = f"{server.sign.url}/flow_runs/filter"

@@ -146,6 +146,7 @@ def test_who_asks_for_fewer_workers_gets_them_without_losing_a_region_and_more_a
     assert run.begun() == REGIONS
 
 
+@pytest.mark.campaign
 def test_a_drained_node_becomes_empty_and_gets_no_job_until_it_may_be_used_again(run: Scaled, bed: Any) -> None:
     run.mark(seconds=5)
     run.until(lambda: run.workers() == 8 and run.begun() >= 8, "8 workers at work")
@@ -219,6 +220,7 @@ def test_the_cap_on_core_hours_stops_a_run_and_a_higher_one_goes_on(
     assert runs.products(run.home) == undisturbed
 
 
+@pytest.mark.campaign
 def test_status_tells_of_jobs_costs_and_what_is_to_come(run: Scaled) -> None:
     run.mark("--core-hours", "7", seconds=3)
     run.until(lambda: run.workers() == 8 and run.facts()["regions"]["done"], "regions by 8 workers")  # type: ignore[index]
