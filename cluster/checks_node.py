@@ -8,6 +8,7 @@ from pathlib import Path
 
 from terp.cluster.errors import ClusterError
 from terp.cluster.finding import Finding, gigabytes, untried
+from terp.cluster.jobs import Slurm
 from terp.cluster.launch_slurm import Place, own_address, python_of
 from terp.cluster.probe import UNREACHED, Told, ask_node
 from terp.cluster.site import Site
@@ -28,7 +29,7 @@ def check_node(site: Site, place: Place, cache: Path, config: Mapping[str, str],
         yield untried("a node", "SLURM answers too slowly for it")
         return
     try:
-        address = own_address(site)
+        address = own_address(site, Slurm())
         told = ask_node(site, address, cache, _python(site, place), deadline)
     except (ClusterError, OSError) as error:
         yield Finding("a node", False, str(error), "mend that first: no job of workers would come either")

@@ -41,6 +41,11 @@ class Crew:
         """Whether nothing new shall be begun, as the controller itself has to end soon."""
         return False
 
+    @property
+    def busy(self) -> bool:
+        """Whether, where nothing new shall be begun, something is still at work that may end in time."""
+        return True
+
     def waiting(self) -> str:
         """Return in words what is waited for while no worker is there; "" where none can be expected any more."""
         return ""

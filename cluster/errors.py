@@ -6,9 +6,13 @@ ClusterError
 ├── Unpackable      the environment can't be packed for the nodes
 ├── WorkerLost      the same work killed its workers again and again
 ├── SlurmRefused    SLURM does not take what is asked of it
+│   └── NoSlurm     its commands are not here
 ├── SlurmAway       SLURM does not answer for now
 ├── JobsFail        jobs of workers fail in the same way again and again
+├── NoKeys          the keys of a run cannot be written
+├── NoProgress      start after start of a controller ends without anything done
 ├── Replaced        another start of the controller's job has taken over
+├── Stopped         a person asked it to stop
 ├── OverBudget      the cap on core hours is reached
 └── Walled          the controller's own time limit is near: to be gone on with
 """
@@ -48,6 +52,10 @@ class SlurmRefused(ClusterError):
         self.may_pass = may_pass
 
 
+class NoSlurm(SlurmRefused):
+    """SLURM's commands are not here."""
+
+
 class SlurmAway(ClusterError):
     """SLURM does not answer for now."""
 
@@ -56,8 +64,24 @@ class JobsFail(ClusterError):
     """Jobs of workers fail in the same way again and again."""
 
 
+class NoKeys(ClusterError):
+    """The keys of a run cannot be written."""
+
+    exit_code = 74
+
+
+class NoProgress(ClusterError):
+    """Start after start of a controller ends without anything done."""
+
+
 class Replaced(ClusterError):
     """Another start of the controller's job has taken over; nothing is lost."""
+
+
+class Stopped(ClusterError):
+    """A person asked it to stop; what is recorded stays."""
+
+    exit_code = 130
 
 
 class OverBudget(ClusterError):

@@ -8,26 +8,34 @@ shape from release to release (docs/decisions/009).
 import os
 import re
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from terp.cluster.errors import SlurmAway, SlurmRefused
+from terp.cluster.errors import NoSlurm, SlurmAway, SlurmRefused
 from terp.cluster.words import refusal
 
 TIME_LIMIT = 30.0  # seconds for any one command
+PATIENCE = 600.0  # seconds that a SLURM which does not answer is waited for by what cannot begin without
 _FIELDS = ("%A", "%i", "%j", "%T", "%S", "%e", "%C", "%N", "%u", "%k", "%r")  # the reason last: it is free text
+_BAR = "\x1f"  # between fields: names and comments of jobs may hold anything that can be typed
 _PAST = ("JobID", "JobIDRaw", "State", "ExitCode", "Start", "End", "AllocCPUS", "NodeList")
 
-WAITING = frozenset(["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT", "SUSPENDED"])
-THERE = frozenset(["RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING"])
+WAITING = frozenset(["PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"])
+THERE = frozenset(["RUNNING", "SIGNALING", "STAGE_OUT", "STOPPED", "RESIZING", "SUSPENDED"])
+HELD = frozenset(["REQUEUE_HOLD", "SPECIAL_EXIT"])
 LEAVING = frozenset(["COMPLETING"])
 
 _AWAY = re.compile(
     r"Unable to contact slurm controller|Socket timed out|Connection refused|Zero Bytes|backup controller|"
     r"Connection timed out|No route to host|Unexpected message received|Transport endpoint|Unable to contact",
     re.IGNORECASE,
+)
+# Limits that others, or other jobs of the same user, may use up for now; a limit of time is not one of them.
+_MAY_PASS = re.compile(
+    r"job submit limit|Max(Submit)?Jobs|(QOS|Assoc)\w*Limit|temporarily|try again|busy", re.IGNORECASE
 )
 _SECRET = re.compile(r"TOKEN|SECRET|PASSW|CREDENTIAL|AUTH_STRING|API_KEY|ACCESS_KEY|PRIVATE", re.IGNORECASE)
 
@@ -52,6 +60,11 @@ class Job:
     reason: str = ""
     exit_code: str = ""
     comment: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether SLURM could not start it and will not try again."""
+        return self.waits and (self.state in HELD or self.reason.startswith("launch failed"))
 
     @property
     def waits(self) -> bool:
@@ -115,8 +128,13 @@ class Slurm:
         """Return the jobs of these names (default: all) by id, as `squeue` knows them; jobs long over are not there."""
         named = [f"--name={','.join(names)}"] if names else []
         whose = [] if everybody else [f"--user={os.geteuid()}"]
-        fields = f"--format={'|'.join(_FIELDS)}"
-        told = self._call("squeue", "--noheader", "--array", "--states=all", *whose, *named, fields)
+        fields = f"--format={_BAR.join(_FIELDS)}"
+        try:
+            told = self._call("squeue", "--noheader", "--array", "--states=all", *whose, *named, fields)
+        except NoSlurm:
+            raise
+        except SlurmRefused as odd:  # a look asks for nothing that could be refused
+            raise SlurmAway(str(odd)) from odd
         return {job.id: job for line in told.splitlines() if (job := _queued(line))}
 
     def past(self, ids: Iterable[str]) -> dict[str, Job]:
@@ -139,9 +157,29 @@ class Slurm:
         for start in range(0, len(wanted), 500):
             self._call("scancel", "--quiet", *wanted[start : start + 500])
 
+    def patiently[T](self, asked: Callable[[], T], tell: Callable[[str], None], patience: float = PATIENCE) -> T:
+        """Return what SLURM answers, asking again for a while where it does not answer; raises SlurmAway then."""
+        deadline, pause, told = time.monotonic() + patience, 1.0, False
+        while True:
+            try:
+                return asked()
+            except SlurmAway as away:
+                if time.monotonic() + pause > deadline:
+                    raise
+                if not told:
+                    tell(f"{away}; it is asked again for {patience:.0f} s")
+                    told = True
+            time.sleep(pause)
+            pause = min(2 * pause, 30.0)
+
     def requeue(self, job: str) -> None:
         """Have a running job start anew later; it is ended for that."""
         self._call("scontrol", "requeue", job)
+
+    def nodes(self, partition: str) -> set[str]:
+        """Return the nodes of a partition that can run jobs."""
+        usable = "--states=idle,mixed,allocated"
+        return set(self._call("sinfo", "-h", "-N", "-r", usable, f"--partition={partition}", "--format=%N").split())
 
     def config(self) -> Mapping[str, str]:
         """Return the settings of this SLURM, by name."""
@@ -161,20 +199,23 @@ class Slurm:
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=self.time_limit,
                 check=False,
             )
         except FileNotFoundError:
-            raise SlurmRefused(
+            raise NoSlurm(
                 f"there is no `{command[0]}` here: run this where SLURM's commands are, or without --site"
             ) from None
+        except OSError as error:  # no process more, a stale file handle: this machine, and for now
+            raise SlurmAway(f"SLURM's {command[0]} cannot be started ({error.strerror})") from None
         except subprocess.TimeoutExpired:
             raise SlurmAway(f"SLURM's {command[0]} gave no answer in {self.time_limit:.0f} s") from None
         if done.returncode:
             said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
             if _AWAY.search(said):
                 raise SlurmAway(f"SLURM's controller does not answer ({said.splitlines()[-1]})")
-            raise SlurmRefused(refusal(command[0], said), may_pass="limit" in said.lower())
+            raise SlurmRefused(refusal(command[0], said), may_pass=bool(_MAY_PASS.search(said)))
         return done.stdout or done.stderr
 
 
@@ -185,12 +226,12 @@ def own_job() -> str:
 
 
 def _queued(line: str) -> Job | None:
-    told = line.split("|", len(_FIELDS) - 1)
-    if len(told) < len(_FIELDS):
+    told = line.split(_BAR)
+    if len(told) != len(_FIELDS):
         return None
     raw, shown, name, state, start, end, cores, nodes, user, comment, reason = told
-    times = _time(start), _time(end)
-    return Job(shown, raw, name, state, *times, int(cores or 0), nodes, user, reason, comment=comment)
+    times, many = (_time(start), _time(end)), int(cores) if cores.isdigit() else 0
+    return Job(shown, raw, name, state, *times, many, nodes, user, reason, comment=comment)
 
 
 def _ended(line: str) -> Job | None:

@@ -12,8 +12,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from terp.cluster.errors import NoKeys
+
 _SKEW = timedelta(days=1)  # clocks of nodes may be behind
+_TRIES = 3  # to write a file that does not sync
 _VALID = timedelta(days=60)  # a job may wait long, and be put back into the queue
+
+CERTIFICATE = "certificate.pem"
 
 
 @dataclass(frozen=True)
@@ -30,18 +35,26 @@ class Keys:
     @property
     def certificate(self) -> Path:
         """The certificate, which is its own authority, PEM."""
-        return self.folder / "certificate.pem"
+        return self.folder / CERTIFICATE
 
     @classmethod
     def make(cls, folder: Path) -> "Keys":
-        """Make a folder that must not be there yet, and the keys in it; raises OSError."""
-        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.mkdir(mode=0o700)
+        """Make a folder of a name that nobody else has, and the keys in it; raises NoKeys.
+
+        The certificate comes last: where it can be seen, the key can.
+        """
         keys = cls(folder)
         try:
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make(folder)
             private, public = _pair()
             _write(keys.key, private)
             _write(keys.certificate, public)
+        except FileExistsError:
+            raise NoKeys(f"{folder} is another's: run again") from None
+        except OSError as error:
+            keys.remove()
+            raise NoKeys(f"the keys of the run cannot be written to {folder}: {error.strerror}") from None
         except BaseException:
             keys.remove()
             raise
@@ -91,12 +104,32 @@ def _pair() -> tuple[bytes, bytes]:
     return private, certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _write(path: Path, data: bytes) -> None:
-    """Write a file that nobody else could read at any moment, whatever the umask."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+def _make(folder: Path) -> None:
     try:
-        os.fchmod(descriptor, 0o600)
-        os.write(descriptor, data)
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        folder.mkdir(mode=0o700)
+    except FileExistsError:  # a network file system may have sent its own request twice
+        if any(folder.iterdir()):
+            raise
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file that nobody else could read at any moment, whatever the umask.
+
+    After a failed sync nothing is known of what reached the disk: the file is thrown away and written again.
+    """
+    for left in reversed(range(_TRIES)):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.fchmod(descriptor, 0o600)
+            view = memoryview(data)
+            while view:
+                view = view[os.write(descriptor, view) :]
+            os.fsync(descriptor)
+        except OSError:
+            path.unlink(missing_ok=True)
+            if not left:
+                raise
+        else:
+            return
+        finally:
+            os.close(descriptor)

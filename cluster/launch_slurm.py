@@ -68,7 +68,8 @@ def launch_slurm(
 
     `tell` is given what people should know. Raises SlurmRefused where this SLURM does not take our jobs.
     """
-    host = own_address(site)
+    slurm = Slurm()
+    host = slurm.patiently(lambda: own_address(site, slurm), tell)
     keys = Keys.make(place.keys / secrets.token_hex(4))
     try:
         security = keys.security()
@@ -86,7 +87,7 @@ def launch_slurm(
         keys.remove()
 
 
-def own_address(site: Site) -> str:
+def own_address(site: Site, slurm: Slurm) -> str:
     """Return the address of this machine at which nodes reach it."""
     if site.interface:
         from distributed.utils import get_ip_interface
@@ -95,6 +96,6 @@ def own_address(site: Site) -> str:
             return str(get_ip_interface(site.interface))
         except ValueError:
             pass  # the login node may have another than the nodes
-    named = Slurm().config().get("SlurmctldHost[0]", "")
+    named = slurm.config().get("SlurmctldHost[0]", "")
     host = named.partition("(")[2].rstrip(")") or named
     return address_towards(host or socket.gethostname())

@@ -9,6 +9,8 @@ from typing import Any
 
 from terp.cluster import metrics
 
+_SHOWN = 12  # lines of a job's log that are told
+
 
 class Notes:
     """Writes what is known of the jobs of a run; `before` is what an earlier start of its controller wrote last."""
@@ -16,6 +18,7 @@ class Notes:
     def __init__(self, folder: Path, run: str, collected: str, tell: Callable[[str], None]) -> None:
         self.folder, self.run, self.tell = folder, run, tell
         self.before = self.read("cluster.json")
+        self.start = int(self.before.get("start", 0)) + 1  # which start of the controller this is
         self._metrics = Path(collected) if collected else None
 
     def read(self, name: str) -> dict[str, Any]:
@@ -25,6 +28,15 @@ class Notes:
             return found if isinstance(found, dict) else {}
         return {}
 
+    def last_words(self, name: str) -> str:
+        """Return the last lines of a job's log."""
+        path = self.folder / "jobs" / name
+        with suppress(OSError):
+            lines = path.read_text(errors="replace").splitlines()[-_SHOWN:]
+            if lines:
+                return "\n".join([f"{path} ends with:", *(f"  {line}" for line in lines)])
+        return f"It left no words in {path}"
+
     def core_hours(self, seconds: dict[str, float]) -> float:
         """Return the core hours of a run: those of earlier starts, and the core seconds of these jobs, by id."""
         earlier = float(self.before.get("core_hours", 0.0))
@@ -32,11 +44,16 @@ class Notes:
         return earlier + sum(spent / 3600 - counted.get(one, 0.0) for one, spent in seconds.items())
 
     def write(self, facts: dict[str, Any]) -> None:
-        """Write what is known now, whole at any time; what only informs must not stop the run."""
+        """Write what is known now, whole at any time; what only informs must not stop the run.
+
+        Nothing, where a later start of the controller writes by now.
+        """
+        if self._replaced():
+            return
         path = self.folder / "cluster.json"
         fresh = path.with_name(f".cluster.{os.getpid()}")
         with suppress(OSError):
-            fresh.write_text(json.dumps(facts))
+            fresh.write_text(json.dumps({**facts, "start": self.start}))
             fresh.replace(path)
         if self._metrics is None:
             return
@@ -49,6 +66,9 @@ class Notes:
     def end(self, facts: dict[str, Any]) -> None:
         """Write what is known in the end, and remove the metrics."""
         self.write(facts)
-        if self._metrics is not None:
+        if self._metrics is not None and not self._replaced():
             metrics.remove(self._metrics, self.run)
             self._metrics = None
+
+    def _replaced(self) -> bool:
+        return int(self.read("cluster.json").get("start", 0)) > self.start

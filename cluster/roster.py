@@ -1,6 +1,7 @@
 """The jobs of a run's workers: what each is doing, how it ended, and whether that says anything about the work."""
 
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -14,8 +15,9 @@ _UNKNOWN = 2  # looks in which SLURM does not know a job before its accounting i
 # Ends that say nothing about what a worker was doing; more memory has an answer of its own.
 _NO_FAULT = frozenset(["PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "CANCELLED", "COMPLETED", "OUT_OF_MEMORY", "VANISHED"])
 _FAILURES = frozenset(
-    ["FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "VANISHED", "CANCELLED", "SILENT", "NODE_FAIL"]
+    ["FAILED", "OUT_OF_MEMORY", "BOOT_FAIL", "DEADLINE", "VANISHED", "CANCELLED", "SILENT", "HELD", "NODE_FAIL"]
 )
+_FAULTS = {"silent": "said nothing and was ended", "held": "could not be started by SLURM and was ended"}  # ours
 
 
 @dataclass
@@ -24,13 +26,13 @@ class Member:
 
     job: Job
     memory: int
-    workers: int = 0
+    names: Sequence[str] = ()  # of its workers that are there
     came: bool = False  # whether a worker of this start has been here
     quiet_since: float = field(default_factory=time.monotonic)
     ours: str = ""  # why it was ended by us
     missed: int = 0
     judged: bool = False
-    told_end: float = 0.0
+    seen: float = field(default_factory=time.time)  # when SLURM told of it last
     spent: float = 0.0  # core seconds of its earlier starts
     restarts: int = 0
     avoid: Sequence[str] = ()  # nodes that it was told to keep off
@@ -40,12 +42,18 @@ class Member:
         old, self.missed = self.job, 0
         again = old.start is not None and job.start is not None and job.start > old.start + 1
         if old.runs and (job.waits or again):  # it was put back into the queue
-            self.spent += _span(old, time.time()) * old.cores
+            self.spent += _span(old, self.seen) * old.cores  # it ended soon after
             self.restarts += 1
-            self.came, self.told_end = False, 0.0
+            self.came = False
         if job.runs and (self.restarts or not old.runs) and not self.came and not old.runs:
             self.quiet_since = time.monotonic()
-        self.job = job
+        self.job, self.seen = job, time.time()
+        self.judged = self.judged and job.over
+
+    @property
+    def workers(self) -> int:
+        """How many workers of it are there."""
+        return len(self.names)
 
     @property
     def core_seconds(self) -> float:
@@ -64,15 +72,20 @@ class Member:
         return (self.job.waits or self.job.runs) and not self.ours
 
     @property
+    def silent_since(self) -> float | None:
+        """When nothing was heard of its workers any more (seconds, monotonic clock), where they should be heard."""
+        return self.quiet_since if self.present and self.job.runs and self.job.state != "SUSPENDED" else None
+
+    @property
     def kind(self) -> str:
-        """How it ended: SLURM's state, or SILENT where we ended it as it said nothing."""
-        return "SILENT" if self.ours == "silent" else self.job.state
+        """How it ended: SLURM's state, or why we ended it where that was not our wish."""
+        return self.ours.upper() if self.ours in _FAULTS else self.job.state
 
     @property
     def failed(self) -> bool:
         """Whether it ended, not by our will, in a way that should not happen again and again."""
-        early = self.job.state == "COMPLETED" and not self.came
-        return self.job.over and (self.ours in ("", "silent")) and (self.kind in _FAILURES or early)
+        early = self.job.state in ("COMPLETED", "TIMEOUT") and not self.came
+        return self.job.over and self.ours in ("", *_FAULTS) and (self.kind in _FAILURES or early)
 
     def tale(self) -> str:
         """Tell in words what happened to it, or what it waits for."""
@@ -81,7 +94,7 @@ class Member:
             return f"job {self.job.id} {reason(self.job.reason)}"
         if not self.job.over:
             return f"job {self.job.id}{where} runs"
-        how = "said nothing and was ended" if self.ours == "silent" else ending(self.job.state)
+        how = _FAULTS.get(self.ours) or ending(self.job.state)
         code = f" (exit code {self.job.exit_code})" if self.job.state == "FAILED" and self.job.exit_code else ""
         return f"job {self.job.id}{where} {how}{code}"
 
@@ -131,7 +144,7 @@ class Roster:
             if member.job.id not in seen and not member.job.over:
                 member.missed += 1
                 if member.ours:  # a job of an array that is cancelled before it starts is forgotten at once
-                    member.see(replace(member.job, state="CANCELLED"))
+                    member.see(replace(member.job, state="CANCELLED", end=time.time()))
         return [member.job.id for member in self if member.missed >= _UNKNOWN and not member.job.over]
 
     def settle(self, asked: list[str], past: Mapping[str, Job]) -> None:
@@ -140,6 +153,8 @@ class Roster:
             member, told = self.members[one], past.get(one)
             if told is not None and told.over:
                 member.see(told)
+            elif told is not None:  # the queue has kept it from us
+                member.missed = 0
             elif member.missed >= 2 * _UNKNOWN:
                 now = time.time()
                 member.see(
@@ -147,18 +162,28 @@ class Roster:
                 )
 
     def connect(self, names: list[str]) -> None:
-        """Take in the names of the workers that are there: JOB.RESTART.NUMBER."""
-        counts: dict[str, int] = {}
+        """Take in the names of the workers that are there: JOB.RESTART.PLACE-LIFE."""
+        there: dict[str, list[str]] = {}
         for name in names:
-            job = name.rsplit(".", 2)[0]
-            counts[job] = counts.get(job, 0) + 1
+            there.setdefault(name.rsplit(".", 2)[0], []).append(name)
         now = time.monotonic()
         for member in self:
-            member.workers = counts.get(member.job.id, 0)
+            member.names = there.get(member.job.id, ())
             if member.workers:
                 member.came, member.quiet_since = True, now
-            elif not member.job.runs:
+            elif not member.job.runs or member.job.state == "SUSPENDED":
                 member.quiet_since = now
+
+    def waiting(self) -> str:
+        """Return in words what is waited for."""
+        waits = Counter(reason(member.job.reason) for member in self if member.job.waits)
+        if waits:
+            words = "; ".join(
+                f"{count} {'job' if count == 1 else 'jobs'}: {why}" for why, count in waits.most_common(2)
+            )
+            return f"in SLURM's queue: {words}"
+        runs = [member.job.id for member in self if member.job.runs]
+        return f"workers are starting in job {', '.join(runs[:3])}" if runs else "jobs are being submitted"
 
     def ended(self) -> list[Member]:
         """Return the jobs that have ended since this was asked last."""
@@ -169,7 +194,7 @@ class Roster:
 
     def verdict(self, worker: str, since: float, patience: float) -> Verdict | None:
         """Return how a worker came to its end, as soon as it is known of its job."""
-        job, restart, _ = worker.rsplit(".", 2)
+        job, restart, place = worker.rsplit(".", 2)
         member = self.members.get(job)
         if member is None:
             return Verdict(False, "its job is not one of this run")
@@ -177,9 +202,17 @@ class Roster:
             return Verdict(member.kind not in _NO_FAULT, member.tale())
         if member.job.waits or member.restarts > int(restart):
             return Verdict(False, "its job was put back into the queue")
+        if _followed(worker, member.names):
+            return Verdict(True, f"worker {place.partition('-')[0]} of job {job} died, and the job goes on")
         if time.monotonic() - since > patience:
             return Verdict(True, f"job {job} goes on without it")
         return None
+
+
+def _followed(worker: str, names: Sequence[str]) -> bool:
+    """Say whether another worker has taken the place of one."""
+    place, _, life = worker.rpartition("-")
+    return any(name.rpartition("-")[0] == place and int(name.rpartition("-")[2]) > int(life) for name in names)
 
 
 def _span(job: Job, now: float) -> float:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from terp.cluster.keys import CERTIFICATE
 from terp.cluster.launch import PINNED
 from terp.cluster.quantities import print_duration
 from terp.cluster.site import Site
@@ -19,6 +20,16 @@ from terp.cluster.site import Site
 LOG = "%x-%j.log"  # of each job, in the run's folder `jobs`: name and number of the job
 _LATE = 30  # seconds after which a node sees, at the latest, what another has made
 _START_UP = 30.0  # seconds of a job's time that may have gone before its script begins (prologs, boot)
+
+# A controller puts its job back into the queue by itself; what could not be done then is done here.
+_GOING_ON = """code=$?
+for _ in {1..20}; do
+    [ "$code" = 75 ] || break
+    scontrol requeue "$SLURM_JOB_ID" && sleep 120
+    sleep 3
+done
+exit "$code"
+"""
 
 
 @dataclass(frozen=True)
@@ -62,6 +73,12 @@ def directives(site: Site, memory: int, cores: int, requeue: bool = True) -> lis
     return ["--nodes=1", *by_core, *again, "--open-mode=append", *site.directives]
 
 
+def output(folder: Path) -> str:
+    """Return the flag that says where a job's words go; whatever the folder is called."""
+    words = str(folder / "jobs").replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
+    return f'--output="{words}/{LOG}"'
+
+
 def worker_script(order: Order) -> str:
     """Return the batch script of a job with workers."""
     import dask
@@ -91,7 +108,7 @@ def worker_script(order: Order) -> str:
             local_directory=f'"{site.local or "${TMPDIR:-/tmp}"}"',
             worker_extra_args=[str(word) if isinstance(word, int) else shlex.quote(str(word)) for word in words],
             job_extra_directives=[
-                f"--output={order.folder / 'jobs' / LOG}",
+                output(order.folder),
                 *directives(site, order.memory, site.cores),
                 f"--comment={order.comment}",
                 *avoid,
@@ -121,9 +138,9 @@ def _jobqueue() -> tuple[Any, dict[str, Any]]:
 
 def _prologue(order: Order) -> list[str]:
     """Return what a job does before its workers: nothing at all where the run is over."""
-    keys = shlex.quote(str(order.keys))
-    looks = f"for look in $(seq {_LATE}); do [ -d {keys} ] && break; sleep 1; ls {keys}/.. >/dev/null 2>&1; done"
-    over = f'[ -d {keys} ] || {{ echo "terp: the run that this job belongs to is over" >&2; exit 0; }}'
+    keys, last = shlex.quote(str(order.keys)), shlex.quote(str(order.keys / CERTIFICATE))
+    looks = f"for look in $(seq {_LATE}); do [ -e {last} ] && break; sleep 1; ls {keys} {keys}/.. >/dev/null 2>&1; done"
+    over = f'[ -e {last} ] || {{ echo "terp: the run that this job belongs to is over" >&2; exit 0; }}'
     pins = [f"export {name}={value}" for name, value in PINNED.items()]
     return [looks, over, *site_lines(order.site), *pins, *order.prologue]
 
@@ -147,10 +164,10 @@ def controller_script(site: Site, run: str, folder: Path, command: Sequence[str]
         f"--cpus-per-task={asked.cores}",
         *([f"--mem={-(-asked.memory >> 20)}M"] if site.memory_flag == "mem" else []),
         f"-t {print_duration(asked.walltime)}",
-        f"--output={folder / 'jobs' / LOG}",
+        output(folder),
         *directives(site, asked.memory, asked.cores),
     ]
-    lines = ["#!/usr/bin/env bash", "", *(f"#SBATCH {one}" for one in header), "", *site_lines(site)]
+    head = ["#!/usr/bin/env bash", "", *(f"#SBATCH {one}" for one in header), ""]
+    lines = [*head, "trap : TERM  # it is for the controller, which ends in good order", *site_lines(site)]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    lines += [f"cd {shlex.quote(str(Path.cwd()))}", f"exec {shlex.join(command)}"]
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, f"cd {shlex.quote(str(Path.cwd()))}", "", shlex.join(command), _GOING_ON])

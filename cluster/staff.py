@@ -1,7 +1,7 @@
 """How many jobs a run has: what is missing is submitted, what is too much is let go, what is silent is ended."""
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 _TIMES = 3  # refusals of a single job, while there is none, that stop the run
 _BACK_OFF = 300.0  # most seconds between two tries to submit
-_LEAD = 0.1  # share of a job's time before its end in which its successor is asked for
+_LEAD, _MOST_LEAD = 0.1, 0.5  # share of a job's time before its end in which its successor is asked for
+_BAD = 2  # jobs that fail at once on a node before it is kept off
 _CALM = 3  # looks in a row that must find a job to be too many before it is let go: the next stage may want it
 
 
@@ -41,6 +42,9 @@ class Staff:
         self._lately = deque[int](maxlen=_CALM)
         self._full = time.monotonic()  # when this stage had work for as many as a later one will have
         self._there = 0  # jobs that are there, or asked for
+        self._ends: dict[str, float] = {}  # when its job ends, as each worker was told, by address
+        self._failed = Counter[str]()  # jobs from which no worker ever came, by node
+        self._bad = set[str]()  # nodes to keep off for that
 
     def need(self, regions: int, later: int) -> bool:
         """Be told of regions left in this stage, and in any one later; say whether that takes more jobs at once."""
@@ -78,17 +82,18 @@ class Staff:
         self._tell_ends(here)
         if wish.get("workers"):
             self.crew.bounds.maximum = int(wish["workers"])
-        self._drain(tuple(wish.get("drain", ())), here)
+        self._drain(tuple(sorted({*wish.get("drain", ()), *self._bad})), here)
         self._let_go([one for one in self.crew.roster if one.ours and not one.ended_or_ending], "", here)
+        self._keep_off()
         site, wanted = self.order.site, self._jobs_for(self._at_once())
         self._lately.append(self._jobs_for(max(self._peak, self._at_once())))
         self._peak = 0
-        lead = max(_LEAD * site.walltime, walltime.needs(self.crew.longest))
+        lead = min(max(_LEAD * site.walltime, walltime.needs(self.crew.longest)), _MOST_LEAD * site.walltime)
         present = [one for one in self.crew.roster if one.present]
         lasting = [one for one in present if one.job.waits or not one.job.end or one.job.end - time.time() > lead]
         self._there = max(len(lasting), wanted)
         if len(lasting) < wanted:
-            self._submit(wanted - len(lasting))
+            self._submit(min(wanted - len(lasting), 2 * self._at_most() - len(present)))  # successors come early
         else:
             self._release(lasting, here)
 
@@ -105,11 +110,11 @@ class Staff:
             self.crew.slurm.cancel([member.job.id for member in members])
 
     def _submit(self, count: int) -> None:
-        if time.monotonic() < self._after or self.crew.closing or self.crew.trouble is not None:
+        if count < 1 or time.monotonic() < self._after or self.crew.closing or self.crew.trouble is not None:
             return
         script = self.order.folder / "jobs" / "workers.sh"
         script.write_text(worker_script(self.order))
-        while count > 0:
+        while count > 0 and not self.crew.stopping:
             tasks = min(count, self._most)
             try:
                 ids = self.crew.slurm.submit(script, tasks)
@@ -118,6 +123,7 @@ class Staff:
                 return
             self.crew.roster.add(ids, self.order.name, self.order.memory, self.order.avoid)
             self._tries = 0
+            self._most = min(2 * self._most, self.order.site.array)
             count -= tasks
 
     def _answer(self, refused: SlurmRefused, tasks: int) -> None:
@@ -125,7 +131,9 @@ class Staff:
         self._most = max(tasks // 2, 1)
         self.put_off()
         here = any(not one.job.over for one in self.crew.roster)
-        if not here and (not refused.may_pass or (tasks == 1 and self._tries > _TIMES)):
+        fewer = tasks > 1 and (refused.may_pass or "array" in str(refused))
+        later = refused.may_pass and (self._tries <= _TIMES or self.crew.others)
+        if not (here or fewer or later):
             raise refused
         if str(refused) != self._told_of:
             self._told_of = str(refused)
@@ -152,6 +160,23 @@ class Staff:
         ranked = sorted(members, key=use)
         unused = [member for member in ranked if use(member)[0] < 3][:spare]
         self._let_go(unused + ranked[len(unused) : over], "not needed", here)
+
+    def failed_at(self, node: str) -> None:
+        """Count a job that failed on a node before any worker came of it."""
+        self._failed[node] += 1
+
+    def _keep_off(self) -> None:
+        """Send no more jobs to nodes on which they fail at once, where there are others: one would eat all jobs."""
+        worst = [node for node, times in self._failed.items() if times >= _BAD and node not in self._bad]
+        if not worst:
+            return
+        usable = self.crew.slurm.nodes(self.order.site.partition) - self._bad
+        for node in worst:
+            usable.discard(node)
+            self._failed[node] = 0
+            if usable:
+                self._bad.add(node)
+                self.crew.tell(f"jobs fail at once on {node}: the next go elsewhere")
 
     def _drain(self, nodes: tuple[str, ...], here: dict[str, list[str]]) -> None:
         """Keep off nodes that the operator wants to be empty."""
@@ -181,19 +206,26 @@ class Staff:
                 self._told(_leave, here[member.job.id])
 
     def _end_the_silent(self) -> None:
-        """End jobs whose workers never came, or have gone while the job goes on."""
+        """End jobs whose workers never came, or have gone while the job goes on, and those that SLURM gave up."""
         late = time.monotonic() - self.order.site.patience
-        self.cancel(
-            [one for one in self.crew.roster if one.present and one.job.runs and one.quiet_since < late], "silent"
-        )
+        here = [one for one in self.crew.roster if one.present]
+        self.cancel([one for one in here if one.silent_since is not None and one.silent_since < late], "silent")
+        self.cancel([one for one in here if one.job.held], "held")
 
     def _tell_ends(self, here: dict[str, list[str]]) -> None:
-        """Tell workers when their job ends, where that is not what they were told."""
+        """Tell workers how long their job has yet, where they do not know; clocks of nodes differ."""
         for member in self.crew.roster:
             end = member.job.end
-            if member.job.runs and end and member.job.id in here and abs(end - member.told_end) > 1:
-                member.told_end = end
-                self._told(_set_end, here[member.job.id], end)
+            if not (member.job.runs and end):
+                continue
+            unknowing = [one for one in here.get(member.job.id, ()) if abs(end - self._ends.get(one, 0.0)) > 1]
+            self._ends.update(dict.fromkeys(unknowing, end))
+            if unknowing:
+                self._told(_set_left, unknowing, end - time.time())
+
+    def hold(self) -> None:
+        """Have all workers take nothing more."""
+        self._told(_hold, [one for addresses in self._addresses().values() for one in addresses])
 
     def _told(self, function: Callable[..., Any], addresses: list[str], *words: Any) -> None:
         """Have workers call a function; nobody waits for it, as one that does not answer must not hold up the rest."""
@@ -208,8 +240,12 @@ class Staff:
         return found
 
 
-async def _set_end(end: float) -> None:
-    walltime.set_end(end)
+async def _set_left(seconds: float) -> None:
+    walltime.set_end(time.time() + seconds)
+
+
+async def _hold(dask_worker: Any) -> None:
+    await walltime.hold(dask_worker)
 
 
 async def _leave(dask_worker: Any) -> None:

@@ -17,18 +17,18 @@ from typing import Any
 
 from terp.cluster import walltime
 from terp.cluster.crew import Crew, Verdict
-from terp.cluster.errors import ClusterError, JobsFail, OverBudget, Replaced, SlurmAway
-from terp.cluster.jobs import Job, Slurm, own_job
+from terp.cluster.errors import ClusterError, JobsFail, OverBudget, SlurmAway, Stopped
+from terp.cluster.jobs import Slurm
 from terp.cluster.notes import Notes
+from terp.cluster.own import HARD, OwnJob
 from terp.cluster.pace import Pace
 from terp.cluster.roster import Member, Roster
 from terp.cluster.script import Order
 from terp.cluster.staff import Bounds, Staff
-from terp.cluster.words import reason
 
 _TIMES = 3  # rounds of the same failure, with nothing done in between, that stop the run
-_HARD = 30.0  # seconds before the controller's own end at which nobody is waited for any more
-_SHOWN = 12  # lines of a job's log that are told
+_BEAT = 2.0  # seconds after which what workers say of themselves is new
+_FATE = ("NODE_FAIL", "CANCELLED")
 
 
 class Supervisor(Crew):
@@ -40,9 +40,7 @@ class Supervisor(Crew):
         self.folder, self.name = order.folder, order.name
         self.roster = Roster()
         self.staff = Staff(self, order)
-        self.own = own_job()
-        self.own_end: float | None = None
-        self.own_start: float | None = None
+        self.own = OwnJob()
         self.stage, self.pace = "", Pace()
         self.notes = Notes(order.folder, order.run, order.site.metrics, tell)
         self.by_stage: dict[str, float] = {}  # core seconds of this start of the controller
@@ -50,6 +48,9 @@ class Supervisor(Crew):
         self.enlarged = self._interrupted = False
         self.trouble: ClusterError | None = None
         self.away_since: float | None = None
+        self.others = False  # whether the user has other jobs in the queue
+        self._odd = 0  # looks in a row that failed as none should
+        self._held_at, self._stop_by = 0.0, 0.0
         self._stop, self._nudge = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name="supervise", daemon=True)
         self._began = time.monotonic()
@@ -81,21 +82,29 @@ class Supervisor(Crew):
     @property
     def closing(self) -> bool:
         """Whether the controller's own job ends too soon to begin anything new."""
-        needed = _HARD + walltime.needs(self.longest) + self.site.poll
-        return self.own_end is not None and time.time() > self.own_end - needed
+        return self.own.ends_within(HARD + walltime.needs(self.longest) + self.site.poll)
+
+    @property
+    def stopping(self) -> bool:
+        """Whether nothing shall be asked of SLURM any more but to end."""
+        return self._stop.is_set()
+
+    @property
+    def busy(self) -> bool:
+        """Whether workers are still at regions that may end in time; from now on they take no more."""
+        if not self._held_at:
+            self._held_at = time.time()
+            self.staff.hold()
+        if self.own.ends_within(HARD):
+            return False
+        workers = self.workers().values()
+        return any(one["last_seen"] < self._held_at + _BEAT or one["metrics"].get("executing") for one in workers)
 
     def waiting(self) -> str:
         """Return in words what is waited for."""
         if self.away_since is not None:
             return f"SLURM's controller has not answered for {time.monotonic() - self.away_since:.0f} s"
-        waits = Counter(reason(member.job.reason) for member in self.roster if member.job.waits)
-        if waits:
-            words = "; ".join(
-                f"{count} {'job' if count == 1 else 'jobs'}: {why}" for why, count in waits.most_common(2)
-            )
-            return f"in SLURM's queue: {words}"
-        runs = [member.job.id for member in self.roster if member.job.runs]
-        return f"workers are starting in job {', '.join(runs[:3])}" if runs else "jobs are being submitted"
+        return self.roster.waiting()
 
     def verdict(self, worker: str, since: float) -> Verdict | None:
         """Return how a worker came to its end; None while it is not known."""
@@ -125,7 +134,7 @@ class Supervisor(Crew):
             "seconds_left_estimate": self.pace.seconds_left,
             "waiting": self.waiting() if not any(member.workers for member in self.roster) else "",
             "jobs": [member.to_json() for member in self.roster],
-            "own_job": self.own,
+            "own_job": self.own.id,
             "core_hours": round(hours, 4),
             "sbu": round(hours * partition.sbu, 4),
             "sbu_per_core_hour": partition.sbu,
@@ -164,9 +173,14 @@ class Supervisor(Crew):
                 self._tick()
             except ClusterError as trouble:
                 self.trouble = trouble
+                self._odd = 0
             except Exception as fault:  # noqa: BLE001 (a silent thread would be a run that hangs)
-                self.trouble = ClusterError(f"the supervision of jobs failed: {type(fault).__name__}: {fault}")
-            self._nudge.wait(self.site.poll)
+                self._odd += 1
+                if self._odd >= _TIMES:
+                    self.trouble = ClusterError(f"the supervision of jobs failed: {type(fault).__name__}: {fault}")
+            else:
+                self._odd = 0
+            self._nudge.wait(self.own.pause(self.site.poll) if self.bounds.requeue else self.site.poll)
             self._nudge.clear()
 
     def _tick(self) -> None:
@@ -176,7 +190,10 @@ class Supervisor(Crew):
         if wish.get("stop"):
             if not self._interrupted:  # once: what ends in good order must not be interrupted again
                 self._interrupted = True
+                self._stop_by = time.monotonic() + HARD
                 os.kill(os.getpid(), signal.SIGINT)
+            elif time.monotonic() > self._stop_by:  # somebody has taken the interrupt for something else
+                raise Stopped("it was asked to stop (`terp cancel`); what is recorded stays")
             return
         try:
             self._look()
@@ -188,7 +205,8 @@ class Supervisor(Crew):
                 self.tell(f"{away}; what runs goes on")
         spent = self._core_hours() - before
         self.by_stage[self.stage] = self.by_stage.get(self.stage, 0.0) + 3600 * spent
-        self._mind_the_end()
+        with suppress(SlurmAway):  # it is tried again until the end
+            self._mind_the_end()
         self._mind_the_budget()
         self.notes.write(self.jobs())
 
@@ -199,15 +217,10 @@ class Supervisor(Crew):
         if asked:
             self.roster.settle(asked, self.slurm.past(asked))
         self.roster.connect([str(one["name"]) for one in self.workers().values()])
-        if self.own in seen:
-            self._look_at_own(seen[self.own])
-
-    def _look_at_own(self, job: Job) -> None:
-        """See when the controller's own job ends; raise Replaced where that was started anew, and this is a relic."""
-        self.own_start = self.own_start or (job.start if job.runs else None)
-        if self.own_start is not None and (job.waits or (job.start or 0.0) > self.own_start + 1):
-            raise Replaced(f"job {self.own} was started anew elsewhere, and this start of it has nothing more to say")
-        self.own_end = job.end if job.runs else self.own_end
+        mine = {member.job.id for member in self.roster} | {self.own.id}
+        self.others = any(not job.over for job in seen.values() if job.id not in mine)
+        if self.own.id in seen:
+            self.own.see(seen[self.own.id])
 
     def _judge(self) -> None:
         """Find an answer for the jobs that ended; failures that come together count once."""
@@ -218,9 +231,14 @@ class Supervisor(Crew):
             if not member.ours or member.ours == "silent":
                 self.tell(f"{member.tale()}{'' if member.job.state == 'COMPLETED' else '; another takes its place'}")
             if member.failed:
-                bad[member.kind] = member
-        if "OUT_OF_MEMORY" in bad and bad["OUT_OF_MEMORY"].memory >= self.staff.order.memory:
-            self._enlarge(bad.pop("OUT_OF_MEMORY"))
+                bad[member.kind] = max(member, bad.get(member.kind, member), key=lambda one: one.memory)
+                if not member.came and member.job.nodes:
+                    self.staff.failed_at(member.job.nodes)
+        starved = bad.pop("OUT_OF_MEMORY", None)
+        if starved is not None and starved.memory >= self.staff.order.memory:  # else more is asked for already
+            self._enlarge(starved)
+        if self.workers():  # others work: these ends are what clusters do
+            bad = {kind: member for kind, member in bad.items() if kind not in _FATE}
         for kind, member in bad.items():
             self.failures[kind] += 1
             self.staff.put_off()
@@ -241,6 +259,11 @@ class Supervisor(Crew):
         partition = self.site.partitions[self.site.partition]
         twice = min(2 * self.staff.order.memory, partition.memory)
         asked = self.staff.order.memory >> 20
+        if self.site.memory_flag == "none":
+            raise JobsFail(
+                f"{member.tale()}, and {self.site.name} gives memory by the core: make smaller blocks, or name a "
+                f"partition with more memory a core. {self._last_words(member)}"
+            )
         if self.enlarged or twice <= self.staff.order.memory:
             raise JobsFail(
                 f"{member.tale()} with {asked:,} MiB, which is all that it can be given here"
@@ -252,20 +275,14 @@ class Supervisor(Crew):
         self.tell(f"{member.tale()} with {asked:,} MiB; from now on jobs ask for {twice >> 20:,} MiB")
 
     def _last_words(self, member: Member) -> str:
-        path = self.folder / "jobs" / f"{self.name}-{member.job.raw}.log"
-        with suppress(OSError):
-            lines = path.read_text(errors="replace").splitlines()[-_SHOWN:]
-            if lines:
-                return "\n".join([f"{path} ends with:", *(f"  {line}" for line in lines)])
-        return f"It left no words in {path}"
+        return self.notes.last_words(f"{self.name}-{member.job.raw}.log")
 
     # limits
 
     def _mind_the_end(self) -> None:
         """Where the controller's own time is up and the run has not ended by itself: leave, and go on later."""
-        if self.own_end is not None and time.time() > self.own_end - _HARD and self.bounds.requeue and not self.trouble:
-            self.staff.cancel([m for m in self.roster if not m.job.over], "the controller goes on later")
-            self.slurm.requeue(self.own)
+        if self.own.ends_within(HARD) and self.bounds.requeue and not self.trouble:
+            self.slurm.requeue(self.own.id)  # its workers see that their scheduler is gone
 
     def _mind_the_budget(self) -> None:
         spent = self._core_hours()
@@ -276,4 +293,6 @@ class Supervisor(Crew):
             )
 
     def _core_hours(self) -> float:
-        return self.notes.core_hours({member.job.id: member.core_seconds for member in self.roster})
+        spent = {member.job.id: member.core_seconds for member in self.roster}
+        mine = self.own.cost() if self.bounds.requeue else {}  # a job of terp's own is part of what the run costs
+        return self.notes.core_hours(spent | mine)

@@ -1,6 +1,7 @@
 """What a job runs: `python -m terp.cluster.worker`, Dask workers that are processes of one thread each.
 
-No nanny: a worker that dies takes its job with it, so SLURM's own word for how it died (OUT_OF_MEMORY) is seen. What
+No nanny: a worker that is killed takes its job with it, so SLURM's own word for how it died (OUT_OF_MEMORY) is seen.
+One that dies by itself, as compiled code can, is alone in that: another takes its place, and the others go on. What
 workers import is imported once, before they part, so a node reads it once.
 """
 
@@ -10,11 +11,13 @@ import importlib
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 import time
 from collections.abc import Sequence
 from multiprocessing import connection
+from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,15 +25,18 @@ from terp.cluster.keys import Keys
 from terp.cluster.launch import PINNED, address_towards
 
 _GRACE = 5.0  # seconds for workers to end when another has died
+_LIVES = 5  # workers that one place in a job may have, one after the other
+_KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)  # from outside: by SLURM, or the kernel for memory
 
 
 def main(words: Sequence[str]) -> int:
     """Run as many workers as asked for until all have left; return the exit code of the job."""
     given = _options().parse_args(words)
-    if not Path(given.keys).is_dir():
+    if not Keys(Path(given.keys)).certificate.exists():
         print("terp: the run that this job belongs to is over", file=sys.stderr)
         return 0
     os.environ.update(PINNED)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # as large as memory
     from terp.cluster import walltime
 
     if given.seconds:
@@ -63,44 +69,69 @@ def job_name() -> str:
     return f"{job}.{os.environ.get('SLURM_RESTART_COUNT') or 0}"
 
 
+class _Child:
+    """A place for a worker: a process, and another when it dies by itself."""
+
+    def __init__(self, given: argparse.Namespace, place: int) -> None:
+        self.given, self.place, self.life = given, place, 0
+        self._context = multiprocessing.get_context("fork")
+        self.start()
+
+    def start(self) -> None:
+        self.at_work = self._context.Event()
+        name = f"{self.given.name or job_name()}.{self.place}-{self.life}"
+        self.process = self._context.Process(target=_serve, args=(self.given, name, self.at_work))
+        self.process.start()
+
+    def again(self) -> bool:
+        """Start anew after a death that says nothing of the job: had it worked, and was it not killed from outside."""
+        code = self.process.exitcode or 0
+        if not self.at_work.is_set() or code in _KILLED or self.life + 1 >= _LIVES:
+            return False
+        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        print(f"terp: worker {self.place} died ({how}); another takes its place", file=sys.stderr, flush=True)
+        self.life += 1
+        self.start()
+        return True
+
+
 def _family(given: argparse.Namespace) -> int:
-    """Start the workers and wait; when one dies, end the others and say how it died."""
-    context = multiprocessing.get_context("fork")
-    children = [context.Process(target=_serve, args=(given, number)) for number in range(given.workers)]
-    for child in children:
-        child.start()
-    signal.signal(signal.SIGTERM, lambda *_: _end(children))
-    left = {child.sentinel: child for child in children}
-    code = 0
+    """Start the workers and wait; when one is killed, end the others and say how it died."""
+    children = [_Child(given, place) for place in range(given.workers)]
+    signal.signal(signal.SIGTERM, lambda *_: _end([child.process for child in children]))
+    left, code = list(children), 0
     while left:
-        for sentinel in [one for one in connection.wait(list(left)) if isinstance(one, int)]:
-            child = left.pop(sentinel)
-            child.join()
-            if child.exitcode and not code:
-                code = 128 - child.exitcode if child.exitcode < 0 else child.exitcode
-                _end(list(left.values()))
+        ended = connection.wait([child.process.sentinel for child in left])
+        for child in [one for one in left if one.process.sentinel in ended]:
+            child.process.join()
+            if child.process.exitcode and not code and child.again():
+                continue
+            left.remove(child)
+            if child.process.exitcode and not code:
+                code = 128 - child.process.exitcode if child.process.exitcode < 0 else child.process.exitcode
+                _end([one.process for one in left])
     return code
 
 
-def _end(children: Sequence[multiprocessing.process.BaseProcess]) -> None:
+def _end(processes: Sequence[multiprocessing.process.BaseProcess]) -> None:
     deadline = time.monotonic() + _GRACE
-    for child in children:
-        if child.is_alive():
-            child.terminate()
-    for child in children:
-        child.join(max(deadline - time.monotonic(), 0.1))
-        if child.is_alive():
-            child.kill()
+    for process in processes:
+        if process.is_alive():
+            process.terminate()
+    for process in processes:
+        process.join(max(deadline - time.monotonic(), 0.1))
+        if process.is_alive():
+            process.kill()
 
 
-def _serve(given: argparse.Namespace, number: int) -> None:
+def _serve(given: argparse.Namespace, name: str, at_work: Event) -> None:
     """Be one worker."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # what is written is written, all else is made again
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_work(given, number))
+    asyncio.run(_work(given, name, at_work))
 
 
-async def _work(given: argparse.Namespace, number: int) -> None:
+async def _work(given: argparse.Namespace, name: str, at_work: Event) -> None:
     import dask
     from distributed import Worker
 
@@ -111,7 +142,7 @@ async def _work(given: argparse.Namespace, number: int) -> None:
     worker = Worker(
         given.scheduler,
         nthreads=1,
-        name=f"{given.name or job_name()}.{number}",
+        name=name,
         security=Keys(Path(given.keys)).security(),
         protocol="tls://",
         host=None if given.interface else address_towards(urlsplit(given.scheduler).hostname or ""),
@@ -123,6 +154,7 @@ async def _work(given: argparse.Namespace, number: int) -> None:
         dashboard_address="127.0.0.1:0",
     )
     async with worker:
+        at_work.set()
         await worker.finished()
 
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terp.cluster.errors import Walled
+from terp.cluster.errors import Stopped, Walled
 from terp.storage.errors import DiskTrouble
 from terp.storage.home import Home
 from terp.workflows.planning.load import load_flow, parameters_of
@@ -16,7 +16,7 @@ from terp.workflows.prefect.flow import run_flow
 from terp.workflows.results.costs import accounted, so_far
 from terp.workflows.results.deposit import deposit
 from terp.workflows.running import batch
-from terp.workflows.running.batch import go_on_later
+from terp.workflows.running.batch import demand_progress, go_on_later
 from terp.workflows.running.blame import blaming
 from terp.workflows.running.record import RunRecord, load_run, now
 from terp.workflows.running.report import Logged, LogReporter, Reporter
@@ -103,7 +103,8 @@ def run(
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
     try:
-        with _recorded(house, record):
+        with _recorded(house, record, made.tasks):
+            demand_progress(record)
             for doubt in dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts):
                 record.warnings.append(doubt)
                 told.warn(doubt)
@@ -156,9 +157,9 @@ def open(reference: str = "last", name: str = "", group: str = "", home: Path | 
 
 
 @contextmanager
-def _recorded(home: Home, record: RunRecord) -> Iterator[None]:
-    """Keep the record of a run true, however it ends."""
-    record.go_on(home)
+def _recorded(home: Home, record: RunRecord, left: int) -> Iterator[None]:
+    """Keep the record of a run true, however it ends; `left` regions are to be made."""
+    record.go_on(home, left)
     try:
         yield
     except BaseException as error:
@@ -171,11 +172,12 @@ def _recorded(home: Home, record: RunRecord) -> Iterator[None]:
 
 
 def _failed(home: Home, record: RunRecord, error: BaseException) -> None:
-    if isinstance(error, KeyboardInterrupt):
+    if isinstance(error, KeyboardInterrupt | Stopped):
         record.state, record.error = "cancelled", "stopped by a person"
     elif isinstance(error, Walled):
         record.state, record.error = "to go on", str(error)
+        record.attempts[-1]["walled"] = True
     else:
         record.state, record.error = "failed", str(error) or type(error).__name__
+    if record.save(home) and record.state == "failed":
         (record.folder(home) / "error.txt").write_text("".join(traceback.format_exception(error)))
-    record.save(home)

@@ -33,8 +33,9 @@ class Stage:
         over: tuple[str, ...],
         block: Mapping[str, int],
         libraries: tuple[str, ...],
+        codec: str,
     ) -> None:
-        self.block_function = function
+        self.block_function, self.codec = function, codec
         self.cut, self.whole, self.over, self.block, self.libraries = cut, whole, over, dict(block), libraries
         self._combine: Block | None = None
         self._finish: Block | None = None
@@ -101,6 +102,7 @@ class Stage:
             self._cut_dims(schemas),
             self.over,
             self.block,
+            self.codec,
             tuple(f"{self.__name__}: {doubt}" for code in codes for doubt in code.doubts),
         )
 
@@ -130,6 +132,7 @@ class Stage:
             "order": list(order),
             "libraries": {name: _version(self.__name__, name) for name in self.libraries},
             "cut": [list(self.cut or ()), list(self.whole or ()), list(self.over), self.block],
+            **({"codec": self.codec} if self.codec else {}),
         }
 
 
@@ -168,13 +171,16 @@ def stage(
     over: Sequence[str] = (),
     block: Mapping[str, int] | None = None,
     libraries: Sequence[str] = (),
+    codec: str = "",
 ) -> Callable[[Block], Stage]:
     """Make a function on one xarray block a stage.
 
     `cut` names the dimensions along which blocks may be cut (all others stay whole), or `whole` those that stay
     whole (the result may be cut along all others that every variable of the first input has). `over` names
     dimensions that are reduced away: the function then gives the partial result of one block, and partial results are
-    combined in a fixed tree. `block` fixes lengths of blocks; `libraries` names those whose version belongs to the key.
+    combined in a fixed tree. `block` fixes lengths of blocks; `libraries` names those whose version belongs to the key;
+    `codec` how the result is stored, such as "lz4-5-bitshuffle" for what was digitised or "none" (default: what suits
+    its type, smaller for what the flow returns than for what it only goes through).
     """
     if cut is not None and whole is not None:
         raise BadStage("say cut=... or whole=..., not both: each says the other")
@@ -186,10 +192,18 @@ def stage(
             raise BadStage(f"block={{{dim!r}: {length!r}}}: blocks have a whole number of elements, 1 or more")
     if cut is None and whole is None and not over:
         raise BadStage("say along which dimensions blocks may be cut: cut=(...), whole=(...) or over=(...)")
+    if codec:
+        from terp.storage.codec import Codec
+        from terp.storage.errors import BadProduct
+
+        try:
+            Codec.named(codec)
+        except BadProduct as unknown:
+            raise BadStage(f"codec={codec!r}: {unknown}") from None
     as_tuple = (tuple(cut) if cut is not None else None, tuple(whole) if whole is not None else None)
 
     def decorate(function: Block) -> Stage:
-        return Stage(function, *as_tuple, tuple(over), block or {}, tuple(libraries))
+        return Stage(function, *as_tuple, tuple(over), block or {}, tuple(libraries), codec)
 
     return decorate
 

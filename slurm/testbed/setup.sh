@@ -59,6 +59,7 @@ check_way() { # slurm, munge and mysql must get to the state folder
 }
 
 make_folders() {
+    alive host || umount --lazy "$TB/shared" 2>/dev/null || true # a mount whose process was killed cannot be looked at
     mkdir -p "$TB"/{etc,state,spool,db,munge,local,truth,shared,scratch} /local
     chown munge: "$TB/munge"
     chown mysql: "$TB/db"

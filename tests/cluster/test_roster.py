@@ -25,14 +25,14 @@ def roster(*jobs: Job) -> Roster:
 
 @pytest.mark.parametrize("state", ["PREEMPTED", "NODE_FAIL", "CANCELLED", "OUT_OF_MEMORY", "COMPLETED"])
 def test_a_worker_that_went_with_such_a_job_says_nothing_about_its_region(state: str) -> None:
-    verdict = roster(job("RUNNING", 1.0), job(state, 1.0)).verdict("7.0.1", time.monotonic(), 10)
+    verdict = roster(job("RUNNING", 1.0), job(state, 1.0)).verdict("7.0.1-0", time.monotonic(), 10)
     assert verdict is not None
     assert not verdict.counts
 
 
 @pytest.mark.parametrize(("state", "words"), [("FAILED", "failed"), ("TIMEOUT", "reached its time limit")])
 def test_a_worker_that_went_with_such_a_job_may_have_gone_for_its_region(state: str, words: str) -> None:
-    verdict = roster(job("RUNNING", 1.0), job(state, 1.0)).verdict("7.0.1", time.monotonic(), 10)
+    verdict = roster(job("RUNNING", 1.0), job(state, 1.0)).verdict("7.0.1-0", time.monotonic(), 10)
     assert verdict is not None
     assert verdict.counts
     assert words in verdict.why
@@ -40,10 +40,21 @@ def test_a_worker_that_went_with_such_a_job_may_have_gone_for_its_region(state: 
 
 def test_while_its_job_runs_nobody_knows_how_a_worker_ended_until_patience_is_up() -> None:
     running = roster(job("RUNNING", 1.0))
-    assert running.verdict("7.0.1", time.monotonic(), 10) is None
-    verdict = running.verdict("7.0.1", time.monotonic() - 11, 10)
+    assert running.verdict("7.0.1-0", time.monotonic(), 10) is None
+    verdict = running.verdict("7.0.1-0", time.monotonic() - 11, 10)
     assert verdict is not None
     assert verdict.counts
+
+
+def test_a_worker_whose_place_another_took_died_by_itself() -> None:
+    running = roster(job("RUNNING", 1.0))
+    running.connect(["7.0.0-0", "7.0.10-1"])
+    assert running.verdict("7.0.1-0", time.monotonic(), 10) is None
+    running.connect(["7.0.0-0", "7.0.1-1"])
+    verdict = running.verdict("7.0.1-0", time.monotonic(), 10)
+    assert verdict is not None
+    assert verdict.counts
+    assert "worker 1 of job 7 died" in verdict.why
 
 
 def test_a_job_that_was_put_back_is_waited_for_and_blames_no_region() -> None:
@@ -51,7 +62,7 @@ def test_a_job_that_was_put_back_is_waited_for_and_blames_no_region() -> None:
     [member] = again
     assert member.present
     assert member.restarts == 1
-    verdict = again.verdict("7.0.1", time.monotonic(), 10)
+    verdict = again.verdict("7.0.1-0", time.monotonic(), 10)
     assert verdict is not None
     assert not verdict.counts
     assert "starts a little later" in member.tale()
@@ -92,3 +103,65 @@ def test_a_job_that_we_cancelled_and_slurm_knows_no_more_has_ended() -> None:
     assert found.update({}, COMMENT, MEMORY) == []
     assert member.job.over
     assert not member.failed
+
+
+def test_a_suspended_job_was_not_put_back_and_is_not_silent() -> None:
+    [member] = roster(job("RUNNING", 1000.0), job("SUSPENDED", 1000.0), job("RUNNING", 1000.0))
+    assert member.restarts == 0
+    assert member.spent == 0
+    [member] = roster(job("RUNNING", 1000.0), job("SUSPENDED", 1000.0))
+    assert member.silent_since is None
+
+
+def test_a_job_that_was_let_go_and_forgotten_costs_nothing_more() -> None:
+    began = time.time() - 100
+    found = roster(Job("7", "7", NAME, "RUNNING", began, began + 36000, 4, "n1", comment=COMMENT))
+    [member] = found
+    member.ours = "not needed"
+    found.update({}, COMMENT, MEMORY)
+    assert member.job.over
+    assert 400 <= member.core_seconds < 500
+    assert member.job.end is not None
+    assert member.job.end <= time.time()
+
+
+def test_a_job_that_comes_back_from_its_end_is_judged_again() -> None:
+    found = roster(job("RUNNING", 1.0), job("NODE_FAIL", 1.0))
+    assert len(found.ended()) == 1
+    for one in (job("PENDING"), job("RUNNING", 9.0), job("OUT_OF_MEMORY", 9.0)):
+        found.update({"7": one}, COMMENT, MEMORY)
+    [member] = found.ended()
+    assert member.kind == "OUT_OF_MEMORY"
+
+
+def test_a_queue_that_keeps_jobs_from_us_which_the_accounting_sees_running_replaces_none() -> None:
+    found = roster(job("RUNNING", 1.0))
+    for _ in range(10):
+        asked = found.update({}, COMMENT, MEMORY)
+        found.settle(asked, {"7": job("RUNNING", 1.0)} if asked else {})
+    [member] = found
+    assert member.present
+
+
+@pytest.mark.parametrize("state", ["COMPLETED", "TIMEOUT"])
+def test_a_job_that_ends_without_any_worker_having_come_has_failed(state: str) -> None:
+    [member] = roster(job("RUNNING", 1.0), job(state, 1.0))
+    assert member.failed
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        job("PENDING", reason="launch failed requeued held"),
+        job("REQUEUE_HOLD", reason="JobHeldAdmin"),
+        job("SPECIAL_EXIT"),
+    ],
+)
+def test_a_job_that_slurm_gave_up_is_known_from_one_that_waits(held: Job) -> None:
+    [member] = roster(held)
+    assert member.job.held
+    assert not job("PENDING", reason="JobHeldUser").held
+    member.ours = "held"
+    member.see(job("CANCELLED"))
+    assert member.failed
+    assert "could not be started by SLURM" in member.tale()

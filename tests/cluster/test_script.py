@@ -1,6 +1,7 @@
 """The batch scripts: what the site asks for is in them, and nothing that is not SLURM's business."""
 
 import os
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,6 +41,12 @@ def test_what_the_users_own_files_for_dask_jobqueue_say_is_not_in_it() -> None:
     assert "ib9" not in text
 
 
+def test_folders_of_any_name_are_named_as_sbatch_reads_them() -> None:
+    site, folder = load_site("testbed", {}), Path('/data/my runs/100%jobs "a"')
+    text = worker_script(Order(site, "r", folder, folder / "k", "tls://h:1", memory_of(site), "python3"))
+    assert '--output="/data/my runs/100%%jobs \\"a\\"/jobs/%x-%j.log"' in directives(text)
+
+
 def test_modules_prologue_account_and_flags_are_in_it() -> None:
     keys = {"modules": '["2023", "Python"]', "prologue": '["umask 077"]', "account": "farm", "directives": '["-x n9"]'}
     text = script(keys)
@@ -48,8 +55,6 @@ def test_modules_prologue_account_and_flags_are_in_it() -> None:
 
 
 def test_a_job_of_a_run_that_is_over_does_nothing(tmp_path: Path) -> None:
-    import subprocess
-
     text = script({}).replace("seq 30", "seq 1").replace("python3 -m", "echo STARTED; exit 9 #")
     path = tmp_path / "job.sh"
     path.write_text(text)
@@ -63,8 +68,23 @@ def test_the_controllers_job_is_put_back_by_slurm_when_its_node_fails() -> None:
     site = load_site("testbed", {"controller.walltime": "10:00"})
     text = controller_script(site, "r", Path("/home/r"), ["terp", "run", "a b"], {"TERP_AGENT": "A. N. Other"})
     assert {"-J terp-r-controller", "--requeue", "-t 00:10:00"} <= set(directives(text))
-    assert "exec terp run 'a b'" in text
+    assert "\nterp run 'a b'\n" in text
     assert "export TERP_AGENT='A. N. Other'" in text
+
+
+@pytest.mark.parametrize(("code", "asked"), [(75, 1), (0, 0), (69, 0)])
+def test_a_controller_whose_time_was_up_is_put_back_by_its_script_and_no_other_is(
+    tmp_path: Path, code: int, asked: int
+) -> None:
+    words = ["bash", "-c", f"exit {code}"]
+    text = controller_script(load_site("testbed", {}), "r", tmp_path, words, {}).replace("sleep", ": sleep")
+    (tmp_path / "scontrol").write_text("#!/bin/sh\necho $* >> $0.log\nexit 1\n")
+    (tmp_path / "scontrol").chmod(0o755)
+    environment = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "SLURM_JOB_ID": "7"}
+    done = subprocess.run(["bash", "-c", text], env=environment, timeout=60)
+    assert done.returncode == code
+    log = tmp_path / "scontrol.log"
+    assert (log.read_text().splitlines() if log.exists() else []) == ["requeue 7"] * 20 * asked
 
 
 def test_jobs_are_not_told_what_an_outer_job_was_told_nor_any_secret(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import runs
+
 ROOT = Path(__file__).resolve().parents[2]
 FLOWS = ROOT / "tests/faults/flows.py"
 TERP = str(Path(sys.executable).with_name("terp"))
@@ -74,8 +77,7 @@ class Disturbed:
 
     def recorded(self) -> int:
         """How many regions of the slow stage were ever recorded, over all controllers."""
-        logs = (self.home / "products").glob("slow-*/ledger/*.log")
-        return sum(log.read_bytes().count(b'"stored"') for log in logs)
+        return runs.recorded(self.home)
 
     def until_recorded(self, regions: int, seconds: float = 60) -> None:
         """Wait until so many regions are recorded."""

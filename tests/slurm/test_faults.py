@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,21 @@ def test_jobs_that_exit_at_once_stop_the_run_with_their_own_last_words(run: Dist
     assert "exit code 3:0" in said
     assert "there is no such library" in said
     no_trace(run, bed)
+
+
+def test_a_region_that_crashes_its_worker_stops_the_run_by_name_and_costs_no_job(run: Disturbed, bed: Any) -> None:
+    code, said = run.start(flow="crash").end(90)
+    assert code == 70, said
+    assert "crashing was lost 3 times" in said
+    assert "died, and the job goes on" in said
+    assert {one["ours"] for one in run.jobs()} <= {"the run ends", "not needed"}
+    no_trace(run, bed)
+
+
+def test_a_node_on_which_jobs_fail_at_once_is_kept_off(run: Disturbed, undisturbed: dict[str, bytes], bed: Any) -> None:
+    run.start(site={"prologue": """['if [ "$SLURMD_NODENAME" = n1 ]; then echo broken; exit 3; fi']"""})
+    said = whole(run, undisturbed, bed)
+    assert "jobs fail at once on n1: the next go elsewhere" in said
 
 
 def test_jobs_that_never_start_are_told_of_in_words_and_can_be_cancelled(run: Disturbed, bed: Any) -> None:
@@ -149,6 +165,24 @@ def test_the_run_goes_on_while_slurmctld_is_away(run: Disturbed, undisturbed: di
     run.until_recorded(ENOUGH + 60)
     bed.ctld_up()
     whole(run, undisturbed, bed)
+
+
+@pytest.mark.campaign
+def test_the_run_ends_well_though_slurmctld_is_away_for_a_minute(
+    run: Disturbed, undisturbed: dict[str, bytes], bed: Any
+) -> None:
+    run.start()
+    run.until_recorded(ENOUGH)
+    bed.ctld_down()
+    back = threading.Timer(60, bed.ctld_up)
+    back.start()
+    code, said = run.end(150)
+    back.join()
+    assert code == 0, said + run.last_words()
+    assert "SLURM's controller does not answer" in said
+    assert runs.products(run.home) == undisturbed
+    wait_for_quiet(run, bed)
+    no_trace(run, bed)
 
 
 @pytest.mark.campaign

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import ssl
 import subprocess
 import sys
@@ -129,3 +130,29 @@ def test_a_node_needs_the_token_and_its_user_may_end_it_from_there(bed: Any, ser
     process = psutil.Process(Holder.from_json(server.sign.holder).pid)
     assert bed.on("n3", *words, "stop", timeout=60) == "stopped"
     until(lambda: not process.is_running() or process.status() == psutil.STATUS_ZOMBIE)
+
+
+def test_a_flow_that_was_deployed_is_done_in_jobs_of_its_site(server: Persistent, bed: Any) -> None:
+    home = home_of(server)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PREFECT_")}
+    often = kept | bed.environment | {"TERP_HOME": str(home), "PREFECT_WORKER_QUERY_SECONDS": "1"}
+
+    def call(*words: str | Path) -> str:
+        done = subprocess.run([TERP, *words], env=often, cwd=home.parent, capture_output=True, text=True, timeout=240)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    call("deploy", f"{ROOT / 'tests/faults/flows.py'}:branching", "--pool", "jobs", "--site", "testbed")
+    said = home.parent / "worker.log"
+    with said.open("w") as log:
+        words = [TERP, "prefect", "call", "worker", "start", "--pool", "jobs"]
+        worker = subprocess.Popen(words, env=often, cwd=home.parent, stdout=log, stderr=log, start_new_session=True)
+    try:
+        call("prefect", "call", "deployment", "run", "branching/default", "--watch")
+        [record] = [json.loads(path.read_bytes()) for path in home.glob("runs/*/run.json")]
+        assert (record["state"], record["site"]) == ("finished", "testbed"), said.read_text()
+        assert record["cluster"]["jobs"], "by SLURM's accounting"
+        assert record["results"]
+    finally:
+        worker.send_signal(signal.SIGINT)
+        worker.wait(30)

@@ -1,6 +1,7 @@
 """The testbed is what it says: a cluster of four nodes, with all that may befall one."""
 
 import os
+import signal
 import socket
 import time
 from collections.abc import Callable
@@ -159,3 +160,10 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> float:
         assert time.monotonic() < end, f"it did not come true within {seconds} s"
         time.sleep(0.02)
     return time.monotonic()
+
+
+def test_a_shared_folder_whose_process_was_killed_is_mended_by_bringing_it_up_again(bed: Any) -> None:
+    os.kill(int((bed.folder / "run/host.pid").read_text()), signal.SIGKILL)
+    bed.command("up", timeout=120)
+    (bed.shared / "seen").write_text("again")
+    assert bed.on("n2", "cat", bed.shared / "seen") == "again"

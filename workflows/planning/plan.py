@@ -88,17 +88,25 @@ class Plan:
     sources: tuple[Identity, ...]
     ends: str = ""
 
+    def keeps(self, key: str) -> bool:
+        """Say whether a product is a result of the flow, or may become one."""
+        return bool(self.ends) or key in self.results.values()
+
     @property
     def tasks(self) -> int:
         """Dask tasks to be submitted."""
         return sum(one.missing for one in self.steps)
+
+    def _codecs(self, step: Step) -> list[str]:
+        groups = step.stored(self.keeps(step.key)).groups
+        return sorted({array.codec for group in groups for array in group.arrays})
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
         return {
             "flow": self.flow,
             "parameters": dict(self.parameters),
-            "stages": [one.to_json() for one in self.steps],
+            "stages": [one.to_json() | {"codecs": self._codecs(one.step)} for one in self.steps],
             "tasks": self.tasks,
             "bytes": sum(one.step.nbytes for one in self.steps),
             "files": sum(one.step.shards for one in self.steps),

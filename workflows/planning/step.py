@@ -33,7 +33,8 @@ class Step:
     """How one product is made.
 
     `inputs` are (key of the product, group) pairs; `memory` the bytes a worker is expected to need; `doubts`
-    sentences for the user; `trial` seconds and bytes of the made-up call, for the estimate of time.
+    sentences for the user; `trial` seconds and bytes of the made-up call, for the estimate of time; `codec` what the
+    user wants the values to be stored with, if anything.
     """
 
     name: str
@@ -47,6 +48,11 @@ class Step:
     doubts: tuple[str, ...] = ()
     trial: tuple[float, int] = (0.0, 0)
     at_most: int = 1
+    codec: str = ""
+
+    def stored(self, kept: bool) -> Layout:
+        """Return how the product is laid out and stored; `kept`: it is a result of the flow."""
+        return self.layout.stored(kept, self.codec)
 
     @property
     def regions(self) -> int:
@@ -115,6 +121,7 @@ class Call:
     cut: tuple[str, ...]
     over: tuple[str, ...]
     fixed: Mapping[str, int]
+    codec: str = ""
     doubts: tuple[str, ...] = ()
     sizes: dict[str, int] = field(init=False)
 
@@ -178,6 +185,7 @@ def _mapped(call: Call) -> Step:
         memory_of(weight, blocks),
         (*call.doubts, *trial.doubts),
         (trial.seconds, _trial_bytes(trial.result)),
+        codec=call.codec,
     )
 
 
@@ -284,4 +292,5 @@ def _finished(call: Call, task: Task, short: xr.Dataset, blocks: Mapping[str, tu
         ((below, ""), *call.inputs[1:]),
         memory_of(weigh(cut, *call.schemas[1:], full), blocks),
         trial.doubts,
+        codec=call.codec,
     )

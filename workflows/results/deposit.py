@@ -128,7 +128,7 @@ def _has_root(product: StoredProduct) -> bool:
 
 
 def _members(product: StoredProduct) -> list[Member]:
-    return [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.manifest.values()]
+    return [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.entries()]
 
 
 def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: Path, told: _Told) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from terp.cluster.errors import NoProgress
 from terp.cluster.jobs import Slurm
 from terp.cluster.script import controller_script
 from terp.cluster.site import Site
@@ -15,6 +16,7 @@ from terp.workflows.running.record import RunRecord
 from terp.workflows.running.where import requeue_this
 
 _HANDED_ON = ("TERP_AGENT", "TERP_ORCID", "TERP_AFFILIATION", "TERP_AFFILIATION_ROR", "PREFECT_API_URL")
+_IN_VAIN = 3  # starts without any region done, before it is given up
 _PATIENCE = 120.0  # seconds until SLURM ends a job that was put back
 
 
@@ -47,6 +49,21 @@ def submit(home: Home, record: RunRecord, site: Site, words: list[str]) -> str:
     return record.job
 
 
+def demand_progress(record: RunRecord) -> None:
+    """Raise NoProgress where start after start came to the end of its time with all still to be made.
+
+    Each would cost as much again, and nobody is watching.
+    """
+    earlier = record.attempts[-1 - _IN_VAIN : -1]
+    if len(earlier) == _IN_VAIN and all(
+        one.get("walled") and one.get("left") == record.attempts[-1]["left"] for one in earlier
+    ):
+        raise NoProgress(
+            f"{_IN_VAIN} starts of this controller ended with their time and without one region done: its workers wait "
+            "in the queue, or a region takes, longer than that. Set the site's `controller.walltime`, and submit again"
+        )
+
+
 def words_of(
     target: str, inputs: tuple[str, ...], settings: Mapping[str, Any], options: Mapping[str, Any]
 ) -> list[str]:
@@ -67,7 +84,7 @@ def words_of(
 
 def go_on_later(reporter: Any) -> None:
     """Put this job back into the queue and wait to be ended; return only where SLURM does not do it."""
-    trouble = requeue_this()
+    trouble = requeue_this(reporter.warn)
     if trouble:
         reporter.warn(f"this job cannot be put back into the queue ({trouble}): submit the same command again")
         return

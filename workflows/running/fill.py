@@ -2,11 +2,12 @@
 
 import time
 import traceback
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,13 @@ from terp.storage.files import disk
 from terp.storage.filling import Filling, Written
 from terp.storage.ledger import Place
 from terp.workflows.errors import BadStage, StageFailed, WorkflowError
-from terp.workflows.running.task import Task, execute, named
+from terp.workflows.running.task import Task, execute_all, named
 
 WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
 _LOOK = 2.0  # seconds between looks at the workers while nothing comes back
+_TASK_SECONDS = 0.25  # that a task should take at least, where regions are short
+_AT_MOST = 64  # regions in a task
+_COUNTED = 0.5  # seconds for which the number of workers is taken to be the same
 _ALONE = 120  # seconds without any worker after which the run stops
 _TRIES = 3  # how often one region may be lost with its worker or its file
 _UNSEEN = "the shard that its worker wrote was never seen here. Check the disk"
@@ -105,22 +109,24 @@ class _Window:
     def __init__(self, task: Task, filling: Filling, crew: Crew, later: int) -> None:
         self.later = later
         self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
-        self.flying: dict[Any, Place] = {}
+        self.flying: dict[Any, list[Place]] = {}
         self.losses: Counter[Place] = Counter()
         self.tries: Counter[Place] = Counter()
         self.undecided: list[tuple[Place, str, float]] = []
+        self.weights: dict[Place, float] = defaultdict(float)
         self.waiting = ""
         self.todo = deque[Place]()
         self.rest = filling.missing()
         self.alone_since: float | None = None
+        self.workers, self.counted = 0, 0.0
+        self.seconds, self.done = 0.0, 0  # that workers spent, on how many regions
 
     def run(self) -> Iterator[list[Written]]:
         """Yield what was recorded, batch by batch; now and then an empty batch while nothing comes back."""
-        places = list(self.rest)
-        self.rest, left = iter(places), len(places)
+        left = self.filling.left
         self._feed(left)
         while self.flying or left:
-            arrived = [written for future in self._landed() if (written := self._harvest(future)) is not None]
+            arrived = [written for future in self._landed() for written in self._harvest(future)]
             if arrived:
                 arrived = self._commit(arrived)
                 left -= len(arrived)
@@ -136,6 +142,7 @@ class _Window:
         for lost in self.filling.commit(arrived):
             self._lose(lost.place, _UNSEEN)
             arrived.remove(lost)
+        self.seconds, self.done = self.seconds + sum(one.seconds for one in arrived), self.done + len(arrived)
         self.crew.longest = max([self.crew.longest, *(one.seconds for one in arrived)])
         self.crew.progress(len(arrived))
         return arrived
@@ -162,52 +169,66 @@ class _Window:
         """Hand out as much as the workers can have in flight; nothing when the controller is to end."""
         self.crew.need(left, self.filling.product.name, self.later)
         if self.crew.closing:
-            if not self.flying:
+            if not self.flying or not self.crew.busy:
                 raise Walled(_WALLED)
             return
-        room = WINDOW * max(len(self.crew.workers()), 1) - len(self.flying)
-        for _ in range(room):
-            place = self.todo.popleft() if self.todo else next(self.rest, None)
-            if place is None:
+        window = WINDOW * max(self._workers(), 1)
+        for _ in range(window - len(self.flying)):
+            places = [self.todo.popleft()] if self.todo else list(islice(self.rest, self._at_a_time(left, window)))
+            if not places:
                 return
-            self.flying[self._submit(place)] = place
+            self.flying[self._submit(places)] = places
 
-    def _submit(self, place: Place) -> Any:
-        group, index = place
-        product = self.filling.product
+    def _workers(self) -> int:
+        """Return how many workers there are, or were a moment ago: to ask takes as long as a short region."""
+        if not self.workers or time.monotonic() - self.counted > _COUNTED:
+            self.workers, self.counted = len(self.crew.workers()), time.monotonic()
+        return self.workers
+
+    def _at_a_time(self, left: int, window: int) -> int:
+        """Return how many regions a task is worth: short ones go together, but never so that a worker has none."""
+        if not self.done:
+            return 1
+        fitting = int(_TASK_SECONDS / max(self.seconds / self.done, 1e-6))
+        return max(min(fitting, _AT_MOST, left // (2 * window)), 1)
+
+    def _submit(self, places: list[Place]) -> Any:
+        product, (group, index) = self.filling.product, places[0]
         key = (
-            f"{product.name}-{product.key[-8:]}-{group}-{index}"
-            f"-g{self.filling.generation(place)}-e{self.filling.ledger.epoch}-t{self.tries[place]}"
+            f"{product.name}-{product.key[-8:]}-{group}-{index}-n{len(places)}"
+            f"-g{self.filling.generation(places[0])}-e{self.filling.ledger.epoch}-t{self.tries[places[0]]}"
         )
         return self.client.submit(
-            execute,
+            execute_all,
             self.task,
             str(product.folder),
             str(self.filling.attempts),
-            group,
-            index,
+            places,
             self.crew.longest,
             key=key,
             pure=False,
             retries=0,
         )
 
-    def _harvest(self, future: Any) -> Written | None:
+    def _harvest(self, future: Any) -> list[Written]:
+        """Return what a task has written; regions of one that failed are handed out again, each alone."""
         from distributed.scheduler import KilledWorker
 
         if future.status == "finished":
             with suppress(TimeoutError, CancelledError):
-                written: Written = future.result(timeout=_LOOK)
+                written: list[Written] = future.result(timeout=_LOOK)
                 del self.flying[future]
                 return written
-            return None  # it went with its worker: Dask lets another make it again
-        place = self.flying.pop(future)
+            return []  # it went with its worker: Dask lets another make it again
+        places = self.flying.pop(future)
         error = future.exception() if future.status == "error" else None
-        if error is None or isinstance(error, KilledWorker):
-            self._again(place)
-            if isinstance(error, KilledWorker):
-                self.undecided.append((place, str(error.last_worker.name), time.monotonic()))
-            return None
+        if error is None or isinstance(error, KilledWorker) or len(places) > 1:
+            for place in places:
+                self._again(place)
+                if isinstance(error, KilledWorker):
+                    self.undecided.append((place, str(error.last_worker.name), time.monotonic()))
+            return []
+        [place] = places
         if isinstance(error, BadStage):
             where = named(self.filling.product.group(place[0]).box(place[1]))
             raise BadStage(f"{self.filling.product.name}, region {place[1]} ({where}): {error}")
@@ -221,23 +242,29 @@ class _Window:
 
     def _decide(self) -> None:
         """Count the losses of which it is known by now how the worker ended; one by preemption is nobody's fault."""
-        waiting = []
+        waiting, together = [], dict[str, list[tuple[Place, Verdict]]]()
         for place, worker, since in self.undecided:
             verdict = self.crew.verdict(worker, since)
             if verdict is None:
                 waiting.append((place, worker, since))
             elif verdict.counts:
-                self._blame(place, _died(verdict))
+                together.setdefault(verdict.why or worker, []).append((place, verdict))
         self.undecided = waiting
+        for lost in together.values():
+            for place, verdict in lost:
+                self._blame(place, _died(verdict), 1 / len(lost))
 
     def _lose(self, place: Place, why: str) -> None:
         self._again(place)
         self._blame(place, why)
 
-    def _blame(self, place: Place, why: str) -> None:
+    def _blame(self, place: Place, why: str, share: float = 1.0) -> None:
+        """Count a loss; of regions that were lost together, one is to blame, and nobody knows which."""
         self.losses[place] += 1
-        if self.losses[place] >= _TRIES:
-            raise WorkerLost(f"region {place[1]} of {self.filling.product.name} was lost {_TRIES} times: {why}")
+        self.weights[place] += share
+        times = self.losses[place]
+        if times >= _TRIES and self.weights[place] >= 1 - 1e-9:
+            raise WorkerLost(f"region {place[1]} of {self.filling.product.name} was lost {times} times: {why}")
 
     def close(self) -> None:
         """Take back what is still in flight."""

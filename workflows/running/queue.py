@@ -49,6 +49,11 @@ class Queue:
         names = (f"terp-{run}", f"terp-{run}-controller")
         return [job for job in self.seen.values() if job.name in names and not job.over]
 
+    def controller(self, run: str, number: str) -> Job | None:
+        """Return the job of a run's controller; by its name where SLURM took too long to say its number."""
+        named = f"terp-{run}-controller"
+        return self.find(number) if number else next((job for job in self.seen.values() if job.name == named), None)
+
 
 @dataclass
 class Group:

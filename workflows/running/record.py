@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from terp.cluster.jobs import own_job
 from terp.storage import files
 from terp.storage.holder import Holder
 from terp.storage.home import Home
@@ -80,10 +81,11 @@ class RunRecord:
         record.save(home)
         return record
 
-    def go_on(self, home: Home) -> None:
-        """Note that this process is the controller from now on."""
+    def go_on(self, home: Home, left: int) -> None:
+        """Note that this process is the controller from now on, with so many regions to be made."""
         self.holder = Holder.me().to_json()
-        self.attempts.append({"holder": self.holder, "started": now()})
+        self.job = (self.submitted and own_job()) or self.job  # who submitted it may not have been told
+        self.attempts.append({"holder": self.holder, "started": now(), "left": left})
         self.state, self.error, self.ended = "running", "", ""
         self.save(home)
 
@@ -91,10 +93,12 @@ class RunRecord:
         """Return the run's folder."""
         return home.runs / self.id
 
-    def save(self, home: Home) -> None:
-        """Write the record whole, unless a later start of this run writes it by now."""
-        if self._starts_written(home) <= len(self.attempts):
-            self._write(home)
+    def save(self, home: Home) -> bool:
+        """Write the record whole, unless a later start of this run writes it by now; return whether it was written."""
+        if self._starts_written(home) > len(self.attempts):
+            return False
+        self._write(home)
+        return True
 
     def _starts_written(self, home: Home) -> int:
         with suppress(OSError, ValueError, KeyError, TypeError):

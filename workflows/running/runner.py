@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from terp.cluster.crew import Crew
 from terp.storage import files
 from terp.storage.errors import BadProduct, Damaged, DiskTrouble
-from terp.storage.filling import Filling, sizes_below
+from terp.storage.filling import Filling, sizes_are_those
 from terp.storage.home import Home
 from terp.storage.ledger import Gone
 from terp.storage.making import create
@@ -78,6 +78,7 @@ class Runner:
         take_over: bool | Gone,
     ) -> None:
         self.home, self.planner, self.run = home, planner, run
+        self._keeps = plan.keeps
         self._needless = {one.step.key for one in plan.steps if one.needless}
         self.workers, self.reporter, self.take_over = workers, reporter, take_over
         self._made: dict[str, StoredProduct] = {}
@@ -140,7 +141,9 @@ class Runner:
         self.run.save(self.home)
 
     def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
-        product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
+        product = create(
+            self.home.product(step.key), step.name, step.key, step.ingredients, step.stored(self._keeps(step.key))
+        )
         if is_whole(product):
             noted.reused, noted.done_before = not noted.made, step.regions - noted.made
             self.reporter.say(f"{step.name}: {step.regions:,} regions exist ({step.key})")
@@ -149,7 +152,7 @@ class Runner:
         with Filling(product, self.take_over) as filling:
             for place in filling.found_bad:
                 self.reporter.warn(f"{step.name}: a shard of region {place[1]} was not as recorded; it is made again")
-            noted.done_before = step.regions - noted.made - sum(1 for _ in filling.missing())
+            noted.done_before = step.regions - noted.made - filling.left
             self._fill_and_seal(step, filling, inputs, noted)
         return product
 
@@ -160,7 +163,7 @@ class Runner:
 
     def _fill_and_seal(self, step: Step, filling: Filling, inputs: tuple[Input, ...], noted: StageRecord) -> Seal:
         for _ in range(_ROUNDS):
-            todo = sum(1 for _ in filling.missing())
+            todo = filling.left
             if todo:
                 progress = Progress(step.name, step.regions, step.regions - todo)
                 folder = self.run.folder(self.home)
@@ -198,9 +201,7 @@ class Runner:
 def is_whole(product: StoredProduct) -> bool:
     """Say whether a product is sealed and its files are there with their sizes: what reuse and resume trust."""
     try:
-        if product.seal is None:
-            return False
-        return dict(sizes_below(product.data)) == {key: entry.size for key, entry in product.manifest.items()}
+        return product.seal is not None and sizes_are_those(product)
     except BadProduct:  # a damaged seal or manifest is made again
         return False
 

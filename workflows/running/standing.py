@@ -56,7 +56,7 @@ def _elsewhere(record: RunRecord, holder: Holder, number: str, queue: Queue) -> 
 
 def _gone(record: RunRecord, queue: Queue) -> Standing:
     """Say how a run stands whose process is gone: perhaps SLURM has put its job back into the queue."""
-    job = queue.find(record.job) if record.submitted else None
+    job = queue.controller(record.id, record.job) if record.submitted else None
     if job is not None and job.waits:
         return Standing("to go on", f"its controller {reason(job.reason)}", job)
     return Standing("killed", record.error or "its process is gone; the same command goes on", job, over=True)
@@ -64,13 +64,13 @@ def _gone(record: RunRecord, queue: Queue) -> Standing:
 
 def _comes_again(record: RunRecord, queue: Queue) -> bool:
     """Say whether SLURM, which ended a controller, has put its job back into the queue."""
-    job = queue.find(record.job)
+    job = queue.controller(record.id, record.job)
     return job is not None and not job.over
 
 
 def _by_job(record: RunRecord, queue: Queue) -> Standing:
     """Say how a run stands whose controller is to start."""
-    job = queue.find(record.job)
+    job = queue.controller(record.id, record.job)
     if queue.trouble:
         return Standing(record.state, f"as it was when last heard of: {queue.trouble}")
     if job is None:

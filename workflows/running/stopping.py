@@ -25,7 +25,7 @@ def stop(home: Home, record: RunRecord, tell: Callable[[str], None]) -> str:
     stands = standing(record, queue, closely=True)
     holder = Holder.from_json(record.holder)
     if stands.over:
-        left = _end_jobs(home, record, queue)
+        left = _end_jobs(home, record, queue, tell)
         return f"{record.id} is not running ({stands.state}){f'; {left} of its jobs were ended' if left else ''}"
     if queue.trouble and record.state in ("submitted", "to go on"):
         raise Usage(f"{record.id} cannot be stopped now: {queue.trouble}")
@@ -43,7 +43,7 @@ def stop(home: Home, record: RunRecord, tell: Callable[[str], None]) -> str:
         _ask(home, record, stands, queue, tell)
     else:
         raise Usage(f"{record.id} is {holder}: cancel it there")
-    _end_jobs(home, record, queue)
+    _end_jobs(home, record, queue, tell)
     _note(home, record)
     return f"{record.id} is stopped; the same command goes on where it was"
 
@@ -73,12 +73,15 @@ def _job_over(queue: Queue, number: str) -> bool:
     return not queue.trouble and (job is None or job.over)
 
 
-def _end_jobs(home: Home, record: RunRecord, queue: Queue) -> int:
+def _end_jobs(home: Home, record: RunRecord, queue: Queue, tell: Callable[[str], None]) -> int:
     """End the jobs that a run has left behind, and remove its keys; return how many there were."""
     if not record.site:
         return 0
     queue.refresh()
     left = queue.of(record.id)
+    if queue.trouble:
+        tell(f"whether jobs of {record.id} are left cannot be known from here: {queue.trouble}")
+        return 0
     if left:
         queue.slurm.cancel([job.id for job in left])
 

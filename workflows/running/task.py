@@ -6,7 +6,7 @@ holds the result against what was planned, and writes it under the name of an at
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -63,7 +63,7 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
 
     A worker whose job ends too soon for that gives the region back instead.
     """
-    walltime.take(expected)
+    walltime.take(product, expected)
     started = time.monotonic()
     group = _opened(product, "").group(path)
     remarks = collected()
@@ -71,12 +71,21 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     blocks = conform(result, group, group.box(index), _opened(product, "").schema_of(path))
     remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if _all_nan(values)}
     written = write_region(Path(attempts), group, index, blocks)
-    return Written(path, index, written, time.monotonic() - started, worker_name(), tuple(sorted(remarks)[:5]))
+    seconds = time.monotonic() - started
+    walltime.took(product, seconds)
+    return Written(path, index, written, seconds, worker_name(), tuple(sorted(remarks)[:5]))
 
 
 def worker_name() -> str:
     """Return a name for this worker process that is told to people: number of the process on its host."""
     return f"{os.uname().nodename}/{os.getpid()}"
+
+
+def execute_all(
+    task: Task, product: str, attempts: str, places: Sequence[tuple[str, int]], expected: float = 0.0
+) -> list[Written]:
+    """Make several short regions, one after the other: to hand out each alone would cost more than to make it."""
+    return [execute(task, product, attempts, path, index, expected) for path, index in places]
 
 
 class _Opened:
@@ -109,7 +118,7 @@ def _opened(folder: str, values: str) -> _Opened:
 def _product(folder: str, values: str) -> StoredProduct:
     """Return a product; where `values` are given, sealed with just these."""
     product = StoredProduct(Path(folder))
-    if values and (not product.manifest or product.seal is None or product.seal.values != values):
+    if values and (product.manifest is None or product.seal is None or product.seal.values != values):
         raise BadProduct(f"{product.name} is sealed with other values than this run made of it: run again")
     return product
 

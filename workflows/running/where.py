@@ -1,7 +1,8 @@
 """Where a run's workers are: on this machine, in SLURM jobs of a site, or behind a scheduler that is there already."""
 
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from terp.cluster.site import Site
     from terp.workflows.running.report import Reporter
 
+_YOUNG = 300.0  # seconds in which what another machine wrote of a run may not be seen here yet
 PRELOAD = ("terp.workflows.running.task",)
 
 
@@ -62,7 +64,7 @@ class Where:
         from terp.cluster.launch_slurm import launch_slurm
         from terp.cluster.staff import Bounds
 
-        sweep(home, record)
+        sweep(home, record, reporter.warn)
         bounds = Bounds(self.least or site.min_workers, self.workers, self.core_hours, record.submitted)
         with launch_slurm(site, place(home, record.id), bounds, PRELOAD, reporter.warn) as crew:
             yield crew
@@ -75,12 +77,12 @@ def place(home: Home, run: str) -> "Place":
     return Place(run, home.runs / run, home.keys / run, home.cache)
 
 
-def sweep(home: Home, mine: RunRecord) -> None:
+def sweep(home: Home, mine: RunRecord, tell: Callable[[str], None]) -> None:
     """Remove keys and metrics, and cancel the jobs, of runs whose controllers are gone: what a kill left behind."""
     if not home.keys.is_dir():
         return
     slurm = Slurm()
-    seen = slurm.look()
+    seen = slurm.patiently(slurm.look, tell)
     for folder in home.keys.iterdir():
         if folder.name == mine.id or _is_dead(home, folder.name, seen, slurm):
             collected = job_facts(home.runs / folder.name).get("metrics")
@@ -91,13 +93,17 @@ def sweep(home: Home, mine: RunRecord) -> None:
 
 
 def _is_dead(home: Home, run: str, seen: dict[str, Job], slurm: Slurm) -> bool:
+    """Say whether a run with keys is known to be dead; one that may only just have begun elsewhere is not."""
+    young = time.time() - (home.keys / run).stat().st_mtime < _YOUNG
     try:
         record = load_run(home, run)
     except Usage:
-        return True
+        return not young
     except BadRecord:
         return False
-    return record.state != "running" or is_gone(Holder.from_json(record.holder), seen, slurm)
+    if record.state == "running":
+        return is_gone(Holder.from_json(record.holder), seen, slurm)
+    return record.state in ("finished", "failed", "cancelled") and not young
 
 
 def is_gone(holder: Holder, seen: dict[str, Job] | None = None, slurm: Slurm | None = None) -> bool:
@@ -115,10 +121,11 @@ def is_gone(holder: Holder, seen: dict[str, Job] | None = None, slurm: Slurm | N
     return False
 
 
-def requeue_this() -> str:
+def requeue_this(tell: Callable[[str], None]) -> str:
     """Put the job that we are in back into SLURM's queue; return what is wrong, where that cannot be done."""
+    slurm = Slurm()
     try:
-        Slurm().requeue(own_job())
+        slurm.patiently(lambda: slurm.requeue(own_job()), tell)
     except ClusterError as error:
         return str(error)
     return ""
