@@ -3,13 +3,8 @@
 A float32 field of smooth noise in shards of 64 MiB with inner chunks of 1 MiB, zstd with bitshuffle and CRC32C.
 """
 
-import argparse
-import json
 import os
-import platform
 import shutil
-import statistics
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from benchmarks.report import Seconds, run
 from terp.storage.filling import Filling, Written, write_region
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout, create
@@ -102,10 +98,10 @@ PEERS: dict[str, tuple[Write, Read]] = {
 }
 
 
-def measure(shards: int, rounds: int, place: Path) -> dict[str, dict[str, list[float]]]:
+def measure(shards: int, rounds: int, place: Path) -> Seconds:
     """Return seconds of each peer's writing and reading, interleaved round by round."""
     data = field(shards)
-    found: dict[str, dict[str, list[float]]] = {name: {"write": [], "read": []} for name in PEERS}
+    found: Seconds = {name: {"write": [], "read": []} for name in PEERS}
     for number in range(rounds):
         for name, (write, read) in PEERS.items():
             folder = place / f"{name.replace(' ', '-')}-{number}"
@@ -120,29 +116,5 @@ def measure(shards: int, rounds: int, place: Path) -> dict[str, dict[str, list[f
     return found
 
 
-def main() -> None:
-    """Measure and print a table, or JSON with the facts of the machine."""
-    parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("--shards", type=int, default=4)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--json", action="store_true")
-    asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="terp-bench-", dir=os.environ.get("TERP_BENCH")) as place:
-        found = measure(asked.shards, asked.rounds, Path(place))
-    size = asked.shards * ROWS * COLUMNS * 4 / 1e9
-    rates = {
-        name: {what: size / statistics.median(took) for what, took in times.items()} for name, times in found.items()
-    }
-    if asked.json:
-        machine = {"cpus": os.cpu_count(), "machine": platform.machine(), "python": platform.python_version()}
-        print(json.dumps({"machine": machine, "gigabytes": size, "seconds": found, "gb_per_s": rates}, indent=1))
-        return
-    print(f"{size:.2f} GB of float32, medians of {asked.rounds} interleaved rounds, GB/s (ratio to zarr-python)")
-    for name, rate in rates.items():
-        ratios = {what: value / rates["zarr-python"][what] for what, value in rate.items()}
-        words = (f"{what} {rate[what]:5.2f} ({ratios[what]:.2f})" for what in ("write", "read"))
-        print(f"{name:12} {'  '.join(words)}")
-
-
 if __name__ == "__main__":
-    main()
+    run(__doc__, ROWS * COLUMNS * 4, "zarr-python", measure)

@@ -8,7 +8,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Buffer, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -104,9 +104,9 @@ def _write_once[T](path: Path, write: Callable[[int], T]) -> T:
     return result
 
 
-def write_all(descriptor: int, data: bytes) -> None:
+def write_all(descriptor: int, data: Buffer) -> None:
     """Write all of it, however little the system takes at a time."""
-    view = memoryview(data)
+    view = memoryview(data).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]
 

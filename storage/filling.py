@@ -1,5 +1,6 @@
 """Fill a product: the worker's side writes a region under the name of its attempt, the controller's makes it count."""
 
+import itertools
 import os
 import secrets
 import shutil
@@ -20,9 +21,13 @@ from blake3 import blake3
 from terp.storage import files
 from terp.storage.errors import DiskTrouble
 from terp.storage.grid import Group
-from terp.storage.ledger import Gone, Place, Record
-from terp.storage.product import Entry, Seal, StoredProduct, check_file, entry_json
+from terp.storage.ledger import Gone, Place
+from terp.storage.manifest import NAMES, written
+from terp.storage.product import Seal, Sizes, StoredProduct, check_file
+from terp.storage.rows import Record
 from terp.storage.shard import Stored, write_shard
+
+_AT_ONCE = 1024  # shards that are read in a row when all are
 
 
 @dataclass(frozen=True)
@@ -100,7 +105,12 @@ class Filling:
 
     def missing(self) -> Iterator[Place]:
         """Walk the regions that are not recorded."""
-        return (place for place in self.product.places() if place not in self.ledger.records)
+        return self.ledger.missing()
+
+    @property
+    def left(self) -> int:
+        """How many regions are not recorded."""
+        return self.product.regions - self.ledger.count
 
     def generation(self, place: Place) -> int:
         """Return how often the region had to be begun anew."""
@@ -138,33 +148,69 @@ class Filling:
         """Say that a recorded region does not count, remove its files and the seal: it will be done again."""
         self.ledger.check()
         with files.disk(self.product.folder):
-            for name in ("seal.json", "manifest.jsonl"):
-                with suppress(FileNotFoundError):
-                    (self.product.folder / name).unlink()
+            for name in ("seal.json", *NAMES):
+                self._take_away(self.product.folder / name)
             files.sync_folder(self.product.folder)
         self.ledger.void(place, why)
         group = self.product.group(place[0])
         for array in group.arrays:
-            with files.disk(self.product.folder), suppress(FileNotFoundError):
-                (self.product.data / group.shard_key(array, place[1])).unlink()
+            with files.disk(self.product.folder):
+                self._take_away(self.product.data / group.shard_key(array, place[1]))
+
+    def _take_away(self, path: Path) -> None:
+        """Remove a file by way of our own attempts: where a newer controller has cleared these, it can't be done.
+
+        What is asked of the disk after a pause (a cut network, a request that is sent again) comes too late then.
+        """
+        away = self.attempts / f"gone-{secrets.token_hex(8)}"
+        try:
+            files.rename(path, away)
+        except FileNotFoundError:
+            self.ledger.check()
+            if path.exists():
+                raise
+            return
+        with suppress(FileNotFoundError):
+            away.unlink()
+
+    def _put(self, path: Path, data: bytes) -> None:
+        """Put a whole file in its place by way of our own attempts, as above."""
+        fresh = self.attempts / f"fresh-{secrets.token_hex(8)}"
+        with files.disk(path):
+            files.write_new(fresh, data)
+            self.ledger.check()
+            files.rename(fresh, path)
+            files.sync_folder(path.parent)
 
     def _sweep_shards(self) -> list[Place]:
         """Hold the sizes of the files against the ledger: void what differs, remove what was never recorded."""
-        known = dict(sizes_below(self.product.data))
-        expected: dict[str, Place] = {}
-        bad: dict[Place, str] = {}
-        deadline = time.monotonic() + files.GLANCE
-        for place, entry in self.product.shards(self.ledger):
-            expected[entry.key] = place
-            if known.get(entry.key) != entry.size and not _seen(self.product.data / entry.key, entry.size, deadline):
-                bad[place] = f"{entry.key} had {known.get(entry.key, 'no')} bytes, not {entry.size}"
-        for place, why in bad.items():
-            self.void(place, why)
-        small = {entry.key for entry in self.product.small_files}
-        for key in known.keys() - expected.keys() - small:
-            self.ledger.check()
-            (self.product.data / key).unlink(missing_ok=True)
-        return list(bad)
+        expected, small = self.product.sizes(self.ledger), {entry.key for entry in self.product.small_files}
+        found = {path: np.full_like(sizes, -1) for path, sizes in expected.items()}
+        for key, size in sizes_below(self.product.data):
+            shard = next(((g.path, *at) for g in self.product.groups if (at := g.find(key))), None)
+            if shard is not None and self.ledger.has(shard[:2]):
+                found[shard[0]][shard[1:]] = size
+            elif key not in small:
+                self.ledger.check()
+                self._take_away(self.product.data / key)
+        deadline, bad = time.monotonic() + files.GLANCE, list[Place]()
+        for group in self.product.groups:
+            wrong = (expected[group.path] != found[group.path]) & (expected[group.path] > 0)
+            for index in np.flatnonzero(wrong.any(axis=1)):
+                place = group.path, int(index)
+                why = self._unlike(group, place[1], expected[group.path][index], found[group.path][index], deadline)
+                if why:
+                    self.void(place, why)
+                    bad.append(place)
+        return bad
+
+    def _unlike(self, group: Group, index: int, sizes: Sizes, found: Sizes, deadline: float) -> str:
+        """Say what of a region is not there as recorded, at a second look; "" where all is."""
+        for array, size, seen in zip(group.arrays, sizes, found, strict=True):
+            key = group.shard_key(array, index)
+            if size != seen and not _seen(self.product.data / key, int(size), deadline):
+                return f"{key} had {seen if seen >= 0 else 'no'} bytes, not {size}"
+        return ""
 
     def seal(self, threads: int = 4) -> Seal | list[Place]:
         """Read everything; when all is there as recorded, close the product. Else return what has to be made (again).
@@ -172,38 +218,31 @@ class Filling:
         Raises DiskTrouble when a small file is damaged that cannot be made again here.
         """
         self.ledger.check()
-        shards = list(self.product.shards(self.ledger))
+        bad = dict[Place, str]()
         with ThreadPoolExecutor(threads) as pool:
-            found = pool.map(lambda item: check_file(self.product.data / item[1].key, item[1]), shards)
-            bad = {place: f"{entry.key} {said}" for (place, entry), said in zip(shards, found, strict=True) if said}
+            for some in itertools.batched(self.product.shards(self.ledger), _AT_ONCE):
+                said = pool.map(lambda item: check_file(self.product.data / item[1].key, item[1]), some)
+                bad |= {place: f"{entry.key} {why}" for (place, entry), why in zip(some, said, strict=True) if why}
         for place, why in bad.items():
             self.void(place, why)
         for entry in self.product.small_files:
-            said = check_file(self.product.data / entry.key, entry)
-            if said:
+            wrong = check_file(self.product.data / entry.key, entry)
+            if wrong:
                 raise DiskTrouble(
-                    f"{entry.key} of {self.product.name} {said}: run the same command again to put it back"
+                    f"{entry.key} of {self.product.name} {wrong}: run the same command again to put it back"
                 )
-        return list(self.missing()) or self._close([*(entry for _, entry in shards), *self.product.small_files])
+        return list(self.missing()) or self._close()
 
-    def _close(self, entries: list[Entry]) -> Seal:
-        entries.sort(key=_key)
-        self.ledger.check()
-        manifest = b"".join(entry_json(entry) + b"\n" for entry in entries)
-        values = blake3()
-        for entry in entries:
+    def _close(self) -> Seal:
+        values, files_, size = blake3(), 0, 0
+        for entry in itertools.chain(self.product.small_files, (e for _, e in self.product.shards(self.ledger))):
             values.update(f"{entry.key} {entry.values or entry.blake3}\n".encode())
-        seal = Seal(
-            self.product.regions,
-            len(entries),
-            sum(entry.size for entry in entries),
-            blake3(manifest).hexdigest(),
-            values.hexdigest(),
-        )
-        files.replace(self.product.folder / "manifest.jsonl", manifest)
-        self.ledger.check()
+            files_, size = files_ + 1, size + entry.size
+        rows = (self.ledger.stored(group)[1] for group in self.product.groups)
+        manifest = written(rows, lambda name, data: self._put(self.product.folder / name, data))
+        seal = Seal(self.product.regions, files_, size, manifest, values.hexdigest())
         text = rfc8785.dumps({**asdict(seal), "product": self.product.digest})
-        files.replace(self.product.folder / "seal.json", text + b"\n")
+        self._put(self.product.folder / "seal.json", text + b"\n")
         self.product.__dict__.pop("manifest", None)
         return seal
 
@@ -223,8 +262,19 @@ def _seen(path: Path, size: int, deadline: float) -> bool:
     return True
 
 
-def _key(entry: Entry) -> str:
-    return entry.key
+def sizes_are_those(product: StoredProduct) -> bool:
+    """Say whether the files of a sealed product are just those of its manifest, by name and size."""
+    left, small = product.sizes(), {entry.key: entry.size for entry in product.small_files}
+    for key, size in sizes_below(product.data):
+        shard = next(((g.path, at) for g in product.groups if (at := g.find(key))), None)
+        if shard is None:
+            if small.pop(key, None) != size:
+                return False
+        elif left[shard[0]][shard[1]] != size:
+            return False
+        else:
+            left[shard[0]][shard[1]] = 0
+    return not small and not any(sizes.any() for sizes in left.values())
 
 
 def sizes_below(root: Path) -> Iterator[tuple[str, int]]:

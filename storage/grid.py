@@ -5,7 +5,7 @@ A *group* of a product holds one array set: arrays that carry all its cut dimens
 """
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,6 +30,7 @@ class Array:
     shard: tuple[int, ...]
     chunk: tuple[int, ...]
     attrs: Mapping[str, Any] = field(default_factory=dict)
+    codec: str = "zstd-1-bitshuffle"
 
     @property
     def nbytes(self) -> int:
@@ -68,9 +69,30 @@ class Group:
 
     def shard_key(self, array: Array, index: int) -> str:
         """Return the Zarr key, within the product's store, of one shard of one array."""
-        places = dict(zip(self.cut, np.unravel_index(index, self.grid), strict=True)) if self.cut else {}
-        place = "/".join(["c", *(str(int(places.get(dim, 0))) for dim in array.dims)])
+        places = dict[str, int]()
+        for dim, count in zip(reversed(list(self.cut)), reversed(self.grid), strict=True):
+            index, places[dim] = divmod(index, count)
+        place = "/".join(["c", *(str(places.get(dim, 0)) for dim in array.dims)])
         return "/".join(part for part in (self.path, array.name, place) if part)
+
+    def region_of(self, array: Array, place: Sequence[int]) -> int:
+        """Return the number of the region that one shard of one array belongs to, by its place in the array's grid."""
+        places, index = dict(zip(array.dims, place, strict=True)), 0
+        for dim, count in zip(self.cut, self.grid, strict=True):
+            index = index * count + places[dim]
+        return index
+
+    def find(self, key: str) -> tuple[int, int] | None:
+        """Return number of region and array that a Zarr key is the shard of, or None."""
+        for number, array in enumerate(self.arrays):
+            head, _, place = key.partition("/".join(filter(None, (self.path, array.name, "c"))))
+            numbers = place.split("/")[1:]
+            if head or len(numbers) != len(array.dims) or not all(one.isdecimal() for one in numbers):
+                continue
+            index = self.region_of(array, [int(one) for one in numbers])
+            if index < self.regions and self.shard_key(array, index) == key:
+                return index, number
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, frozen into the product."""
@@ -86,6 +108,7 @@ class Group:
                     "dtype": a.dtype,
                     "shard": list(a.shard),
                     "chunk": list(a.chunk),
+                    "codec": a.codec,
                 }
                 for a in self.arrays
             ],
@@ -105,6 +128,7 @@ class Group:
                     a["dtype"],
                     tuple(a["shard"]),
                     tuple(a["chunk"]),
+                    codec=a.get("codec", Array.codec),
                 )
                 for a in plain["arrays"]
             ),

@@ -1,53 +1,31 @@
 """The ledger of a product: what of it is done, in append-only segments, one a controller.
 
-A segment is a text file; each line is the CRC32C of its JSON in eight hex digits, a space, and the JSON. The first
-line says who holds it and how long the older segments were when it began: what was added to them later came
-from a controller that had been replaced, and does not count. A torn or altered line is a line that does not count.
+NNNNNN.log    text: each line is the CRC32C of its JSON in eight hex digits, a space, and the JSON. The first says who
+              holds the segment and how long the older ones were when it began: what was added to them later came from
+              a controller that had been replaced, and does not count. Others say what counts no more, and who works.
+NNNNNN.rows   rows of one size, one for each region that was recorded, the last four bytes of each its CRC32C
+
+A torn or altered line or row is one that does not count. What is kept in memory is a bit for each region, and so the
+same for a thousand as for a million; digests are read when they are wanted.
 """
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
+import numpy as np
 import orjson
 
 from terp.storage.errors import Busy, Fenced, StorageError
 from terp.storage.files import GLANCE, create_once, disk, patiently, sync_folder, write_all
+from terp.storage.grid import Group
 from terp.storage.holder import Holder
-from terp.storage.shard import Stored
+from terp.storage.rows import Record, Rows, row_type, sound_rows
 
-
-@dataclass(frozen=True)
-class Record:
-    """One region that is done: which, in which generation, what was stored for each array, and how it came about."""
-
-    group: str
-    index: int
-    generation: int
-    stored: dict[str, Stored]
-    seconds: float
-    worker: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return {
-            "group": self.group,
-            "index": self.index,
-            "generation": self.generation,
-            "stored": {name: one.to_json() for name, one in self.stored.items()},
-            "seconds": self.seconds,
-            "worker": self.worker,
-        }
-
-    @classmethod
-    def from_json(cls, plain: dict[str, Any]) -> "Record":
-        """Read back what `to_json` gave."""
-        stored = {name: Stored(*fields) for name, fields in plain["stored"].items()}
-        return cls(plain["group"], plain["index"], plain["generation"], stored, plain["seconds"], plain["worker"])
+_AT_ONCE = 4096  # regions that are looked up at a time
 
 
 Place = tuple[str, int]  # group path and region number
@@ -59,46 +37,99 @@ _HELD: set[Path] = set()  # segments that this process holds: its last word may 
 class Ledger:
     """Read and, for the one controller that has claimed it, extended.
 
-    `records` holds what counts now; `generations` how often each region was begun anew; `spoilt` how many
-    lines did not count.
+    `groups` are those of the product; `generations` tells how often a region was begun anew; `spoilt` how many lines
+    and rows did not count.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, groups: Sequence[Group] = ()) -> None:
+        self.folder, self.groups = folder, groups
+        self.type = row_type(max((len(group.arrays) for group in groups), default=0))
         self.epoch = 0  # ours, once claimed
-        self._descriptor = -1
+        self._numbers = {group.path: number for number, group in enumerate(groups)}
+        self._workers: dict[str, int] = {}
+        self._log = self._rows = -1
         self._torn = False  # whether our last line may be there in part
         self.reload()
 
     def reload(self) -> None:
         """Read all segments again; raises DiskTrouble."""
-        self.records: dict[Place, Record] = {}
+        self._done = [np.zeros(group.regions, bool) for group in self.groups]
         self.generations: dict[Place, int] = {}
         self.spoilt = 0
         with disk(self.folder):
-            segments = self._segments()
-            limits: dict[str, int] = {}
-            for _, path in segments:
-                header = next(_lines(path, None)[0], None)
-                for name, size in (header or {}).get("after", {}).items():
-                    limits[name] = min(size, limits.get(name, size))
-            for _, path in segments:
-                self._replay(path, limits.get(path.name))
+            self._limits = self._read_lines()
+            for rows in self._counting():
+                for number, done in enumerate(self._done):
+                    done[rows["index"][rows["group"] == number]] = True
+
+    def _read_lines(self) -> dict[str, int]:
+        """Take in the lines of all segments; return how much of which file counts."""
+        segments, limits = self._segments(), dict[str, int]()
+        for _, path in segments:
+            header = next(_lines(path, None)[0], None)
+            for name, size in (header or {}).get("after", {}).items():
+                limits[name] = min(size, limits.get(name, size))
+        for _, path in segments:
+            lines, spoilt = _lines(path, limits.get(path.name))
+            self.spoilt += spoilt
+            for line in lines:
+                if "void" in line and line["void"][0] in self._numbers:
+                    self.generations[line["void"][0], line["void"][1]] = line["generation"]
+        return limits
+
+    def _counting(self) -> Iterator[Rows]:
+        """Walk the rows that count, segment by segment: sound, of regions that there are, of their last generation."""
+        for _, path in self._segments():
+            rows, spoilt = sound_rows(path.with_suffix(".rows"), self._limits.get(f"{path.stem}.rows"), self.type)
+            known = rows["group"] < len(self.groups)
+            for number, group in enumerate(self.groups):
+                known &= (rows["group"] != number) | (rows["index"] < group.regions)
+            self.spoilt += spoilt + int((~known).sum())
+            rows = rows[known]
+            yield rows[rows["generation"] >= self._generation_of(rows)]
+
+    def _generation_of(self, rows: Rows) -> "np.ndarray[Any, Any] | int":
+        """Return the generation that counts, for each of some rows."""
+        if not self.generations:
+            return 0
+        found = np.zeros(len(rows), np.uint32)
+        for number, group in enumerate(self.groups):
+            begun = np.zeros(group.regions, np.uint32)
+            for (path, index), generation in self.generations.items():
+                if path == group.path:
+                    begun[index] = generation
+            here = rows["group"] == number
+            found[here] = begun[rows["index"][here]]
+        return found
+
+    def has(self, place: Place) -> bool:
+        """Say whether a region is recorded."""
+        return bool(self._done[self._numbers[place[0]]][place[1]])
+
+    @property
+    def count(self) -> int:
+        """How many regions are recorded."""
+        return sum(int(done.sum()) for done in self._done)
+
+    def missing(self) -> Iterator[Place]:
+        """Walk the regions that are not recorded, in order."""
+        for group, done in zip(self.groups, self._done, strict=True):
+            for start in range(0, group.regions, _AT_ONCE):
+                for index in np.flatnonzero(~done[start : start + _AT_ONCE]):
+                    yield group.path, start + int(index)
+
+    def stored(self, group: Group) -> tuple[Rows, Rows]:
+        """Return the numbers of a group's recorded regions, ascending, and what was stored for them: (n, arrays)."""
+        with disk(self.folder):
+            number = self._numbers[group.path]
+            rows = np.concatenate([np.zeros(0, self.type), *(r[r["group"] == number] for r in self._counting())])
+        order = np.argsort(rows["index"], kind="stable")
+        last = np.append(np.diff(rows["index"][order]) != 0, True)[: len(order)]  # of equal ones the later counts
+        kept = order[last]
+        return rows["index"][kept], rows["stored"][kept][:, : len(group.arrays)]
 
     def _segments(self) -> list[tuple[int, Path]]:
         return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log"))
-
-    def _replay(self, path: Path, limit: int | None) -> None:
-        lines, spoilt = _lines(path, limit)
-        self.spoilt += spoilt
-        for line in lines:
-            if "void" in line:
-                place = (line["void"][0], line["void"][1])
-                self.records.pop(place, None)
-                self.generations[place] = line["generation"]
-            elif "group" in line:
-                record = Record.from_json(line)
-                self.records[record.group, record.index] = record
 
     def holder(self) -> Holder | None:
         """Return who holds the newest segment, or None when nobody does any more.
@@ -122,7 +153,7 @@ class Ledger:
             raise Busy(f"this work is being done by {holder}: {holder.advice()}")
         with disk(self.folder):
             epoch = segments[-1][0] + 1 if segments else 1
-            after = {path.name: _size(path) for _, path in segments}
+            after = {file.name: _size(file) for _, log in segments for file in (log, log.with_suffix(".rows"))}
             self._begin(epoch, {"epoch": epoch, "holder": Holder.me().to_json(), "after": after})
 
     def _begin(self, epoch: int, header: dict[str, Any]) -> None:
@@ -134,7 +165,8 @@ class Ledger:
         self.epoch = epoch
         _HELD.add(path.resolve())
         try:
-            self._descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+            self._log = os.open(path, os.O_WRONLY | os.O_APPEND)
+            self._rows = os.open(path.with_suffix(".rows"), os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
             sync_folder(self.folder)
             self.reload()
         except BaseException:
@@ -153,24 +185,49 @@ class Ledger:
     def append(self, records: Iterable[Record]) -> None:
         """Record regions that are visible and durable; returns when the records are durable too."""
         records = list(records)
-        self._write([record.to_json() for record in records])
-        self.records.update(((r.group, r.index), r) for r in records)
+        if not records:
+            return
+        self._introduce(record.worker for record in records)
+        rows = np.zeros(len(records), self.type)
+        for row, record in zip(rows, records, strict=True):
+            number, stored = self._numbers[record.group], [one.to_row() for one in record.stored.values()]
+            worker = self._workers[record.worker]
+            row["index"], row["group"], row["generation"] = record.index, number, record.generation
+            row["seconds"], row["worker"] = record.seconds, worker
+            row["stored"][: len(stored)] = stored
+            row["crc32c"] = google_crc32c.value(row.tobytes()[:-4])
+        self.check()
+        with disk(self.folder):
+            whole = -os.fstat(self._rows).st_size % self.type.itemsize  # behind a torn one
+            write_all(self._rows, bytes(whole) + rows.tobytes())
+            os.fsync(self._rows)
+        for record in records:
+            self._done[self._numbers[record.group]][record.index] = True
+
+    def _introduce(self, workers: Iterable[str]) -> None:
+        """Give those workers a number that have none."""
+        new = [name for name in dict.fromkeys(workers) if name not in self._workers]
+        if new:
+            numbered = {name: len(self._workers) + number for number, name in enumerate(new)}
+            self._write([{"worker": name, "number": number} for name, number in numbered.items()])
+            self._workers |= numbered
 
     def void(self, place: Place, why: str) -> None:
         """Say that a region does not count any more; what replaces it is of the next generation."""
         generation = self.generations.get(place, 0) + 1
         self._write([{"void": list(place), "generation": generation, "why": why}])
-        self.records.pop(place, None)
+        self._done[self._numbers[place[0]]][place[1]] = False
         self.generations[place] = generation
 
     def release(self) -> None:
         """Say, where it can still be said, that this controller is done."""
-        if self._descriptor >= 0:
+        if self._log >= 0:
             with suppress(StorageError):
                 self._write([{"released": True}])
+        for descriptor in (self._log, self._rows):
             with suppress(OSError):
-                os.close(self._descriptor)
-            self._descriptor = -1
+                os.close(descriptor)
+        self._log = self._rows = -1
         _HELD.discard((self.folder / f"{self.epoch:06}.log").resolve())
 
     def _write(self, lines: list[dict[str, Any]]) -> None:
@@ -178,8 +235,8 @@ class Ledger:
         data = b"\n" * self._torn + b"".join(map(_frame, lines))
         with disk(self.folder):
             self._torn = True
-            write_all(self._descriptor, data)
-            os.fsync(self._descriptor)
+            write_all(self._log, data)
+            os.fsync(self._log)
             self._torn = False
 
 
@@ -207,5 +264,8 @@ def _holder(path: Path) -> Holder | None:
 
 
 def _size(path: Path) -> int:
-    with path.open("rb") as file:  # opening makes a network file system look again
-        return os.fstat(file.fileno()).st_size
+    try:
+        with path.open("rb") as file:  # opening makes a network file system look again
+            return os.fstat(file.fileno()).st_size
+    except FileNotFoundError:  # its controller was killed before it made it, or makes it too late
+        return 0

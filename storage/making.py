@@ -6,14 +6,16 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import rfc8785
 from blake3 import blake3
 
 from terp.storage import files
+from terp.storage.codec import suited
 from terp.storage.errors import BadProduct
 from terp.storage.grid import Group
 from terp.storage.product import FORMAT, StoredProduct, canonical, check_file
@@ -34,6 +36,18 @@ class Layout:
 
     groups: tuple[Group, ...]
     schemas: Mapping[str, "xr.Dataset"]
+
+    def stored(self, kept: bool, codec: str = "") -> "Layout":
+        """Return it with the codecs that suit its values, or with the one that somebody wants.
+
+        `kept`: the product is made to be archived.
+        """
+        return replace(self, groups=tuple(_stored(group, kept, codec) for group in self.groups))
+
+
+def _stored(group: Group, kept: bool, codec: str) -> Group:
+    arrays = [replace(a, codec=codec or str(suited(np.dtype(a.dtype), kept))) for a in group.arrays]
+    return replace(group, arrays=tuple(arrays))
 
 
 def create(folder: Path, name: str, key: str, ingredients: Mapping[str, Any], layout: Layout) -> StoredProduct:

@@ -7,7 +7,6 @@ name. How the file is laid out: terp.storage.zip64.
 import hashlib
 import os
 import secrets
-import zlib
 from collections.abc import Buffer, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,6 +17,7 @@ from typing import Any, BinaryIO
 
 import rfc8785
 from blake3 import blake3
+from isal import isal_zlib
 
 from terp.storage.errors import BadPackage, Damaged, Missing
 from terp.storage.files import disk, publish, replace, sync_folder
@@ -209,12 +209,12 @@ def _write_member(stream: _Stream, member: Member, buffers: list[memoryview]) ->
     blocks, crc32 = _blocks(member, buffers), member.crc32
     if crc32 is None:  # the header comes before the data and holds their CRC-32
         whole = b"".join(blocks)
-        blocks, crc32 = iter([whole]), zlib.crc32(whole)
+        blocks, crc32 = iter([whole]), isal_zlib.crc32(whole)
     stream.write(local(member.name, crc32, member.size, stream.offset))
     start, found, digest = stream.offset, 0, blake3()
     for block in blocks:
         stream.write(block)
-        found = zlib.crc32(block, found)
+        found = isal_zlib.crc32(block, found)
         digest.update(block)
     size = stream.offset - start
     if size != member.size:
@@ -291,7 +291,7 @@ def _is_sound(file: BinaryIO, entry: Entry, known: Entry) -> bool:
     file.seek(entry.offset)
     crc32, digest, left = 0, blake3(), entry.size
     while left and (block := file.read(min(_BLOCK, left))):
-        crc32, left = zlib.crc32(block, crc32), left - len(block)
+        crc32, left = isal_zlib.crc32(block, crc32), left - len(block)
         digest.update(block)
     same = (entry.offset, entry.size, entry.crc32) == (known.offset, known.size, known.crc32)
     return same and not left and crc32 == entry.crc32 and (known.blake3 or digest.hexdigest()) == digest.hexdigest()

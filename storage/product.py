@@ -4,17 +4,20 @@ product.json     what it is made from and how it is cut, frozen; digests of the 
 data.zarr/       the Zarr group: small arrays written at creation, a shard a region for the large ones
 ledger/          what is done (see ledger.py)
 attempts/        shards that are being written; never read
-manifest.jsonl   every file of data.zarr with its digests, once sealed
+manifest.rows    every shard with its digests, once sealed (see manifest.py)
+manifest.sums
 seal.json        the digest of the manifest and of all values: from here on nothing changes
 """
 
+import itertools
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 import rfc8785
 from blake3 import blake3
@@ -23,18 +26,26 @@ from terp.storage.errors import BadProduct, Damaged
 from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.ledger import Ledger, Place
+from terp.storage.manifest import Manifest
 from terp.storage.reading import Proof, ProvenStore, file_blake3
 from terp.storage.shard import Stored
+from terp.storage.sharded import Extent, ShardedArray
 
 if TYPE_CHECKING:
     import xarray as xr
 
 FORMAT = 1
 
+Sizes = np.ndarray[Any, Any]
+
 
 @dataclass(frozen=True)
 class Seal:
-    """What closes a product: counts, the digest of its manifest (fixity) and of its values (identity)."""
+    """What closes a product: counts, the digest of its manifest (fixity) and of its values (identity).
+
+    The identity is the BLAKE3 of a line for each file, of its key and the digest of its values: the small files by
+    their keys, then the shards group by group, region by region, array by array.
+    """
 
     regions: int
     files: int
@@ -45,24 +56,23 @@ class Seal:
 
 @dataclass(frozen=True)
 class Entry:
-    """One file of a product: its Zarr key, size in bytes, digests; `values` and `tag` only for shards."""
+    """One file of a product: its Zarr key, size in bytes, digests; `crc32` and `values` only for shards."""
 
     key: str
     size: int
     blake3: str
     crc32: int | None = None
     values: str | None = None
-    tag: str | None = None
 
     @classmethod
     def of_shard(cls, key: str, stored: Stored) -> "Entry":
         """Return the entry of a stored shard."""
-        return cls(key, stored.size, stored.blake3, stored.crc32, stored.values, stored.tag)
+        return cls(key, stored.size, stored.blake3, stored.crc32, stored.values)
 
     @property
     def proof(self) -> Proof:
         """What a reader proves the file by."""
-        return Proof(self.size, self.tag, self.blake3)
+        return Proof(self.size, self.blake3)
 
 
 class StoredProduct:
@@ -103,9 +113,7 @@ class StoredProduct:
 
     def places(self) -> Iterator[Place]:
         """Walk all regions in order."""
-        for group in self.groups:
-            for index in range(group.regions):
-                yield group.path, index
+        return ((group.path, index) for group in self.groups for index in range(group.regions))
 
     def group(self, path: str) -> Group:
         """Return the group at `path`."""
@@ -114,22 +122,43 @@ class StoredProduct:
     @property
     def ledger(self) -> Ledger:
         """The ledger, read anew."""
-        return Ledger(self.folder / "ledger")
+        return Ledger(self.folder / "ledger", self.groups)
 
     @property
     def small_files(self) -> list[Entry]:
-        """The files that were written at creation: metadata and small arrays."""
-        return [Entry(key, size, digest) for key, (size, digest) in self.frozen["small"].items()]
+        """The files that were written at creation, by their keys: metadata and small arrays."""
+        return [Entry(key, size, digest) for key, (size, digest) in sorted(self.frozen["small"].items())]
 
-    def shards(self, ledger: Ledger) -> Iterator[tuple[Place, Entry]]:
-        """Walk the recorded shards with their regions."""
+    def shards(self, ledger: Ledger | None = None) -> Iterator[tuple[Place, Entry]]:
+        """Walk the shards in order with their regions: of a ledger those that are recorded, else of the manifest."""
         for group in self.groups:
-            for index in range(group.regions):
-                record = ledger.records.get((group.path, index))
-                for array in group.arrays if record else ():
-                    assert record is not None
-                    key = group.shard_key(array, index)
-                    yield (group.path, index), Entry.of_shard(key, record.stored[array.name])
+            for numbers, rows in self._rows(group, ledger):
+                for index, stored in zip(numbers, rows, strict=True):
+                    for array, row in zip(group.arrays, stored, strict=True):
+                        entry = Entry.of_shard(group.shard_key(array, int(index)), Stored.from_row(row))
+                        yield (group.path, int(index)), entry
+
+    def _rows(self, group: Group, ledger: Ledger | None) -> Iterator[tuple[Iterable[int], Any]]:
+        if ledger is not None:
+            yield ledger.stored(group)
+            return
+        for first, rows in self.manifest.rows(group.path):
+            yield range(first, first + len(rows)), rows
+
+    def sizes(self, ledger: Ledger | None = None) -> dict[str, Sizes]:
+        """Return the sizes of the shards in bytes by group, (regions, arrays); 0 for what is not recorded."""
+        found = {group.path: np.zeros((group.regions, len(group.arrays)), np.int64) for group in self.groups}
+        for group in self.groups:
+            for numbers, rows in self._rows(group, ledger):
+                if len(rows):
+                    found[group.path][np.asarray(numbers)] = rows["size"]
+        return found
+
+    def entries(self) -> Iterator[Entry]:
+        """Walk all files of the sealed product: the small ones, then the shards."""
+        yield from self.small_files
+        for _, entry in self.shards():
+            yield entry
 
     @property
     def seal(self) -> Seal | None:
@@ -144,58 +173,60 @@ class StoredProduct:
             raise BadProduct(f"{self.folder}/seal.json is damaged: run again to seal the product anew") from None
 
     @cached_property
-    def manifest(self) -> dict[str, Entry]:
-        """All files of the sealed product by key; raises BadProduct when it is open or the manifest is damaged."""
+    def manifest(self) -> Manifest:
+        """What the shards of the sealed product are; raises BadProduct when it is open or the manifest is damaged."""
         seal = self.seal
         if seal is None:
             done, total = self.progress()
             raise BadProduct(f"{self.name} is not finished ({done:,} of {total:,} regions): run the same command again")
-        try:
-            raw = _read(self.folder / "manifest.jsonl")
-        except FileNotFoundError:
-            raw = b""
-        if blake3(raw).hexdigest() != seal.manifest:
-            raise BadProduct(f"{self.folder}/manifest.jsonl is damaged: run again to seal the product anew")
-        entries = (Entry(**json.loads(line)) for line in raw.splitlines())
-        return {entry.key: entry for entry in entries}
+        return Manifest(self.folder, self.groups, seal.manifest)
 
     def progress(self) -> tuple[int, int]:
         """Return how many regions are recorded, of how many."""
-        return len(self.ledger.records), self.regions
+        return self.ledger.count, self.regions
 
-    def store(self) -> ProvenStore:
-        """Return the zarr store of the sealed product, which proves what it reads."""
-        return ProvenStore(self.data, {k: e.proof for k, e in self.manifest.items()}, f"product {self.name}")
+    def array(self, group: str, name: str) -> ShardedArray:
+        """Return one of the large arrays of the sealed product; every read is proven."""
+        manifest, whole = self.manifest, self.group(group)
+        [number] = [at for at, one in enumerate(whole.arrays) if one.name == name]
+        array = whole.arrays[number]
+
+        def locate(place: tuple[int, ...]) -> Extent:
+            index = whole.region_of(array, place)
+            stored = manifest.shard(group, index, number)
+            return Extent(self.data / whole.shard_key(array, index), 0, stored.size, stored.tag)
+
+        return ShardedArray(array, "/".join(filter(None, (group, name))), locate, f"product {self.name}")
 
     def open(self, group: str = "") -> "xr.Dataset":
         """Open a group of the sealed product, lazily; every read is proven."""
         if group not in {g.path for g in self.groups}:
             known = ", ".join(g.path for g in self.groups if g.path) or "only its root"
             raise BadProduct(f"{self.name} has no group {group!r}; it has {known}")
-        return _opened(self.store(), group)
+        from terp.storage.opening import opened
+
+        large = {array.name: self.array(group, array.name) for array in self.group(group).arrays}
+        return opened(self._small(), group, large)
+
+    def _small(self) -> ProvenStore:
+        """Return the zarr store of what was written at creation."""
+        proofs = {entry.key: entry.proof for entry in self.small_files}
+        return ProvenStore(self.data, proofs, f"product {self.name}")
 
     def frame(self, group: str) -> "xr.Dataset":
         """Load what of a group was written at creation, its coordinates and attributes; it may still be open."""
-        proofs = {entry.key: entry.proof for entry in self.small_files}
+        from terp.storage.opening import small_part
+
         large = [array.name for array in self.group(group).arrays]  # xarray would read a value of those that are times
-        return _opened(ProvenStore(self.data, proofs, f"product {self.name}"), group, large).load()
+        return small_part(self._small(), group, large).load()
 
     def verify(self) -> Iterator[Damaged]:
         """Read every file and yield what differs from its record; changes nothing."""
-        entries = self.manifest.values() if self.seal else [e for _, e in self.shards(self.ledger)] + self.small_files
-        for entry in entries:
+        shards = self.shards(None if self.seal else self.ledger)
+        for entry in itertools.chain(self.small_files, (entry for _, entry in shards)):
             said = check_file(self.data / entry.key, entry)
             if said:
                 yield Damaged(f"{entry.key} of {self.name} {said}", self.key)
-
-
-def _opened(store: ProvenStore, group: str, without: Sequence[str] = ()) -> "xr.Dataset":
-    import xarray as xr
-
-    opened: xr.Dataset = xr.open_zarr(
-        store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=without
-    )
-    return opened
 
 
 def _read(path: Path) -> bytes:
@@ -232,8 +263,3 @@ def check_file(path: Path, entry: Entry) -> str | None:
         return "is gone"
     except OSError as error:
         return f"cannot be read ({error.strerror})"
-
-
-def entry_json(entry: Entry) -> bytes:
-    """Return the line of the manifest for one file."""
-    return rfc8785.dumps({k: v for k, v in vars(replace(entry)).items() if v is not None})

@@ -1,4 +1,7 @@
-"""Read a product through zarr-python and prove on the way that what is read is what was recorded."""
+"""Read the small files of a product through zarr-python, each proven to be the one that was recorded.
+
+Its large arrays are read by `terp.storage.sharded`.
+"""
 
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
@@ -24,10 +27,9 @@ _OPTIONAL = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")  # zarr
 
 @dataclass(frozen=True)
 class Proof:
-    """What proves a stored file: its size, and the tag a shard begins with or the BLAKE3 of all its bytes."""
+    """What proves a stored file: its size and the BLAKE3 of all its bytes."""
 
     size: int
-    tag: str | None
     blake3: str
 
 
@@ -140,10 +142,9 @@ class ReadOnlyStore(Store):
 
 
 class ProvenStore(ReadOnlyStore):
-    """The files under a product's Zarr folder, each proven against its record whenever it is read.
+    """Files under a product's Zarr folder, each proven against its record by all its bytes whenever it is read.
 
-    A shard is proven by its size and its tag (which the CRC32C of its index and inner chunks complete), any other file
-    by all its bytes. What does not match raises Damaged or Missing; fill values never stand in for data.
+    What does not match raises Damaged or Missing; fill values never stand in for data.
     """
 
     def __init__(self, root: Path, proofs: Mapping[str, Proof], owner: str = "") -> None:
@@ -190,10 +191,7 @@ class ProvenStore(ReadOnlyStore):
         size = os.fstat(descriptor).st_size
         if size != proof.size:
             raise Damaged(f"{key} of {self} has {size} bytes where {proof.size} were recorded")
-        if proof.tag is not None:
-            if os.pread(descriptor, len(proof.tag) // 2, 0).hex() != proof.tag:
-                raise Damaged(f"{key} of {self} is not the shard that was recorded")
-        elif blake3(os.pread(descriptor, size, 0)).hexdigest() != proof.blake3:
+        if blake3(os.pread(descriptor, size, 0)).hexdigest() != proof.blake3:
             raise Damaged(f"{key} of {self} is not the file that was recorded")
 
 

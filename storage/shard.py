@@ -2,30 +2,31 @@
 
 A strict subset of the Zarr v3 specification (sharding codec 1.0; bytes, blosc and crc32c codecs 1.0), so that any
 Zarr reader reads it. The file begins with a tag, which the index does not point to and other readers do not see: the
-BLAKE3 of all that follows, cut to 16 bytes. The index's own CRC32C proves no shard: it is the same for all whose chunks
-have the same lengths. Encoders run single-threaded: with threads blosc gives other bytes each time.
+BLAKE3 of its values, cut to 16 bytes. The index's own CRC32C proves no shard: it is the same for all whose chunks
+have the same lengths. Read by `terp.storage.sharded`.
 """
 
 import struct
-import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import google_crc32c
-import numcodecs.blosc
 import numpy as np
 from blake3 import blake3
+from isal import isal_zlib
 
+from terp.storage.codec import Codec, Values
 from terp.storage.files import write_all, write_file
 from terp.storage.grid import Array, chunk_slices
 
-numcodecs.blosc.use_threads = False
-
-_ABSENT = 2**64 - 1  # offset and length of an inner chunk that is not stored
-_LEVEL = 1
-_COMPRESSOR = "zstd"
+ABSENT = 2**64 - 1  # offset and length of an inner chunk that is not stored
 TAG_BYTES = 16
+INDEX_CRC_BYTES = 4
+
+
+STORED = np.dtype([("size", "<u8"), ("crc32", "<u4"), ("spare", "<u4"), ("blake3", "V32"), ("values", "V32")])
 
 
 @dataclass(frozen=True)
@@ -33,33 +34,33 @@ class Stored:
     """What is remembered of one stored shard.
 
     `size` in bytes; `blake3` of the stored bytes (fixity); `values` the BLAKE3 of type, shape and decoded values
-    (identity); `tag` the first bytes of the file, by which a reader of a part proves the whole; `crc32` for ZIP.
+    (identity), with whose first bytes the file begins: a tag by which a reader of a part proves the whole; `crc32`
+    for ZIP.
     """
 
     size: int
     blake3: str
     values: str
-    tag: str
     crc32: int
 
-    def to_json(self) -> list[Any]:
-        """Return the fields in order."""
-        return list(asdict(self).values())
+    @property
+    def tag(self) -> str:
+        """The first bytes of the file, in hex digits."""
+        return self.values[: 2 * TAG_BYTES]
+
+    def to_row(self) -> tuple[int, int, int, bytes, bytes]:
+        """Return it as a value of the type STORED."""
+        return self.size, self.crc32, 0, bytes.fromhex(self.blake3), bytes.fromhex(self.values)
+
+    @classmethod
+    def from_row(cls, row: Any) -> "Stored":
+        """Read back what `to_row` gave."""
+        return cls(int(row["size"]), bytes(row["blake3"]).hex(), bytes(row["values"]).hex(), int(row["crc32"]))
 
 
 def array_metadata(array: Array) -> dict[str, Any]:
     """Return the `zarr.json` of an array (Zarr v3 core specification, section "Array metadata")."""
     dtype = np.dtype(array.dtype)
-    crc = {"name": "crc32c"}
-    little = {"name": "bytes", "configuration": {"endian": "little"}}
-    one_byte: dict[str, Any] = {"name": "bytes"}
-    blosc = {
-        "typesize": dtype.itemsize,
-        "cname": _COMPRESSOR,
-        "clevel": _LEVEL,
-        "shuffle": "bitshuffle",
-        "blocksize": 0,
-    }
     return {
         "zarr_format": 3,
         "node_type": "array",
@@ -73,12 +74,8 @@ def array_metadata(array: Array) -> dict[str, Any]:
                 "name": "sharding_indexed",
                 "configuration": {
                     "chunk_shape": list(array.chunk),
-                    "codecs": [
-                        little if dtype.itemsize > 1 else one_byte,
-                        {"name": "blosc", "configuration": blosc},
-                        crc,
-                    ],
-                    "index_codecs": [little, crc],
+                    "codecs": Codec.named(array.codec).metadata(dtype),
+                    "index_codecs": Codec().metadata(np.dtype("u8")),
                     "index_location": "end",
                 },
             }
@@ -97,7 +94,7 @@ def _fill(dtype: np.dtype[Any]) -> tuple[Any, Any]:
     return (False, False) if dtype.kind == "b" else (0, 0)
 
 
-def values_digest(block: np.ndarray[Any, Any]) -> str:
+def values_digest(block: Values) -> str:
     """Return the BLAKE3 of type, shape and values (little-endian, C order) of a block."""
     little = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<"))
     digest = blake3(f"{little.dtype.str}{little.shape}".encode())
@@ -105,62 +102,59 @@ def values_digest(block: np.ndarray[Any, Any]) -> str:
     return digest.hexdigest()
 
 
-def write_shard(path: Path, array: Array, block: np.ndarray[Any, Any]) -> Stored:
+def write_shard(path: Path, array: Array, block: Values) -> Stored:
     """Encode a block as one shard in a new file, synced. Raises OSError; nothing is left then."""
-    parts = _encode(array, block)
-    parts.insert(0, _tag(parts))
+    values = values_digest(block)
+    return write_file(path, lambda descriptor: _Shard(descriptor, array, block, values).write())
 
-    def write(descriptor: int) -> None:
+
+class _Shard:
+    """A shard while it is written, and the digests of what is handed to the disk, made while it is in cache."""
+
+    def __init__(self, descriptor: int, array: Array, block: Values, values: str) -> None:
+        self.descriptor, self.array, self.block, self.values = descriptor, array, block, values
+        self.size, self.crc32, self.blake3 = 0, 0, blake3()
+
+    def write(self) -> Stored:
+        """Write tag, chunks in C order, and index."""
+        codec, index = Codec.named(self.array.codec), []
+        self._put(bytes.fromhex(self.values)[:TAG_BYTES])
+        for chunk in _chunks(self.array, self.block):
+            if chunk is None:
+                index += [ABSENT, ABSENT]
+                continue
+            data, crc = codec.encode(chunk)
+            index += [self.size, len(data) + len(crc)]
+            self._put(data, crc)
+        table = struct.pack(f"<{len(index)}Q", *index)
+        self._put(table, struct.pack("<I", google_crc32c.value(table)))
+        return Stored(self.size, self.blake3.hexdigest(), self.values, self.crc32)
+
+    def _put(self, *parts: Any) -> None:
         for part in parts:
-            write_all(descriptor, part)
-
-    write_file(path, write)
-    fixity, crc32 = blake3(), 0
-    for part in parts:
-        fixity.update(part)
-        crc32 = zlib.crc32(part, crc32)
-    size = sum(map(len, parts))
-    return Stored(size, fixity.hexdigest(), values_digest(block), parts[0].hex(), crc32)
+            self.blake3.update(part)
+            self.crc32 = isal_zlib.crc32(part, self.crc32)
+            self.size += len(part)
+            write_all(self.descriptor, part)
 
 
-def _tag(parts: list[bytes]) -> bytes:
-    digest = blake3()
-    for part in parts:
-        digest.update(part)
-    return bytes(digest.digest(length=TAG_BYTES))
+def _chunks(array: Array, block: Values) -> Iterator[Values | None]:
+    """Walk the inner chunks in C order, contiguous and little-endian, padded at the edges; None outside the block.
 
-
-def _encode(array: Array, block: np.ndarray[Any, Any]) -> list[bytes]:
-    """Return the parts of the shard file behind its tag, in order."""
+    Each is valid until the next.
+    """
     dtype = np.dtype(array.dtype).newbyteorder("<")
-    whole = np.empty(array.chunk, dtype)
-    index, offset, parts = [], TAG_BYTES, []
+    buffer = np.empty(array.chunk, dtype)
     for _, slices in chunk_slices(array, block.shape):
         if slices is None:
-            index += [_ABSENT, _ABSENT]
+            yield None
             continue
-        part = block[slices]
+        inside: tuple[Any, ...] = (*slices, ...)  # the dots: of an array without dimensions a view too
+        part = block[inside]
+        if part.shape == array.chunk and part.flags.c_contiguous and part.dtype == dtype:
+            yield part
+            continue
         if part.shape != array.chunk:
-            whole[...] = _fill(dtype)[0]
-            whole[tuple(slice(0, n) for n in part.shape)] = part
-            part = whole
-        data = _encode_chunk(np.ascontiguousarray(part, dtype=dtype))
-        parts.append(data)
-        index += [offset, len(data)]
-        offset += len(data)
-    table = struct.pack(f"<{len(index)}Q", *index)
-    return [*parts, table + struct.pack("<I", google_crc32c.value(table))]
-
-
-def _encode_chunk(chunk: np.ndarray[Any, Any]) -> bytes:
-    data = bytes(
-        numcodecs.blosc.compress(
-            chunk.reshape(-1).view(np.uint8) if chunk.dtype.itemsize == 1 else chunk,
-            _COMPRESSOR.encode(),
-            _LEVEL,
-            numcodecs.blosc.BITSHUFFLE,
-            0,
-            chunk.dtype.itemsize,
-        )
-    )
-    return data + struct.pack("<I", google_crc32c.value(data))
+            buffer[...] = _fill(dtype)[0]
+        buffer[tuple(slice(0, n) for n in part.shape)] = part
+        yield buffer

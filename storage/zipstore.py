@@ -8,12 +8,12 @@ array is opened and would else put the fill value where data were lost.
 import asyncio
 import os
 import weakref
-import zlib
 from collections.abc import AsyncIterator, Iterable
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from isal import isal_zlib
 from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Store, SuffixByteRequest
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
@@ -84,7 +84,7 @@ class PackageStore(Store):
             raise Missing(f"{self.path} lacks {key}; restore the package from a copy")
         start, stop = _span(entry.size, byte_range)
         data = self._read(entry, start, stop)
-        if byte_range is None and zlib.crc32(data) != entry.crc32:
+        if byte_range is None and isal_zlib.crc32(data) != entry.crc32:
             raise Damaged(f"{self.path}: {key} is not what was packed; restore the package from a copy")
         return (prototype or default_buffer_prototype()).buffer.from_bytes(data)
 

@@ -44,7 +44,7 @@ def work(folder: Path, tell: Callable[[int], Any]) -> None:
         while todo:
             batch, todo = todo[:BATCH], todo[BATCH:]
             assert filling.commit([products.written(filling, index) for index in batch]) == []
-            tell(len(filling.ledger.records))
+            tell(filling.ledger.count)
         filling.seal()
 
 

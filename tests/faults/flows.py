@@ -1,6 +1,7 @@
 """Flows that tests run and break."""
 
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -52,6 +53,14 @@ def murderous(block: xr.Dataset) -> xr.Dataset:
     return block
 
 
+@stage(cut=("latitude",), block={"latitude": 1})
+def crashing(block: xr.Dataset) -> xr.Dataset:
+    """Crashes in one region, as compiled code can."""
+    if block["surface_temperature"].max() > 100 and 2 < float(block["latitude"].min()) < 2.5:
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return block
+
+
 @stage(cut=("latitude",), block={"latitude": 9})
 def peeping(block: xr.Dataset) -> xr.Dataset:
     """Opens a file by itself."""
@@ -90,6 +99,12 @@ def failing(source: str = "ostia") -> Product:
 def killing(source: str = "ostia") -> Product:
     """Kill workers."""
     return murderous(ingest(source))
+
+
+@flow
+def crash(source: str = "ostia") -> Product:
+    """Crash in one region."""
+    return crashing(ingest(source))
 
 
 @flow

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from terp.storage.rows import row_type
+
 FLOWS = Path(__file__).parent / "flows.py"
 COMMAND = [str(Path(sys.executable).with_name("terp")), "run", f"{FLOWS}:departures", "--no-archive", "--quiet"]
 REGIONS = 216  # of the slow stage
@@ -30,7 +32,7 @@ def products(home: Path) -> dict[str, bytes]:
     """All bytes that count: the Zarr groups, manifests and seals of all products."""
     found = {}
     for folder in (home / "products").glob("[!.]*"):
-        for path in [*(folder / "data.zarr").rglob("*"), folder / "manifest.jsonl", folder / "seal.json"]:
+        for path in [*(folder / "data.zarr").rglob("*"), *folder.glob("manifest.*"), folder / "seal.json"]:
             if path.is_file():
                 found[str(path.relative_to(home))] = path.read_bytes()
     return found
@@ -38,5 +40,9 @@ def products(home: Path) -> dict[str, bytes]:
 
 def recorded(home: Path) -> int:
     """How many times a region of the slow stage was recorded, over all segments."""
-    logs = (home / "products").glob("slow-*/ledger/*.log")
-    return sum(log.read_text().count('"stored"') for log in logs)
+    return sum(rows(folder) for folder in (home / "products").glob("slow-*/ledger"))
+
+
+def rows(ledger: Path) -> int:
+    """How many rows there are in the ledger of a product of one array."""
+    return sum(path.stat().st_size // row_type(1).itemsize for path in ledger.glob("*.rows"))

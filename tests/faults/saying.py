@@ -48,7 +48,7 @@ def nothing_half_written(home: Path) -> None:
     assert begun == []
     for folder in home.glob("products/*"):
         shards = [path for path in folder.glob("data.zarr/**/c/**/*") if path.is_file()]
-        assert (folder / "seal.json").exists() or "manifest.jsonl" not in os.listdir(folder)
+        assert (folder / "seal.json").exists() or "manifest.rows" not in os.listdir(folder)
         assert all(path.stat().st_size for path in shards)
 
 

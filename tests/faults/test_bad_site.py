@@ -85,7 +85,7 @@ def interrupted(number: signal.Signals, home: Path, prefect: dict[str, str]) -> 
         words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         while process.poll() is None and not any(
-            '"stored"' in log.read_text() for log in home.glob("products/slow-*/ledger/*.log")
+            path.stat().st_size for path in home.glob("products/slow-*/ledger/*.rows")
         ):
             time.sleep(0.02)
         children = psutil.Process(process.pid).children(recursive=True)

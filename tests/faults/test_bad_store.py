@@ -124,7 +124,7 @@ PRODUCT_FAULTS: dict[str, tuple[Callable[[Path], object], str, str]] = {
     ),
     "axis": (lambda p: flip(p / "data.zarr/time/c/0"), "time/c/0 of plain", "run the same command again"),
     "seal": (lambda p: flip(p / "seal.json", 0), "seal.json is damaged", "run again"),
-    "manifest": (lambda p: (p / "manifest.jsonl").unlink(), "manifest.jsonl is damaged", "run again"),
+    "manifest": (lambda p: (p / "manifest.rows").unlink(), "manifest.rows is damaged", "run again"),
     "description": (lambda p: flip(p / "product.json"), "product.json is damaged", "run again"),
 }
 

@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import crash
 import products
+import runs
 
 from terp.storage import files
 from terp.storage.product import StoredProduct
@@ -38,7 +39,7 @@ def finished(folder: Path) -> dict[str, bytes]:
     """All bytes of the sealed product that count."""
     product = StoredProduct(folder / "rows-0")
     assert list(product.verify()) == []
-    seal = {name: (product.folder / name).read_bytes() for name in ("manifest.jsonl", "seal.json")}
+    seal = {name: (product.folder / name).read_bytes() for name in ("manifest.rows", "manifest.sums", "seal.json")}
     return {**products.tree(product.folder), **seal}
 
 
@@ -64,9 +65,9 @@ def crash_everywhere(scenario: str, folder: Path, step: int, monkeypatch: pytest
 
 def made_again(folder: Path) -> int:
     """How many regions were recorded more often than they were given up."""
-    logs = sorted((folder / "rows-0" / "ledger").glob("*.log"))
-    text = "".join(log.read_text() for log in logs)
-    return text.count('"stored"') - text.count('"void"') - products.REGIONS
+    ledger = folder / "rows-0/ledger"
+    voids = sum(log.read_text().count('"void"') for log in ledger.glob("*.log"))
+    return runs.rows(ledger) - voids - products.REGIONS
 
 
 @pytest.mark.parametrize(("scenario", "least"), [("new", 100), ("mend", 50)])

@@ -3,6 +3,7 @@
 import errno
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,38 @@ def test_a_replaced_controller_leaves_the_seal_of_the_newer_alone(tmp_path: Path
     assert product.seal == seal
     old.__exit__(None, None, None)
     assert product.seal == seal
+    assert list(product.verify()) == []
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        pytest.param(lambda old: old.void(("", 2), "a zombie says so"), id="as it gives up a region"),
+        pytest.param(lambda old: old.seal(), id="as it seals"),
+    ],
+)
+def test_a_controller_replaced_between_its_last_look_and_its_deed_changes_nothing(
+    tmp_path: Path, act: Callable[[Filling], Any]
+) -> None:
+    product = products.new(tmp_path)
+    old = Filling(product)
+    old.commit([products.written(old, index) for index in range(products.REGIONS)])
+    sealed: list[Any] = []
+
+    def take_over_first(true: Call) -> Call:
+        def rename(source: Any, target: Any) -> None:
+            if not sealed:
+                sealed.append(None)
+                products.fill_taking_over(product)
+                with Filling(product, take_over=True) as new:
+                    sealed[0] = (new.seal(), products.tree(product.folder))
+            true(source, target)
+
+        return rename
+
+    with lying("replace", take_over_first), pytest.raises((Fenced, DiskTrouble)):
+        act(old)
+    assert (product.seal, products.tree(product.folder)) == sealed[0]
     assert list(product.verify()) == []
 
 
@@ -128,7 +161,7 @@ def test_a_ledger_that_is_seen_late_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_record_behind_a_torn_one_counts(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, products.layout().groups)
     ledger.claim()
 
     def torn(true: Call) -> Call:
@@ -142,7 +175,7 @@ def test_a_record_behind_a_torn_one_counts(tmp_path: Path) -> None:
         ledger.void(("", 1), "the disk is full")
     ledger.void(("", 2), "there is room again")
     ledger.release()
-    assert Ledger(tmp_path).generations == {("", 2): 1}
+    assert Ledger(tmp_path, products.layout().groups).generations == {("", 2): 1}
     assert Ledger(tmp_path).holder() is None
 
 

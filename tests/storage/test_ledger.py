@@ -1,32 +1,54 @@
 """The ledger tells what is done, and only one controller at a time can add to it."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
+import google_crc32c
+import numpy as np
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from terp.storage.errors import Busy, DiskTrouble, Fenced
-from terp.storage.ledger import Ledger, Record
+from terp.storage.grid import Array, Group
+from terp.storage.ledger import Ledger
+from terp.storage.rows import Record
 from terp.storage.shard import Stored
 
+REGIONS = 10
+GROUPS = (Group("", {"x": (REGIONS, 1)}, (Array("v", ("x",), (REGIONS,), "float32", (1,), (1,)),)),)
 
-def record(index: int) -> Record:
-    return Record("", index, 0, {"v": Stored(100 + index, "b", "v", "tag", 7)}, 0.5, "host/1")
+
+def record(index: int, generation: int = 0) -> Record:
+    return Record("", index, generation, {"v": stored(index)}, 0.5, "host/1")
+
+
+def stored(index: int) -> Stored:
+    return Stored(100 + index, f"{index:064x}", f"{index + 1:064x}", 7)
+
+
+def recorded(ledger: Ledger) -> dict[int, Stored]:
+    """All that counts."""
+    numbers, rows = ledger.stored(GROUPS[0])
+    assert list(numbers) == sorted(set(range(REGIONS)) - {index for _, index in ledger.missing()})
+    assert ledger.count == len(numbers)
+    return {int(number): Stored.from_row(row[0]) for number, row in zip(numbers, rows, strict=True)}
 
 
 def test_what_is_recorded_is_there_for_the_next_reader(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GROUPS)
     ledger.claim()
     ledger.append([record(1), record(2)])
     ledger.void(("", 1), "it was damaged")
     ledger.release()
-    again = Ledger(tmp_path)
-    assert again.records == {("", 2): record(2)}
+    again = Ledger(tmp_path, GROUPS)
+    assert recorded(again) == {2: stored(2)}
     assert again.generations == {("", 1): 1}
     assert again.holder() is None
 
@@ -37,26 +59,26 @@ def test_a_ledger_torn_or_altered_anywhere_loses_lines_but_never_invents_one(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
 ) -> None:
     folder = tmp_path_factory.mktemp("ledger")
-    ledger = Ledger(folder)
+    ledger = Ledger(folder, GROUPS)
     ledger.claim()
     ledger.append(record(i) for i in range(8))
     ledger.release()
-    path = folder / "000001.log"
+    path = folder / data.draw(st.sampled_from(["000001.log", "000001.rows"]))
     raw = bytearray(path.read_bytes())
     if data.draw(st.booleans()):
         del raw[data.draw(st.integers(0, len(raw))) :]
     else:
         raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
     path.write_bytes(raw)
-    for (_, index), found in Ledger(folder).records.items():
-        assert found == record(index)
+    for index, found in recorded(Ledger(folder, GROUPS)).items():
+        assert found == stored(index)
 
 
 def test_a_second_controller_is_told_who_works_there(tmp_path: Path) -> None:
-    first = Ledger(tmp_path)
+    first = Ledger(tmp_path, GROUPS)
     first.claim()
     with pytest.raises(Busy, match=f"process {os.getpid()}"):
-        Ledger(tmp_path).claim()
+        Ledger(tmp_path, GROUPS).claim()
 
 
 def test_a_controller_that_was_killed_is_replaced_without_asking(tmp_path: Path) -> None:
@@ -68,25 +90,22 @@ def test_a_controller_that_was_killed_is_replaced_without_asking(tmp_path: Path)
         assert other.stdout is not None
         assert other.stdout.readline() == b"claimed\n"
         with pytest.raises(Busy):
-            Ledger(tmp_path).claim()
+            Ledger(tmp_path, GROUPS).claim()
         other.send_signal(signal.SIGKILL)
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GROUPS)
     ledger.claim()
     assert ledger.epoch == 2
 
 
 def test_a_controller_on_another_host_is_replaced_only_when_a_person_says_so(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GROUPS)
     ledger.claim()
     path = tmp_path / "000001.log"
-    import google_crc32c
-    import orjson
-
     header = orjson.loads(path.read_bytes()[9:])
     header["holder"]["host"] = "n7"
     text = orjson.dumps(header)
     path.write_bytes(b"%08x %b\n" % (google_crc32c.value(text), text))
-    other = Ledger(tmp_path)
+    other = Ledger(tmp_path, GROUPS)
     with pytest.raises(Busy, match="take-over"):
         other.claim()
     other.claim(take_over=True)
@@ -94,20 +113,23 @@ def test_a_controller_on_another_host_is_replaced_only_when_a_person_says_so(tmp
 
 
 def test_what_a_replaced_controller_adds_later_does_not_count(tmp_path: Path) -> None:
-    zombie = Ledger(tmp_path)
+    zombie = Ledger(tmp_path, GROUPS)
     zombie.claim()
     zombie.append([record(1)])
-    new = Ledger(tmp_path)
+    new = Ledger(tmp_path, GROUPS)
     new.claim(take_over=True)
     with pytest.raises(Fenced):
         zombie.append([record(2)])
     # even were it written between the check and the write:
-    third = zombie.folder / "000001.log"
-    with third.open("ab") as file:
-        file.write(b"".join(line + b"\n" for line in third.read_bytes().splitlines()[1:]))
-    last = Ledger(tmp_path)
+    late = zombie.folder / "000001.rows"
+    row = np.frombuffer(late.read_bytes(), zombie.type).copy()
+    row["index"] = 2
+    row["crc32c"] = google_crc32c.value(row.tobytes()[:-4])
+    with late.open("ab") as file:
+        file.write(row.tobytes())
+    last = Ledger(tmp_path, GROUPS)
     last.claim(take_over=True)
-    assert set(last.records) == {("", 1)}
+    assert set(recorded(last)) == {1}
 
 
 _CLAIM = """
@@ -142,9 +164,7 @@ def test_of_many_that_claim_at_once_one_gets_it(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import errno
-
-    ledger = Ledger(tmp_path)
+    ledger = Ledger(tmp_path, GROUPS)
     ledger.claim()
 
     def full(*_: object) -> int:
@@ -153,3 +173,54 @@ def test_a_full_disk_is_told_in_words(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(os, "write", full)
     with pytest.raises(DiskTrouble, match="the disk is full"):
         ledger.append([record(1)])
+
+
+def test_rows_behind_one_that_was_torn_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    ledger.append([record(1)])
+    true = os.write
+
+    def torn(descriptor: int, data: bytes) -> int:
+        monkeypatch.setattr(os, "write", true)
+        true(descriptor, bytes(data)[:31])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", torn)
+    with pytest.raises(DiskTrouble):
+        ledger.append([record(2)])
+    ledger.append([record(3)])
+    assert set(recorded(Ledger(tmp_path, GROUPS))) == {1, 3}
+    assert Ledger(tmp_path, GROUPS).spoilt == 1
+
+
+def test_what_was_begun_anew_counts_in_its_last_generation_only(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    ledger.append([record(1), record(2)])
+    ledger.void(("", 1), "it was damaged")
+    ledger.append([record(1)])  # a late word of what was given up
+    assert set(recorded(Ledger(tmp_path, GROUPS))) == {2}
+    ledger.append([record(1, 1)])
+    assert set(recorded(Ledger(tmp_path, GROUPS))) == {1, 2}
+
+
+def test_a_million_regions_are_opened_and_searched_in_a_second(tmp_path: Path) -> None:
+    many = 10**6
+    groups = (Group("", {"x": (many, 1)}, (Array("v", ("x",), (many,), "float32", (1,), (1,)),)),)
+    ledger = Ledger(tmp_path, groups)
+    ledger.claim()
+    rows = np.zeros(many, ledger.type)
+    rows["index"] = np.random.default_rng(1).permutation(many)
+    rows["stored"]["size"] = 7
+    raw, size = rows.tobytes(), ledger.type.itemsize
+    rows["crc32c"] = [google_crc32c.value(raw[at : at + size - 4]) for at in range(0, len(raw), size)]
+    (tmp_path / "000001.rows").write_bytes(rows[: many - many // 100].tobytes())
+    seconds = []
+    for _ in range(3):
+        began = time.process_time()
+        opened = Ledger(tmp_path, groups)
+        missing = list(opened.missing())
+        seconds.append(time.process_time() - began)
+    assert {index for _, index in missing} == set(rows["index"][many - many // 100 :].tolist())
+    assert min(seconds) < 1, "seconds of one core"

@@ -32,7 +32,7 @@ def whole(folder: Path) -> dict[str, bytes]:
     product = products.new(folder)
     products.fill(product)
     assert list(product.verify()) == []
-    seal = {name: (product.folder / name).read_bytes() for name in ("manifest.jsonl", "seal.json")}
+    seal = {name: (product.folder / name).read_bytes() for name in ("manifest.rows", "manifest.sums", "seal.json")}
     return {**products.tree(product.folder), **seal}
 
 

@@ -1,4 +1,4 @@
-"""A shard that terp writes is a shard as zarr-python writes it, and what it holds cannot change unseen."""
+"""A shard that terp writes is a shard as zarr-python writes it, each reads the other's, and nothing changes unseen."""
 
 import json
 from pathlib import Path
@@ -11,9 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from terp.storage.codec import Codec
+from terp.storage.errors import BadProduct, Damaged, Missing
 from terp.storage.grid import Array, shape_array
 from terp.storage.shard import array_metadata, values_digest, write_shard
+from terp.storage.sharded import Extent, Pick, ShardedArray
 
+CODECS = ["none", "lz4-5-shuffle", "lz4-1-bitshuffle", "zstd-1-bitshuffle", "zstd-3-noshuffle"]
 DTYPES = ["bool", "int8", "uint16", "int32", "int64", "uint64", "float32", "float64", "complex64", "complex128"]
 
 
@@ -28,13 +32,13 @@ def store(folder: Path, array: Array, block: np.ndarray[Any, Any]) -> zarr.Array
 
 @st.composite
 def arrays(draw: st.DrawFn) -> tuple[Array, np.ndarray[Any, Any]]:
-    shape = draw(hnp.array_shapes(min_dims=1, max_dims=4, max_side=9))
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=4, max_side=9))
     dtype = draw(st.sampled_from(DTYPES))
     block = draw(hnp.arrays(dtype, shape))
     chunk = tuple(draw(st.integers(1, n)) for n in shape)
     shard = tuple(-(-n // c) * c for n, c in zip(shape, chunk, strict=True))
     dims = tuple("xyzt"[: len(shape)])
-    return Array("a", dims, shape, dtype, shard, chunk), block
+    return Array("a", dims, shape, dtype, shard, chunk, codec=draw(st.sampled_from(CODECS))), block
 
 
 @settings(max_examples=60, deadline=None)
@@ -112,6 +116,98 @@ def test_any_flipped_bit_of_a_shard_is_an_error_when_it_is_read(tmp_path: Path) 
         shard.write_bytes(bad)
         with pytest.raises((ValueError, RuntimeError)):
             opened[:]
+
+
+def ours(folder: Path, array: Array, tag: str | None = None) -> ShardedArray:
+    """The array of a folder, to be read by terp's own reader; one that zarr-python wrote has no tag."""
+
+    def locate(place: tuple[int, ...]) -> Extent:
+        path = folder / "/".join(["c", *map(str, place)])
+        data = path.read_bytes()
+        return Extent(path, 0, len(data), data[:16].hex() if tag is None else tag)
+
+    return ShardedArray(array, "a", locate, "a test")
+
+
+@st.composite
+def picks(draw: st.DrawFn, shape: tuple[int, ...]) -> list[Pick]:
+    found: list[Pick] = []
+    for n in shape:
+        if draw(st.booleans()):
+            start = draw(st.integers(0, n))
+            found.append(slice(start, draw(st.integers(start, n))))
+        else:
+            found.append(np.array(draw(st.lists(st.integers(-n, n - 1), max_size=6)), int))
+    return found
+
+
+@st.composite
+def grids(draw: st.DrawFn) -> tuple[Array, np.ndarray[Any, Any], list[Pick]]:
+    """An array of several shards, its values, and a part of it."""
+    shape = draw(hnp.array_shapes(min_dims=0, max_dims=3, max_side=12))
+    dtype = draw(st.sampled_from(DTYPES))
+    chunk = tuple(draw(st.integers(1, n)) for n in shape)
+    shard = tuple(c * draw(st.integers(1, 3)) for c in chunk)
+    array = Array("a", tuple("xyz"[: len(shape)]), shape, dtype, shard, chunk, codec=draw(st.sampled_from(CODECS)))
+    return array, draw(hnp.arrays(dtype, shape)), draw(picks(shape))
+
+
+@settings(max_examples=120, deadline=None)
+@given(made=grids(), threads=st.sampled_from([1, 3]), by_zarr=st.booleans())
+def test_any_part_is_read_as_it_was_written_by_terp_or_zarr_python(
+    tmp_path_factory: pytest.TempPathFactory,
+    made: tuple[Array, np.ndarray[Any, Any], list[Pick]],
+    threads: int,
+    by_zarr: bool,
+) -> None:
+    array, values, part = made
+    folder = tmp_path_factory.mktemp("grid")
+    (folder / "zarr.json").write_text(json.dumps(array_metadata(array)))
+    if by_zarr:
+        with zarr.config.set({"array.write_empty_chunks": True}):
+            zarr.open_array(folder, mode="r+")[...] = values
+    else:
+        for place in np.ndindex(*(-(-n // s) for n, s in zip(array.shape, array.shard, strict=True))):
+            path = folder / "/".join(["c", *map(str, place)])
+            path.parent.mkdir(parents=True, exist_ok=True)
+            box = tuple(slice(p * s, (p + 1) * s) for p, s in zip(place, array.shard, strict=True))
+            write_shard(path, array, values[box])
+    chosen = [np.arange(size)[one] for size, one in zip(array.shape, part, strict=True)]
+    expected = values[np.ix_(*chosen)] if array.shape else values
+    reader = ours(folder, array, "" if by_zarr else None)
+    found = reader.read(part, threads=threads)
+    assert values_digest(found) == values_digest(expected)
+    out = np.empty(expected.shape, values.dtype)
+    assert reader.read(part, out=out) is out
+    assert values_digest(out) == values_digest(expected)
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_any_flipped_bit_is_an_error_for_our_reader_or_not_of_what_it_reads(tmp_path: Path, codec: str) -> None:
+    array = Array("a", ("x",), (4000,), "float32", (4000,), (1000,), codec=codec)
+    block = np.random.default_rng(2).normal(size=4000).astype("f4")
+    store(tmp_path, array, block)
+    shard = tmp_path / "a/c/0"
+    reader, good = ours(tmp_path / "a", array, shard.read_bytes()[:16].hex()), shard.read_bytes()
+    for position in np.random.default_rng(3).integers(0, len(good) * 8, 200):
+        bad = bytearray(good)
+        bad[position // 8] ^= 1 << (position % 8)
+        shard.write_bytes(bad)
+        with pytest.raises(Damaged, match="c/0 of a test"):
+            reader.read([slice(0, 4000)])
+    for size in (0, 10, len(good) - 1, len(good) + 1):
+        shard.write_bytes((good + b"x")[:size])
+        whole = ShardedArray(array, "a", lambda _: Extent(shard, 0, len(good), good[:16].hex()), "a test")
+        with pytest.raises(Damaged):
+            whole.read([slice(0, 1)])
+    shard.unlink()
+    with pytest.raises(Missing, match="is gone"):
+        whole.read([slice(0, 1)])
+
+
+def test_an_unknown_codec_is_told_with_those_that_there_are() -> None:
+    with pytest.raises(BadProduct, match=r"lzma.* is no codec: write none, or zstd or lz4"):
+        Codec.named("lzma-9")
 
 
 def test_inner_chunks_are_about_a_mebibyte_and_divide_what_is_cut() -> None:

@@ -36,7 +36,7 @@ def house(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
 def record(house: Home, state: str = "running", **known: Any) -> RunRecord:
     """The record of a run whose controller is this process, but for what is known otherwise."""
     made = RunRecord.begin(house, "tides", "tides", {})
-    made.go_on(house)
+    made.go_on(house, 0)
     for name, value in {"state": state, **known}.items():
         setattr(made, name, value)
     made.save(house)

@@ -110,7 +110,7 @@ class Scan:
             if not unseen(entry.path):
                 return entry
 
-    def close(self):  # noqa: D102
+    def close(self):
         self.inner.close()
 
 

@@ -1,0 +1,69 @@
+"""A group of Zarr arrays as an xarray Dataset: what is small through zarr-python, what is large by our own reader."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from xarray.backends import BackendArray
+from xarray.core import indexing
+
+from terp.storage.reading import ReadOnlyStore
+from terp.storage.sharded import Pick, ShardedArray, reading_threads
+
+
+def opened(store: ReadOnlyStore, group: str, large: Mapping[str, ShardedArray]) -> xr.Dataset:
+    """Return a group whose values are read when they are asked for."""
+    variables = {name: _variable(array, _attributes(store, array.name)) for name, array in large.items()}
+    frame = small_part(store, group, large)
+    whole: xr.Dataset = frame.assign(xr.decode_cf(xr.Dataset(variables)).variables)
+    beside = {name for one in variables.values() for name in str(one.attrs.get("coordinates", "")).split()}
+    return whole.set_coords(sorted(beside & set(map(str, whole.data_vars))))
+
+
+def small_part(store: ReadOnlyStore, group: str, without: Iterable[str]) -> xr.Dataset:
+    """Return a group without some of its arrays, through zarr-python."""
+    found: xr.Dataset = xr.open_zarr(
+        store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=list(without)
+    )
+    return found
+
+
+def _attributes(store: ReadOnlyStore, name: str) -> dict[str, Any]:
+    key = f"{name}/zarr.json"
+    size = store.size_of(key)
+    found: dict[str, Any] = json.loads(store.read(key, 0, size or 0))["attributes"]
+    return found
+
+
+def _variable(array: ShardedArray, attributes: dict[str, Any]) -> xr.Variable:
+    """Return an array as xarray takes it: decoded later, cut where shards are."""
+    shards = dict(zip(array.array.dims, array.array.shard, strict=True))
+    encoding = {"chunks": array.array.chunk, "shards": array.array.shard, "preferred_chunks": shards}
+    return xr.Variable(array.array.dims, indexing.LazilyIndexedArray(_Lazy(array)), attributes, encoding)
+
+
+class _Lazy(BackendArray):
+    """What xarray indexes: a read of just the chunks that are asked for."""
+
+    def __init__(self, array: ShardedArray) -> None:
+        self.array, self.shape, self.dtype = array, array.array.shape, array.dtype
+
+    def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
+
+    def _read(self, key: tuple[Any, ...]) -> Any:
+        picks = [_pick(one, size) for one, size in zip(key, self.shape, strict=True)]
+        values = self.array.read(picks, threads=reading_threads())
+        return values[tuple(0 if isinstance(one, int | np.integer) else slice(None) for one in key)]
+
+
+def _pick(key: Any, size: int) -> Pick:
+    if isinstance(key, int | np.integer):
+        place = int(key) % size
+        return slice(place, place + 1)
+    if isinstance(key, slice):
+        start, stop, step = key.indices(size)
+        return slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step)
+    return np.asarray(key)

@@ -1,0 +1,245 @@
+"""Read any part of a large array out of its shards: proven, and near the speed of memory.
+
+What `terp.storage.shard` writes, and nothing else, is read here without zarr-python: each inner chunk that is wanted
+goes through one read into a buffer of the thread, its CRC32C, and its codec straight to where it is wanted. A shard is
+proven to be the recorded one by its size and its tag before anything of it is believed.
+"""
+
+import itertools
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+
+from terp.storage.codec import Codec, Values
+from terp.storage.errors import Damaged, Missing
+from terp.storage.grid import Array
+from terp.storage.shard import ABSENT, INDEX_CRC_BYTES
+
+_MOST_THREADS = 4  # more do not read faster from one disk, and a reader is not alone on a machine
+
+Pick = slice | np.ndarray[Any, Any]  # of one dimension: a slice without step, or positions in any order
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a stored shard is: a file, or a part of one, of `size` bytes from `start`; its tag in hex digits."""
+
+    path: Path
+    start: int
+    size: int
+    tag: str
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of one dimension lies in one chunk: its number, where in the chunk, and where in the result."""
+
+    chunk: int
+    inside: Pick
+    out: Pick
+
+
+class ShardedArray:
+    """A large array; `locate` tells where the shard at a place of its grid is.
+
+    `name` is the array's path in its store, `owner` what people call that.
+    """
+
+    def __init__(self, array: Array, name: str, locate: Callable[[tuple[int, ...]], Extent], owner: str) -> None:
+        self.array, self.name, self.locate, self.owner = array, name, locate, owner
+        self.dtype = np.dtype(array.dtype)
+        self._codec = Codec.named(array.codec)
+        self._counts = tuple(s // c for s, c in zip(array.shard, array.chunk, strict=True))
+
+    def read(self, picks: Sequence[Pick], out: Values | None = None, threads: int = 1) -> Values:
+        """Return the values at `picks`, one for each dimension; into `out` where that is given.
+
+        Raises Missing or Damaged where a shard is not there, or not the one that was recorded.
+        """
+        parts = [list(_parts(pick, n, c)) for pick, n, c in zip(picks, self.array.shape, self.array.chunk, strict=True)]
+        shape = tuple(_length(pick) for pick in picks)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        by_shard = [_by_shard(some, many) for some, many in zip(parts, self._counts, strict=True)]
+        for place in itertools.product(*by_shard):
+            chunks = itertools.product(*(some[at] for some, at in zip(by_shard, place, strict=True)))
+            self._read_shard(place, list(chunks), out, threads)
+        return out
+
+    def _read_shard(self, place: tuple[int, ...], chunks: list[tuple[_Part, ...]], out: Values, threads: int) -> None:
+        key = "/".join([self.name, "c", *map(str, place)])
+        with _opened(self.locate(place), key, self.owner) as shard:
+            index = shard.index(math.prod(self._counts))
+            if threads == 1 or len(chunks) == 1:
+                for chunk in chunks:
+                    self._read_chunk(shard, index, chunk, out)
+            else:
+                reads = [_pool(threads).submit(self._read_chunk, shard, index, chunk, out) for chunk in chunks]
+                wait(reads)  # all, or one that is late would read from a file that is closed
+                for read in reads:
+                    read.result()
+
+    def _read_chunk(self, shard: "_Shard", index: Values, chunk: tuple[_Part, ...], out: Values) -> None:
+        number = 0
+        for part, count in zip(chunk, self._counts, strict=True):
+            number = number * count + part.chunk % count
+        stored = shard.chunk(*index[number])
+        target = None
+        if all(isinstance(part.out, slice) for part in chunk):
+            target = out[(*(part.out for part in chunk), ...)]  # the dots: of an array without dimensions a view too
+        whole = target is not None and target.shape == self.array.chunk
+        direct = whole and target is not None and target.flags.c_contiguous and out.dtype == self.dtype
+        values = target if direct and target is not None else _buffers.chunk(self.array.chunk, self.dtype)
+        try:
+            self._codec.decode(stored, values)
+        except Damaged as damage:
+            raise Damaged(f"{shard.key} of {self.owner} is damaged: {damage}") from None
+        if target is None:
+            out[np.ix_(*(_positions(part.out) for part in chunk))] = values[
+                np.ix_(*(_positions(part.inside) for part in chunk))
+            ]
+        elif not direct:
+            target[...] = values[tuple(part.inside for part in chunk)]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    """An open shard that was proven to be the recorded one."""
+
+    descriptor: int
+    extent: Extent
+    key: str
+    owner: str
+
+    def index(self, chunks: int) -> Values:
+        """Return offset and length of each inner chunk, in C order."""
+        size = 16 * chunks
+        raw = self._read(self.extent.size - size - INDEX_CRC_BYTES, size + INDEX_CRC_BYTES)
+        if google_crc32c.value(raw[:size]) != int.from_bytes(raw[size:].tobytes(), "little"):
+            raise self._damaged("its index is not what was stored (CRC32C)")
+        found: Values = np.frombuffer(raw[:size].tobytes(), "<u8").reshape(chunks, 2)
+        return found
+
+    def chunk(self, offset: int, length: int) -> Values:
+        """Return the stored bytes of a chunk: in a buffer that the thread's next chunk overwrites."""
+        if offset == ABSENT or offset + length > self.extent.size:
+            raise self._damaged("it lacks a chunk")
+        return self._read(int(offset), int(length))
+
+    def prove(self) -> None:
+        """Raise Damaged where this is not the recorded shard."""
+        tag = bytes.fromhex(self.extent.tag)
+        if self._read(0, len(tag)).tobytes() != tag:
+            raise Damaged(f"{self.key} of {self.owner} is not the shard that was recorded")
+
+    def _read(self, start: int, length: int) -> Values:
+        if length < 0 or start < 0:
+            raise self._damaged("it is too short")
+        buffer = _buffers.stored(length)
+        at = 0
+        while at < length:
+            got = os.preadv(self.descriptor, [buffer[at:]], self.extent.start + start + at)
+            if not got:
+                raise self._damaged("it was cut short while it was read")
+            at += got
+        return buffer
+
+    def _damaged(self, why: str) -> Damaged:
+        return Damaged(f"{self.key} of {self.owner} is damaged: {why}")
+
+
+@contextmanager
+def _opened(extent: Extent, key: str, owner: str) -> Iterator[_Shard]:
+    try:
+        descriptor = os.open(extent.path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise Missing(f"{key} of {owner} is gone") from None
+    except OSError as error:
+        raise Damaged(f"{key} of {owner} cannot be read: {error.strerror}") from None
+    try:
+        size = os.fstat(descriptor).st_size
+        if size < extent.start + extent.size or (extent.start == 0 and size != extent.size):
+            raise Damaged(f"{key} of {owner} has {size} bytes where {extent.start + extent.size} were recorded")
+        shard = _Shard(descriptor, extent, key, owner)
+        shard.prove()
+        yield shard
+    except OSError as error:
+        raise Damaged(f"{key} of {owner} cannot be read: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+
+
+class _Buffers(threading.local):
+    """Memory of a thread that is used again for each chunk: to touch new memory costs as much as to read it."""
+
+    def __init__(self) -> None:
+        self._stored: Values = np.empty(0, np.uint8)
+        self._chunk: Values = np.empty(0, np.uint8)
+
+    def stored(self, length: int) -> Values:
+        """Return room for stored bytes."""
+        if self._stored.size < length:
+            self._stored = np.empty(length + length // 4, np.uint8)
+        return self._stored[:length]
+
+    def chunk(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
+        """Return room for a decoded chunk."""
+        size = math.prod(shape) * dtype.itemsize
+        if self._chunk.size < size:
+            self._chunk = np.empty(size, np.uint8)
+        return self._chunk[:size].view(dtype).reshape(shape)
+
+
+_buffers = _Buffers()
+
+
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(threads, thread_name_prefix="terp-read")
+
+
+def reading_threads() -> int:
+    """Return how many threads a reader may use: one where another has said so to all libraries, as in workers."""
+    if os.environ.get("OMP_NUM_THREADS") == "1":
+        return 1
+    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_THREADS)
+
+
+def _length(pick: Pick) -> int:
+    return pick.stop - pick.start if isinstance(pick, slice) else len(pick)
+
+
+def _positions(pick: Pick) -> Values:
+    return np.arange(pick.start, pick.stop) if isinstance(pick, slice) else pick
+
+
+def _parts(pick: Pick, size: int, chunk: int) -> Iterator[_Part]:
+    """Walk the chunks of a dimension that hold what is picked."""
+    if isinstance(pick, slice):
+        for number in range(pick.start // chunk, -(-pick.stop // chunk) if pick.stop > pick.start else 0):
+            first, last = max(pick.start, number * chunk), min(pick.stop, (number + 1) * chunk)
+            inside = slice(first - number * chunk, last - number * chunk)
+            yield _Part(number, inside, slice(first - pick.start, last - pick.start))
+        return
+    positions = np.where(pick < 0, pick + size, pick)
+    numbers = positions // chunk
+    for number in np.unique(numbers):
+        here = np.flatnonzero(numbers == number)
+        yield _Part(int(number), positions[here] - number * chunk, here)
+
+
+def _by_shard(parts: list[_Part], count: int) -> dict[int, list[_Part]]:
+    found: dict[int, list[_Part]] = {}
+    for part in parts:
+        found.setdefault(part.chunk // count, []).append(part)
+    return found
