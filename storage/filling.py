@@ -32,7 +32,10 @@ _AT_ONCE = 1024  # shards that are read in a row when all are
 
 @dataclass(frozen=True)
 class Written:
-    """A region that a worker has written and synced, not yet visible: attempt file and digests for each array."""
+    """A region that a worker has written and synced, not yet visible: attempt file and digests for each array.
+
+    `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows.
+    """
 
     group: str
     index: int
@@ -40,6 +43,7 @@ class Written:
     seconds: float
     worker: str
     remarks: tuple[str, ...] = field(default=())
+    memory: int = 0
 
     @property
     def place(self) -> Place:

@@ -15,6 +15,7 @@ REGION_BYTES = 128 << 20  # decoded bytes of a region: what one task holds, one 
 SMALL_REGION_BYTES = 4 << 20  # below this a region is not worth a task of its own
 REGIONS_WANTED = 64  # so many regions keep a few workers busy and lose little when one is lost
 CHUNK_BYTES = 1 << 20  # decoded bytes of an inner chunk: what a reader of one point has to decode
+TILE_BYTES = 16 << 20  # what a compiled kernel works on at a time: it stays in the caches of a core
 
 Box = dict[str, slice]
 
@@ -66,6 +67,12 @@ class Group:
             dim: slice(int(p) * block, min((int(p) + 1) * block, size))
             for (dim, (size, block)), p in zip(self.cut.items(), places, strict=True)
         }
+
+    def block_shape(self, array: Array, box: Box) -> tuple[int, ...]:
+        """Return the shape of an array's part of a box."""
+        return tuple(
+            box[d].stop - box[d].start if d in box else n for d, n in zip(array.dims, array.shape, strict=True)
+        )
 
     def shard_key(self, array: Array, index: int) -> str:
         """Return the Zarr key, within the product's store, of one shard of one array."""
@@ -164,14 +171,38 @@ def choose_blocks(
     return {dim: (sizes[dim], blocks[dim]) for dim in cut}
 
 
+def choose_tile(blocks: Mapping[str, tuple[int, int]], steps: Mapping[str, int], weight: Weight) -> dict[str, int]:
+    """Choose how much of a region is worked on at a time along each of its cut dimensions; {} where it is all of it.
+
+    `steps` are the lengths of the inner chunks that are read, of which none is to be read twice; a dimension that is
+    not named there stays as it is cut.
+    """
+    tile = {dim: block for dim, (_, block) in blocks.items()}
+    room = TILE_BYTES - weight.whole
+    for dim, step in steps.items():
+        size, block = blocks[dim]
+        others = weight.row * math.prod(length for name, length in tile.items() if name != dim)
+        if room > 0 and (block % step == 0 or block == size):
+            tile[dim] = min(max(int(room / max(others, 1e-9)) // step * step, step), block)
+    return {} if all(length == blocks[dim][1] for dim, length in tile.items()) else tile
+
+
 def shape_array(
-    name: str, dims: tuple[str, ...], shape: tuple[int, ...], dtype: str, cut: Mapping[str, tuple[int, int]]
+    name: str,
+    dims: tuple[str, ...],
+    shape: tuple[int, ...],
+    dtype: str,
+    cut: Mapping[str, tuple[int, int]],
+    wanted: Mapping[str, int] | None = None,
 ) -> Array:
-    """Shape the shards and inner chunks of one array: a shard is the array's part of a region."""
+    """Shape the shards and inner chunks of one array: a shard is the array's part of a region.
+
+    `wanted` are lengths of inner chunks that somebody has chosen; what they leave is chosen here.
+    """
     block = tuple(cut[d][1] if d in cut else max(n, 1) for d, n in zip(dims, shape, strict=True))
-    chunk = list(block)
+    chunk = [min((wanted or {}).get(d, b), b) for d, b in zip(dims, block, strict=True)]
     item = np.dtype(dtype).itemsize
-    while math.prod(chunk) * item > CHUNK_BYTES:
+    while math.prod(chunk) * item > CHUNK_BYTES and not wanted:
         axis = _halvable(chunk, [d in cut and cut[d][1] < cut[d][0] for d in dims])
         if axis is None:
             break

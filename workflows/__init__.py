@@ -7,13 +7,13 @@ if __name__ != "terp.workflows":  # a second name would make a second copy of ev
     raise ImportError(f"import terp.workflows, not {__name__}")
 
 from terp.workflows.session import Product
-from terp.workflows.stage import ingest, iterate, stage
+from terp.workflows.stage import ingest, iterate, rechunk, stage
 
 if TYPE_CHECKING:
     from terp.workflows.api import plan as plan
     from terp.workflows.api import run as run
 
-__all__ = ["Product", "ingest", "iterate", "plan", "run", "stage"]
+__all__ = ["Product", "ingest", "iterate", "plan", "rechunk", "run", "stage"]
 
 
 def __getattr__(name: str) -> Any:

@@ -6,10 +6,12 @@ planned from schemas, computed region by region, stored, remembered and reused.
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from terp.workflows.cutting import Cutting, names
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.arguments import sorted_arguments
 from terp.workflows.session import Product, here
@@ -17,7 +19,8 @@ from terp.workflows.session import Product, here
 if TYPE_CHECKING:
     import xarray as xr
 
-    from terp.workflows.planning.step import Call, Step
+    from terp.workflows.planning.call import Call
+    from terp.workflows.planning.step import Step
 
 Block = Callable[..., "xr.Dataset"]
 
@@ -25,18 +28,9 @@ Block = Callable[..., "xr.Dataset"]
 class Stage:
     """A function on one block, and how the whole may be cut into blocks. Made by `@stage`."""
 
-    def __init__(
-        self,
-        function: Block,
-        cut: tuple[str, ...] | None,
-        whole: tuple[str, ...] | None,
-        over: tuple[str, ...],
-        block: Mapping[str, int],
-        libraries: tuple[str, ...],
-        codec: str,
-    ) -> None:
-        self.block_function, self.codec = function, codec
-        self.cut, self.whole, self.over, self.block, self.libraries = cut, whole, over, dict(block), libraries
+    def __init__(self, function: Block, how: Cutting, libraries: tuple[str, ...]) -> None:
+        self.block_function, self.how, self.libraries = function, how, libraries
+        self._kernel: Block | None = None
         self._combine: Block | None = None
         self._finish: Block | None = None
         self.__name__ = getattr(function, "__name__", "stage")
@@ -47,6 +41,15 @@ class Stage:
 
     def __repr__(self) -> str:
         return f"<stage {self.__name__}>"
+
+    def kernel(self, function: Block) -> Block:
+        """Say what computes the same on a block, compiled and faster: runs use it. A decorator.
+
+        The stage's own function stays the reference: every plan compares the two on a made-up block, and outside a run
+        it is what is called. A region is handed to a kernel in parts that stay in the caches of a core.
+        """
+        self._kernel = function
+        return function
 
     def combine(self, function: Block) -> Block:
         """Say how two partial results become one (default: their sum). A decorator."""
@@ -76,8 +79,8 @@ class Stage:
         return self._finish(result, *blocks[1:], **parameters) if self._finish else result
 
     def _bind(self, blocks: tuple[Any, ...], parameters: dict[str, Any]) -> "Call":
+        from terp.workflows.planning.call import Call
         from terp.workflows.planning.code import Code
-        from terp.workflows.planning.step import Call
 
         try:
             bound = inspect.signature(self.block_function).bind(*blocks, **parameters)
@@ -88,10 +91,12 @@ class Stage:
         schemas = tuple(product.schema for product in products)
         inputs = tuple((product.key, product.group) for product in products)
         combine, finish = self._combine or _add, self._finish or _same
-        codes = [Code(f) for f in (self.block_function, self._combine, self._finish) if f is not None]
+        functions = (self.block_function, self._kernel, self._combine, self._finish)
+        codes = [Code(f) for f in functions if f is not None]
         return Call(
             self.__name__,
             self.block_function,
+            self._kernel,
             combine,
             finish,
             self._ingredients({n: t for code in codes for n, t in code.parts.items()}, values, inputs, order),
@@ -99,23 +104,21 @@ class Stage:
             values,
             inputs,
             schemas,
-            self._cut_dims(schemas),
-            self.over,
-            self.block,
-            self.codec,
+            replace(self.how, cut=self._cut_dims(schemas), whole=None),
             tuple(f"{self.__name__}: {doubt}" for code in codes for doubt in code.doubts),
         )
 
     def _cut_dims(self, schemas: "Sequence[xr.Dataset]") -> tuple[str, ...]:
-        if self.whole is None:
-            return self.cut or ()
-        missing = [dim for dim in self.whole if dim not in schemas[0].dims]
+        whole = self.how.whole
+        if whole is None:
+            return self.how.cut or ()
+        missing = [dim for dim in whole if dim not in schemas[0].dims]
         if missing:
             raise BadStage(
                 f"{self.__name__} keeps {', '.join(missing)} whole, which its first input does not have; "
                 f"it has {', '.join(map(str, schemas[0].dims))}"
             )
-        return tuple(str(dim) for dim in _shared_dims(schemas[0]) if dim not in self.whole)
+        return tuple(str(dim) for dim in _shared_dims(schemas[0]) if dim not in whole)
 
     def _ingredients(
         self,
@@ -131,8 +134,7 @@ class Stage:
             "inputs": [list(one) for one in inputs],
             "order": list(order),
             "libraries": {name: _version(self.__name__, name) for name in self.libraries},
-            "cut": [list(self.cut or ()), list(self.whole or ()), list(self.over), self.block],
-            **({"codec": self.codec} if self.codec else {}),
+            **self.how.ingredients(),
         }
 
 
@@ -169,7 +171,10 @@ def stage(
     cut: Sequence[str] | None = None,
     whole: Sequence[str] | None = None,
     over: Sequence[str] = (),
+    halo: Mapping[str, int] | None = None,
     block: Mapping[str, int] | None = None,
+    chunk: Mapping[str, int] | None = None,
+    copies: float = 0.0,
     libraries: Sequence[str] = (),
     codec: str = "",
 ) -> Callable[[Block], Stage]:
@@ -178,34 +183,51 @@ def stage(
     `cut` names the dimensions along which blocks may be cut (all others stay whole), or `whole` those that stay
     whole (the result may be cut along all others that every variable of the first input has). `over` names
     dimensions that are reduced away: the function then gives the partial result of one block, and partial results are
-    combined in a fixed tree. `block` fixes lengths of blocks; `libraries` names those whose version belongs to the key;
-    `codec` how the result is stored, such as "lz4-5-bitshuffle" for what was digitised or "none" (default: what suits
-    its type, smaller for what the flow returns than for what it only goes through).
+    combined in a fixed tree. `halo` says how many elements beyond a block, on both sides of a dimension that is cut,
+    the function looks at: it gets them too (fewer at the ends of the whole), and returns as much as it got.
+
+    `block` fixes lengths of blocks, `chunk` those of the inner chunks in which they are stored; `libraries` names
+    those whose version belongs to the key; `codec` how the result is stored, such as "lz4-5-bitshuffle" for what was
+    digitised or "none" (default: what suits its type, smaller for what the flow returns than for what it only goes
+    through).
+    `copies` says how many times its inputs and its result a worker holds at once, for who has measured it.
     """
-    if cut is not None and whole is not None:
-        raise BadStage("say cut=... or whole=..., not both: each says the other")
-    for name, given in (("cut", cut), ("whole", whole), ("over", over), ("libraries", libraries)):
-        if isinstance(given, str):
-            raise BadStage(f'{name}="{given}" is text: write {name}=("{given}",)')
-    for dim, length in (block or {}).items():
-        if not isinstance(length, int) or length < 1:
-            raise BadStage(f"block={{{dim!r}: {length!r}}}: blocks have a whole number of elements, 1 or more")
-    if cut is None and whole is None and not over:
-        raise BadStage("say along which dimensions blocks may be cut: cut=(...), whole=(...) or over=(...)")
-    if codec:
-        from terp.storage.codec import Codec
-        from terp.storage.errors import BadProduct
+    how = Cutting(
+        names("cut", cut),
+        names("whole", whole),
+        names("over", over) or (),
+        dict(halo or {}),
+        dict(block or {}),
+        dict(chunk or {}),
+        copies,
+        codec,
+    )
+    named = names("libraries", libraries) or ()
+    return lambda function: Stage(function, how, named)
 
-        try:
-            Codec.named(codec)
-        except BadProduct as unknown:
-            raise BadStage(f"codec={codec!r}: {unknown}") from None
-    as_tuple = (tuple(cut) if cut is not None else None, tuple(whole) if whole is not None else None)
 
-    def decorate(function: Block) -> Stage:
-        return Stage(function, *as_tuple, tuple(over), block or {}, tuple(libraries), codec)
+def rechunk(
+    product: Product,
+    cut: Sequence[str],
+    *,
+    block: Mapping[str, int] | None = None,
+    chunk: Mapping[str, int] | None = None,
+    codec: str = "",
+) -> Product:
+    """Store a product again, cut along other dimensions: time series for who reads images, images for who reads series.
 
-    return decorate
+    `cut`, `block`, `chunk` and `codec` are those of `stage`. Values stay as they are.
+    """
+    again = stage(cut=cut, block=block, chunk=chunk, codec=codec, copies=REARRANGED)(rearranged)
+    return again(product)
+
+
+REARRANGED = 1.0  # inputs and result are one
+
+
+def rearranged(block: "xr.Dataset") -> "xr.Dataset":
+    """Return the block itself: only where its values are stored is another place."""
+    return block
 
 
 def ingest(source: str | Path) -> Product:

@@ -9,7 +9,8 @@ from terp.storage.making import Layout
 from terp.storage.source import Identity, opened_source
 from terp.workflows.planning import schema as schemas
 from terp.workflows.planning.code import Code
-from terp.workflows.planning.step import BASE_BYTES, Step, group_of, key_of, memory_of, weigh
+from terp.workflows.planning.memory import Need, need_of, weigh
+from terp.workflows.planning.step import Step, group_of, key_of
 from terp.workflows.running.task import Task
 
 
@@ -18,15 +19,15 @@ def ingested(identity: Identity) -> Step:
     reader = recognise(Path(identity.path))
     found = opened_source(identity)
     full = {path: schemas.weightless(dataset) for path, dataset in found.items()}
-    groups, small, memory = [], {}, BASE_BYTES
+    groups, small, need = [], {}, 0
     for path, dims in reader.cut(found).items():
         schema = full[path]
         sizes = {dim: int(schema.sizes[dim]) for dim in dims}
         weight = weigh(sizes, schema)
         blocks = choose_blocks(sizes, dims, weight, {}) if schema.data_vars else {}
-        group, small[path] = group_of(path, schema, blocks)
+        group, small[path], full[path] = group_of(path, schema, blocks)
         groups.append(group)
-        memory = max(memory, memory_of(weight, blocks))
+        need = max(need, need_of((), schema, blocks).blocks)
     module = import_module(f"terp.storage.ingest.{reader.module}")
     ingredients = {
         "stage": "ingest",
@@ -36,4 +37,4 @@ def ingested(identity: Identity) -> Step:
     }
     task = Task("ingest", b"", (), identity.to_json())
     key = key_of("ingest", ingredients)
-    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), memory)
+    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), Need(need))

@@ -79,8 +79,9 @@ def _random(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype
 
 @dataclass(frozen=True)
 class Trial:
-    """What a made-up call showed: the result, the seconds it took, and sentences of doubt."""
+    """What a made-up call showed: lengths of the cut dimensions, result, seconds it took, and sentences of doubt."""
 
+    sizes: Mapping[str, int]
     result: xr.Dataset
     seconds: float
     doubts: tuple[str, ...] = ()
@@ -89,20 +90,31 @@ class Trial:
 Call = Callable[[Sequence[xr.Dataset]], xr.Dataset]
 
 
-def attempt(name: str, call: Call, schemas: Sequence[xr.Dataset], cut: Mapping[str, int], whole: bool) -> Trial:
+def attempt(
+    name: str,
+    call: Call,
+    schemas: Sequence[xr.Dataset],
+    cut: Mapping[str, int],
+    whole: bool,
+    halo: Mapping[str, int] | None = None,
+    kernel: Call | None = None,
+) -> Trial:
     """Call a stage on made-up blocks and find what is doubtful about it.
 
     `cut` gives the full size of each cut dimension; `whole` says that results keep these dimensions, so that a call
-    on two blocks must give the halves of the call on their whole. Raises BadStage when the call fails.
+    on two blocks (each with its `halo`) must give the halves of the call on their whole. `kernel` computes the same
+    faster. Raises BadStage when the call fails, or the kernel gives other values.
     """
-    sizes = {dim: min(SHORT, n) for dim, n in cut.items()}
+    sizes = {dim: min(SHORT + 2 * (halo or {}).get(dim, 0), n) for dim, n in cut.items()}
     blocks = [made_up(schema, sizes, seed) for seed, schema in enumerate(schemas)]
     before = [block.copy(deep=True) for block in blocks]
     started = time.monotonic()
     result = _called(name, call, blocks)
     seconds = time.monotonic() - started
+    if kernel is not None:
+        _demand_same(name, result, _called(f"the kernel of {name}", kernel, [one.copy(deep=True) for one in before]))
     if seconds > PATIENCE:
-        return Trial(result, seconds)
+        return Trial(sizes, result, seconds)
     doubts = []
     if not all(a.identical(b) for a, b in zip(blocks, before, strict=True)):
         doubts.append(f"{name} changes its input block in place: other stages would see that, let it work on a copy")
@@ -111,8 +123,15 @@ def attempt(name: str, call: Call, schemas: Sequence[xr.Dataset], cut: Mapping[s
     others = [made_up(schema, sizes, seed + 100) for seed, schema in enumerate(schemas)]
     _demand_steady_coords(name, result, _called(name, call, others))
     if whole and not doubts:
-        doubts += _cut_doubts(name, call, schemas, sizes, result)
-    return Trial(result, seconds, tuple(doubts))
+        doubts += _cut_doubts(name, call, schemas, sizes, result, halo or {})
+    return Trial(sizes, result, seconds, tuple(doubts))
+
+
+def _demand_same(name: str, readable: xr.Dataset, fast: xr.Dataset) -> None:
+    if not _close(readable, fast):
+        differing = [n for n in readable.data_vars if n not in fast or not _close(readable[[n]], fast[[n]])]
+        what = ", ".join(map(str, differing)) or "other variables"
+        raise BadStage(f"the kernel of {name} gives other values than {name} itself on a made-up block ({what})")
 
 
 def _called(name: str, call: Call, blocks: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -141,18 +160,26 @@ def _demand_steady_coords(name: str, one: xr.Dataset, other: xr.Dataset) -> None
 
 
 def _cut_doubts(
-    name: str, call: Call, schemas: Sequence[xr.Dataset], sizes: Mapping[str, int], whole: xr.Dataset
+    name: str,
+    call: Call,
+    schemas: Sequence[xr.Dataset],
+    sizes: Mapping[str, int],
+    whole: xr.Dataset,
+    halo: Mapping[str, int],
 ) -> list[str]:
     """Cut the made-up block in two along each cut dimension and compare with the whole."""
     doubts = []
-    for dim in (d for d, n in sizes.items() if n == SHORT and d in whole.dims):
+    for dim in (d for d, n in sizes.items() if n >= SHORT and d in whole.dims):
+        half = sizes[dim] // 2
+        given = slice(0, half + halo.get(dim, 0))
         first = [
-            made_up(schema, sizes, seed).isel({dim: slice(0, 1)} if dim in schema.dims else {})
+            made_up(schema, sizes, seed).isel({dim: given} if dim in schema.dims else {})
             for seed, schema in enumerate(schemas)
         ]
-        part, half = _called(name, call, first), whole.isel({dim: slice(0, 1)})
-        if not _close(part, half):
-            doubts.append(f"{name} gives other values when it is cut along {dim}: let {dim} stay whole in its blocks")
+        part = _called(name, call, first)
+        if not _close(part.isel({dim: slice(0, half)}), whole.isel({dim: slice(0, half)})):
+            cure = f"give it a larger halo along {dim}" if dim in halo else f"let {dim} stay whole in its blocks"
+            doubts.append(f"{name} gives other values when it is cut along {dim}: {cure}")
     return doubts
 
 
@@ -170,13 +197,14 @@ def _close_values(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "mM"))
 
 
-def grown(name: str, short: xr.Dataset, cut: Mapping[str, int], inputs: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Return the schema of the full result of which `short` is a made-up block.
+def grown(name: str, trial: Trial, cut: Mapping[str, int], inputs: Sequence[xr.Dataset]) -> xr.Dataset:
+    """Return the schema of the full result, of which a trial has shown a made-up block.
 
     Raises BadStage where a variable lacks a cut dimension, or the result cannot be told from its block.
     """
+    short = trial.result
     for dim in cut:
-        if dim in short.dims and short.sizes[dim] != min(SHORT, cut[dim]):
+        if dim in short.dims and short.sizes[dim] != trial.sizes[dim]:
             raise BadStage(f"{name} changes the size of {dim}, along which it may be cut: let {dim} stay whole")
     variables = {n: _full(name, str(n), v, cut) for n, v in short.data_vars.items()}
     coords = {}

@@ -20,9 +20,10 @@ from terp.workflows.planning.plan import Plan, Planner, decision_path, product_o
 from terp.workflows.planning.step import Step
 from terp.workflows.prefect.flow import record as prefect_record
 from terp.workflows.running.fill import Progress, fill
+from terp.workflows.running.gather import Input
 from terp.workflows.running.record import RunRecord, StageRecord, now
 from terp.workflows.running.report import Reporter
-from terp.workflows.running.task import EMPTY, Input
+from terp.workflows.running.task import EMPTY
 from terp.workflows.session import Product, session
 
 if TYPE_CHECKING:

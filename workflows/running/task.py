@@ -6,9 +6,10 @@ holds the result against what was planned, and writes it under the name of an at
 
 import os
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import product as combinations
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,26 +18,18 @@ import numpy as np
 import xarray as xr
 
 from terp.cluster import walltime
-from terp.storage.errors import BadInput, BadProduct, Damaged, StorageError
-from terp.storage.files import GLANCE, patiently
+from terp.storage.errors import BadInput, StorageError
 from terp.storage.filling import Written, write_region
 from terp.storage.grid import Box, Group
-from terp.storage.product import StoredProduct
 from terp.workflows.errors import BadStage
+from terp.workflows.running import memory
 from terp.workflows.running.calling import call, collected
+from terp.workflows.running.conform import Values, all_nan, conform
+from terp.workflows.running.gather import Input, block_of, opened
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
 PART = "part"  # the dimension that numbers the partial results of a reduction
 NAT = np.iinfo(np.int64).min
-
-
-@dataclass(frozen=True)
-class Input:
-    """A group of a sealed product that a stage reads; `values` is the digest of its seal."""
-
-    folder: str
-    group: str
-    values: str
 
 
 @dataclass(frozen=True)
@@ -45,7 +38,8 @@ class Task:
 
     `kind` says how blocks are gathered: "map" (the region's box of each input), "partial" (one block of a reduction,
     numbered along PART), "combine" (a run of partials, folded in order), "ingest" (a box of a foreign source).
-    `functions` holds the pickled block function, and for "combine" the combining and the finishing one.
+    `functions` holds the pickled block function, and for "combine" the combining and the finishing one. `halo` are
+    elements beyond a block that the function sees too, `tile` the lengths of the parts that a region is made in.
     """
 
     kind: Literal["map", "partial", "combine", "ingest"]
@@ -54,6 +48,8 @@ class Task:
     parameters: Mapping[str, Any]
     order: tuple[str | int, ...] = ()
     over: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    halo: Mapping[str, int] = field(default_factory=dict)
+    tile: Mapping[str, int] = field(default_factory=dict)
     fan: int = 1
     finish: bool = False
 
@@ -65,11 +61,14 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     """
     walltime.take(product, expected)
     started = time.monotonic()
-    group = _opened(product, "").group(path)
+    target = opened(product)
+    group, schema = target.group(path), target.schema_of(path)
     remarks = collected()
-    result = _RUN[task.kind](task, group, index)
-    blocks = conform(result, group, group.box(index), _opened(product, "").schema_of(path))
-    remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if _all_nan(values)}
+    if task.tile:
+        blocks = _tiled(task, group, index, schema)
+    else:
+        blocks = conform(_RUN[task.kind](task, group, index), group, group.box(index), schema)
+    remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if all_nan(values)}
     written = write_region(Path(attempts), group, index, blocks)
     seconds = time.monotonic() - started
     walltime.took(product, seconds)
@@ -85,42 +84,10 @@ def execute_all(
     task: Task, product: str, attempts: str, places: Sequence[tuple[str, int]], expected: float = 0.0
 ) -> list[Written]:
     """Make several short regions, one after the other: to hand out each alone would cost more than to make it."""
-    return [execute(task, product, attempts, path, index, expected) for path, index in places]
-
-
-class _Opened:
-    """A product as a worker sees it, opened once a process, as soon as it can be seen from here."""
-
-    def __init__(self, folder: str, values: str) -> None:
-        self.product = patiently(lambda: _product(folder, values), BadProduct)
-        self._groups: dict[str, xr.Dataset] = {}
-
-    def group(self, path: str) -> Group:
-        return self.product.group(path)
-
-    def dataset(self, path: str) -> xr.Dataset:
-        if path not in self._groups:
-            self._groups[path] = self.product.open(path)
-        return self._groups[path]
-
-    def schema_of(self, path: str) -> xr.Dataset:
-        """Return the coordinates that were written at creation."""
-        if path not in self._groups:
-            self._groups[path] = patiently(lambda: self.product.frame(path), Damaged)
-        return self._groups[path]
-
-
-@lru_cache(maxsize=64)
-def _opened(folder: str, values: str) -> _Opened:
-    return _Opened(folder, values)
-
-
-def _product(folder: str, values: str) -> StoredProduct:
-    """Return a product; where `values` are given, sealed with just these."""
-    product = StoredProduct(Path(folder))
-    if values and (product.manifest is None or product.seal is None or product.seal.values != values):
-        raise BadProduct(f"{product.name} is sealed with other values than this run made of it: run again")
-    return product
+    memory.forget_peak()
+    made = [execute(task, product, attempts, path, index, expected) for path, index in places]
+    peak = memory.peak()
+    return [replace(one, memory=peak) for one in made]
 
 
 @lru_cache(maxsize=64)
@@ -129,34 +96,67 @@ def _functions(pickled: bytes) -> tuple[Any, ...]:
     return loaded
 
 
-def _block(one: Input, box: Mapping[str, slice]) -> xr.Dataset:
-    opened = _opened(one.folder, one.values)
-    return patiently(lambda: _loaded(opened, one.group, box), Damaged, GLANCE)
-
-
-def _loaded(opened: _Opened, group: str, box: Mapping[str, slice]) -> xr.Dataset:
-    try:
-        data = opened.dataset(group)
-        return data.isel({dim: part for dim, part in box.items() if dim in data.dims}).load()
-    except Damaged as damage:
-        raise Damaged(str(damage), opened.product.key) from damage
-    except (ValueError, RuntimeError, OSError) as error:  # what codecs say of bytes that they cannot take
-        raise Damaged(f"a shard of {opened.product.name} cannot be read: {error}", opened.product.key) from error
-
-
-def _arguments(task: Task, box: Box, first: xr.Dataset | None = None) -> tuple[list[Any], dict[str, Any]]:
+def _arguments(task: Task, box: Box) -> tuple[list[Any], dict[str, Any]]:
     """Return positional and keyword arguments: blocks where products stood in the call, parameters else."""
-    blocks: list[Any] = [_block(one, box) for one in task.inputs]
-    if first is not None:
-        blocks[0] = first
+    blocks = [block_of(one, box) for one in task.inputs]
     positional = [blocks[at] if isinstance(at, int) else task.parameters[at] for at in task.order]
     named = {k: v for k, v in task.parameters.items() if k not in task.order}
     return positional, named
 
 
 def _run_map(task: Task, group: Group, index: int) -> xr.Dataset:
-    positional, named = _arguments(task, group.box(index))
-    return call(_functions(task.functions)[0], *positional, **named)
+    return _mapped(task, group, group.box(index))
+
+
+def _mapped(task: Task, group: Group, box: Box) -> xr.Dataset:
+    """Call the stage's function on a box of each input, with its halo; return what of the result belongs to the box."""
+    wide = {dim: _widened(part, task.halo.get(dim, 0), group.cut[dim][0]) for dim, part in box.items()}
+    positional, named = _arguments(task, wide)
+    result = call(_functions(task.functions)[0], *positional, **named)
+    if not task.halo or not isinstance(result, xr.Dataset):
+        return result
+    _demand_extent(result, wide, task.halo)
+    own = {dim: slice(box[dim].start - wide[dim].start, box[dim].stop - wide[dim].start) for dim in task.halo}
+    return result.isel(own)
+
+
+def _widened(part: slice, reach: int, size: int) -> slice:
+    return slice(max(part.start - reach, 0), min(part.stop + reach, size))
+
+
+def _demand_extent(result: xr.Dataset, wide: Box, halo: Iterable[str]) -> None:
+    """Raise BadStage where a stage with a halo did not return as much as it got."""
+    for dim in halo:
+        if result.sizes.get(dim) != wide[dim].stop - wide[dim].start:
+            raise BadStage(
+                f"the stage got {wide[dim].stop - wide[dim].start} of {dim} and returned {result.sizes.get(dim, 0)}: "
+                "let it return as much as it gets, terp takes the halo off"
+            )
+
+
+def _tiled(task: Task, group: Group, index: int, schema: xr.Dataset) -> dict[str, Values]:
+    """Make a region part by part, each small enough to stay in the caches of a core."""
+    whole = group.box(index)
+    made = {a.name: np.empty(group.block_shape(a, whole), a.dtype) for a in group.arrays}
+    for box in _tiles(whole, task.tile):
+        parts = conform(_mapped(task, group, box), group, box, schema)
+        for array in group.arrays:
+            place = tuple(
+                slice(box[d].start - whole[d].start, box[d].stop - whole[d].start) if d in box else slice(None)
+                for d in array.dims
+            )
+            made[array.name][place] = parts[array.name]
+    return made
+
+
+def _tiles(box: Box, lengths: Mapping[str, int]) -> Iterator[Box]:
+    """Walk the parts of a box, none longer than `lengths`, in C order."""
+    cuts = [
+        [slice(at, min(at + lengths[dim], part.stop)) for at in range(part.start, part.stop, lengths[dim])]
+        for dim, part in box.items()
+    ]
+    for place in combinations(*cuts):
+        yield dict(zip(box, place, strict=True))
 
 
 def _run_partial(task: Task, group: Group, index: int) -> xr.Dataset:
@@ -171,10 +171,12 @@ def _run_partial(task: Task, group: Group, index: int) -> xr.Dataset:
 
 def _run_combine(task: Task, group: Group, index: int) -> xr.Dataset:
     _, combine, finish = _functions(task.functions)
-    box = group.box(index)
+    box, below = group.box(index), task.inputs[0]
     start = 0 if task.finish else box.pop(PART).start * task.fan
-    partials = _block(task.inputs[0], {**box, PART: slice(start, start + task.fan)})
-    total = call(fold, combine, [partials.isel({PART: i}, drop=True) for i in range(partials.sizes[PART])])
+    count = opened(below.folder, below.values).dataset(below.group).sizes[PART]
+    numbers = range(start, min(start + task.fan, count))
+    partials = (block_of(below, {**box, PART: slice(i, i + 1)}).isel({PART: 0}, drop=True) for i in numbers)
+    total = call(fold, combine, partials)
     if not task.finish:
         return total.expand_dims(PART)
     rest = Task("map", b"", task.inputs[1:], task.parameters, task.order)
@@ -184,16 +186,17 @@ def _run_combine(task: Task, group: Group, index: int) -> xr.Dataset:
 
 def _rest(task: Task, box: Box) -> tuple[list[Any], dict[str, Any]]:
     """Return the stage's arguments behind its first."""
-    blocks = [_block(one, box) for one in task.inputs]
+    blocks = [block_of(one, box) for one in task.inputs]
     positional = [blocks[at - 1] if isinstance(at, int) else task.parameters[at] for at in task.order[1:]]
     return positional, {k: v for k, v in task.parameters.items() if k not in task.order}
 
 
-def fold(combine: Any, partials: list[xr.Dataset]) -> xr.Dataset:
+def fold(combine: Any, partials: Iterable[xr.Dataset]) -> xr.Dataset:
     """Combine partials from the first to the last: a fixed order, never that of arrival."""
-    total = partials[0]
+    rest = iter(partials)
+    total = next(rest)
     with xr.set_options(keep_attrs=True):
-        for partial in partials[1:]:
+        for partial in rest:
             total = combine(total, partial)
     return total
 
@@ -221,47 +224,3 @@ _RUN = {"map": _run_map, "partial": _run_partial, "combine": _run_combine, "inge
 def named(box: Box) -> str:
     """Return a box in words."""
     return ", ".join(f"{dim} {part.start}:{part.stop}" for dim, part in box.items()) or "the whole"
-
-
-def conform(result: xr.Dataset, group: Group, box: Box, schema: xr.Dataset) -> dict[str, np.ndarray[Any, Any]]:
-    """Return the arrays of a region as they are stored; raises BadStage where they are not as planned."""
-    if not isinstance(result, xr.Dataset):
-        raise BadStage(f"the stage returned a {type(result).__name__}: it must return an xarray Dataset")
-    planned, found = {a.name for a in group.arrays}, {str(name) for name in result.data_vars}
-    if planned != found:
-        raise BadStage(f"the stage returned variables {sorted(found)} where {sorted(planned)} were planned")
-    for name in schema.coords:
-        if not set(schema[name].dims) & box.keys() and name in result.coords:
-            _same_coordinate(str(name), result[name], schema[name])
-    return {array.name: _stored(result[array.name], array, box) for array in group.arrays}
-
-
-def _same_coordinate(name: str, found: xr.DataArray, planned: xr.DataArray) -> None:
-    if found.shape != planned.shape or not found.equals(planned.astype(found.dtype)):
-        raise BadStage(f"the coordinate {name!r} depends on the data: make it a data variable")
-
-
-def _stored(values: xr.DataArray, array: Any, box: Box) -> np.ndarray[Any, Any]:
-    if set(values.dims) != set(array.dims):
-        raise BadStage(f"{array.name} came with dimensions {values.dims} where {array.dims} were planned")
-    plain = encoded(values.transpose(*array.dims).to_numpy())
-    expected = tuple(
-        box[d].stop - box[d].start if d in box else n for d, n in zip(array.dims, array.shape, strict=True)
-    )
-    if plain.shape != expected:
-        raise BadStage(f"{array.name} came with shape {plain.shape} where {expected} was planned")
-    if plain.dtype != np.dtype(array.dtype):
-        raise BadStage(f"{array.name} came as {plain.dtype} where {array.dtype} was planned: let the stage cast it")
-    return plain
-
-
-def _all_nan(values: np.ndarray[Any, Any]) -> bool:
-    """Say whether there is no value at all; the first that there is ends the search."""
-    return values.dtype.kind in "fc" and values.size > 0 and all(np.isnan(part).all() for part in np.atleast_1d(values))
-
-
-def encoded(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return times as int64 nanoseconds (CF: the array's attributes say so), all else as it is."""
-    if values.dtype.kind in "mM":
-        return values.astype(f"{values.dtype.kind}8[ns]").view(np.int64)
-    return values

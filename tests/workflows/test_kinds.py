@@ -1,0 +1,169 @@
+"""Each kind of stage gives what plain xarray gives on the whole, however it is cut."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from prefect import flow
+
+from terp.storage import grid
+from terp.storage.home import Home
+from terp.storage.product import StoredProduct
+from terp.workflows import Product, api, ingest, rechunk, stage
+from terp.workflows.errors import BadStage
+from terp.workflows.planning.plan import make_plan
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+Run = Callable[[Callable[[Product], Any]], StoredProduct]
+TIMES, PLACES = 50, 24
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    values = np.random.default_rng(1).normal(size=(TIMES, PLACES)).astype("f4")
+    when = np.arange("2000-01-01", "2000-02-20", dtype="M8[D]").astype("M8[ns]")
+    path = tmp_path / "series.nc"
+    xr.Dataset({"v": (("time", "place"), values)}, {"time": when, "place": np.arange(PLACES)}).to_netcdf(path)
+    return path
+
+
+@pytest.fixture
+def made(source: Path, home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run a flow of one step on the source with a worker; return the product."""
+    for name, value in prefect.items():
+        monkeypatch.setenv(name, value)
+
+    def run(body: Callable[[Product], Any]) -> StoredProduct:
+        @flow
+        def one(path: str) -> Any:
+            return body(ingest(path))
+
+        done = api.run(one, str(source), home=home, workers=1, archive=False)
+        [key] = done.record.results.values()
+        return StoredProduct(Home(home).product(key))
+
+    return run
+
+
+@stage(cut=("time", "place"), halo={"time": 3}, block={"time": 8, "place": 10})
+def smoothed(block: xr.Dataset) -> xr.Dataset:
+    """Mean of seven days."""
+    return block.rolling(time=7, center=True, min_periods=1).mean()
+
+
+def test_a_stage_with_a_halo_gives_what_it_gives_on_the_whole(made: Run, source: Path) -> None:
+    product = made(smoothed)
+    assert product.regions == 7 * 3
+    with xr.open_dataset(source) as whole:
+        np.testing.assert_allclose(product.open()["v"], smoothed(whole.load())["v"], rtol=1e-5, atol=1e-6)
+
+
+def test_a_stage_that_keeps_its_halo_for_itself_is_told_what_to_return(made: Run) -> None:
+    @stage(cut=("time",), halo={"time": 3}, block={"time": 8})
+    def shrunk(block: xr.Dataset) -> xr.Dataset:
+        return block if block.sizes["time"] == 8 else block.isel(time=slice(3, -3))
+
+    with pytest.raises(BadStage, match="let it return as much as it gets, terp takes the halo off"):
+        made(shrunk)
+
+
+def test_too_small_a_halo_is_a_doubt_in_the_plan(source: Path, home: Path) -> None:
+    @stage(cut=("time",), halo={"time": 1})
+    def seven(block: xr.Dataset) -> xr.Dataset:
+        return block.rolling(time=7, center=True, min_periods=1).mean()
+
+    @flow
+    def one(path: str) -> Any:
+        return seven(ingest(path))
+
+    plan, _ = make_plan(one, {"path": str(source)}, Home(home).open())
+    assert (
+        "seven gives other values when it is cut along time: give it a larger halo along time"
+        in plan.steps[-1].step.doubts
+    )
+
+
+@stage(cut=("place",), block={"place": 6})
+def spread(block: xr.Dataset) -> xr.Dataset:
+    """Standard deviation over time."""
+    return block.std("time")
+
+
+@spread.kernel
+def _(block: xr.Dataset) -> xr.Dataset:
+    values = block["v"].to_numpy().astype("f8")
+    mean = values.mean(0)
+    return xr.Dataset({"v": ("place", np.sqrt(((values - mean) ** 2).mean(0)).astype("f4"))}, {"place": block["place"]})
+
+
+def test_a_kernel_computes_what_its_stage_says_and_is_what_runs(made: Run, source: Path) -> None:
+    product = made(spread)
+    with xr.open_dataset(source) as whole:
+        np.testing.assert_allclose(product.open()["v"], spread(whole.load())["v"], rtol=1e-5)
+        exact = whole["v"].to_numpy().astype("f8").std(0).astype("f4")
+    np.testing.assert_array_equal(product.open()["v"], exact)
+
+
+def test_a_kernel_that_computes_something_else_is_refused_before_anything_runs(made: Run) -> None:
+    @stage(cut=("place",))
+    def doubled(block: xr.Dataset) -> xr.Dataset:
+        return block * 2
+
+    @doubled.kernel
+    def _(block: xr.Dataset) -> xr.Dataset:
+        return block * 3
+
+    with pytest.raises(BadStage, match=r"the kernel of doubled gives other values than doubled itself .*\(v\)"):
+        made(doubled)
+
+
+def test_a_kernel_is_handed_a_region_in_parts_that_fit_the_caches(made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(grid, "TILE_BYTES", 2 * TIMES * 4)
+
+    @stage(cut=("place",), block={"place": 12})
+    def sizes(block: xr.Dataset) -> xr.Dataset:
+        return block.max("time") * 0 + 2  # as made-up blocks are
+
+    @sizes.kernel
+    def _(block: xr.Dataset) -> xr.Dataset:
+        return block.max("time") * 0 + block.sizes["place"]
+
+    product = made(lambda data: sizes(rechunk(data, ("place",), chunk={"place": 1})))
+    assert product.regions == 2
+    assert product.frozen["ingredients"]["tile"] == {"place": 1}
+    assert set(product.open()["v"].to_numpy()) == {1.0}
+
+
+def test_a_product_is_stored_again_cut_the_other_way(made: Run, source: Path) -> None:
+    product = made(lambda data: rechunk(data, ("time",), block={"time": 10}, chunk={"time": 5, "place": 8}))
+    [array] = product.groups[0].arrays
+    assert (array.shard, array.chunk) == ((10, 24), (5, 8))
+    with xr.open_dataset(source) as whole:
+        xr.testing.assert_identical(product.open()["v"].load(), whole["v"].load())
+
+
+def test_chunks_that_do_not_fill_their_blocks_are_refused(made: Run) -> None:
+    with pytest.raises(BadStage, match="wants chunks of 4 along time, which do not fill blocks of 10"):
+        made(lambda data: rechunk(data, ("time",), block={"time": 10}, chunk={"time": 4}))
+
+
+@stage(over=("time",), block={"time": 7})
+def weekly(block: xr.Dataset) -> xr.Dataset:
+    """Sum and number of the values of each day of the week: a group for each, whatever days a block has."""
+    by_day = block.groupby("time.dayofweek")
+    found = xr.Dataset({"sum": by_day.sum()["v"], "n": by_day.count()["v"]})
+    return found.reindex(dayofweek=range(7), fill_value=0)
+
+
+@weekly.finish
+def _(total: xr.Dataset) -> xr.Dataset:
+    return xr.Dataset({"v": total["sum"] / total["n"]})
+
+
+def test_groups_of_a_coordinate_are_reduced_block_by_block(made: Run, source: Path) -> None:
+    product = made(weekly)
+    with xr.open_dataset(source) as whole:
+        np.testing.assert_allclose(product.open()["v"], whole["v"].groupby("time.dayofweek").mean(), rtol=1e-5)

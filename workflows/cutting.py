@@ -1,0 +1,58 @@
+"""How a stage lets its work be cut into blocks, and how what it makes is stored."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from terp.workflows.errors import BadStage
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """What was said to `terp.workflows.stage`, which explains it; raises BadStage where it makes no sense."""
+
+    cut: tuple[str, ...] | None = None
+    whole: tuple[str, ...] | None = None
+    over: tuple[str, ...] = ()
+    halo: Mapping[str, int] = field(default_factory=dict)
+    block: Mapping[str, int] = field(default_factory=dict)
+    chunk: Mapping[str, int] = field(default_factory=dict)
+    copies: float = 0.0
+    codec: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what makes no sense."""
+        if self.cut is not None and self.whole is not None:
+            raise BadStage("say cut=... or whole=..., not both: each says the other")
+        if self.cut is None and self.whole is None and not self.over:
+            raise BadStage("say along which dimensions blocks may be cut: cut=(...), whole=(...) or over=(...)")
+        for name, lengths in (("block", self.block), ("chunk", self.chunk), ("halo", self.halo)):
+            for dim, length in lengths.items():
+                if not isinstance(length, int) or length < 1:
+                    raise BadStage(f"{name}={{{dim!r}: {length!r}}}: lengths are whole numbers of elements, 1 or more")
+        if self.over and (self.halo or self.chunk):
+            raise BadStage("over=... gives small results in a tree: it takes neither halo= nor chunk=")
+        if self.codec:
+            _demand_codec(self.codec)
+
+    def ingredients(self) -> dict[str, Any]:
+        """Return what of it belongs to the key of a product."""
+        extras = {name: given for name in ("halo", "chunk", "codec") if (given := getattr(self, name))}
+        return {"cut": [list(self.cut or ()), list(self.whole or ()), list(self.over), dict(self.block)], **extras}
+
+
+def names(what: str, given: Any) -> tuple[str, ...] | None:
+    """Return names that were given as a sequence; raises BadStage for mere text."""
+    if isinstance(given, str):
+        raise BadStage(f'{what}="{given}" is text: write {what}=("{given}",)')
+    return None if given is None else tuple(given)
+
+
+def _demand_codec(name: str) -> None:
+    from terp.storage.codec import Codec
+    from terp.storage.errors import BadProduct
+
+    try:
+        Codec.named(name)
+    except BadProduct as unknown:
+        raise BadStage(f"codec={name!r}: {unknown}") from None

@@ -1,0 +1,159 @@
+"""A stage's call in a flow, and the steps that it takes."""
+
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import cloudpickle
+import xarray as xr
+
+from terp.storage.grid import choose_blocks, choose_tile
+from terp.storage.making import Layout
+from terp.workflows.cutting import Cutting
+from terp.workflows.errors import BadStage
+from terp.workflows.planning.code import Code
+from terp.workflows.planning.memory import need_of, weigh
+from terp.workflows.planning.reduction import reduction
+from terp.workflows.planning.schema import Trial, attempt, grown
+from terp.workflows.planning.step import Step, group_of, key_of
+from terp.workflows.running.task import Task
+
+Block = Callable[..., xr.Dataset]
+
+
+@dataclass
+class Call:
+    """A stage's call, its arguments sorted: blocks of products and parameters."""
+
+    name: str
+    function: Block
+    kernel: Block | None
+    combine: Block
+    finish: Block
+    ingredients: dict[str, Any]
+    order: tuple[str | int, ...]
+    parameters: dict[str, Any]
+    inputs: tuple[tuple[str, str], ...]
+    schemas: tuple[xr.Dataset, ...]
+    how: Cutting
+    doubts: tuple[str, ...] = ()
+    sizes: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Find the sizes of the dimensions that are cut; raises BadStage where they are not one."""
+        self.sizes = {dim: self._size(dim) for dim in (*self.how.over, *self.cut)}
+        for dim in self.how.block.keys() - self.sizes.keys():
+            raise BadStage(f"{self.name} fixes blocks along {dim}, along which it is not cut")
+        for dim in self.how.halo.keys() - set(self.cut):
+            raise BadStage(f"{self.name} has a halo along {dim}, along which it is not cut")
+
+    def _size(self, dim: str) -> int:
+        found = [s for s in self.schemas if dim in s.dims]
+        if not found:
+            known = ", ".join(sorted({str(d) for s in self.schemas for d in s.dims}))
+            raise BadStage(f"{self.name} is cut along {dim}, which its inputs do not have; they have {known}")
+        first = found[0]
+        for other in found[1:]:
+            if first.sizes[dim] != other.sizes[dim]:
+                raise BadStage(f"the inputs of {self.name} differ along {dim}: {first.sizes[dim]}, {other.sizes[dim]}")
+            if dim in first.coords and dim in other.coords and not first[dim].equals(other[dim]):
+                raise BadStage(f"the inputs of {self.name} have other coordinates along {dim}: align them first")
+        return int(first.sizes[dim])
+
+    @property
+    def cut(self) -> tuple[str, ...]:
+        """Dimensions along which results may be cut."""
+        return self.how.cut or ()
+
+    @property
+    def working(self) -> Block:
+        """What computes a block: the kernel, where there is one."""
+        return self.kernel or self.function
+
+    def on(self, function: Block, blocks: Sequence[Any]) -> xr.Dataset:
+        """Call a function with blocks where the products stood."""
+        positional = [blocks[at] if isinstance(at, int) else self.parameters[at] for at in self.order]
+        return function(*positional, **{k: v for k, v in self.parameters.items() if k not in self.order})
+
+    def attempt(self, sizes: Mapping[str, int], whole: bool) -> Trial:
+        """Try the function, and the kernel beside it, on made-up blocks; `whole`: results keep what is cut."""
+        kernel = self.kernel
+
+        def fast(blocks: Sequence[xr.Dataset]) -> xr.Dataset:
+            return self.on(kernel or self.function, blocks)
+
+        return attempt(
+            self.name,
+            lambda blocks: self.on(self.function, blocks),
+            self.schemas,
+            sizes,
+            whole,
+            self.how.halo,
+            fast if kernel else None,
+        )
+
+    def steps(self) -> list[Step]:
+        """Return the steps that the call takes."""
+        return reduction(self) if self.how.over else [self._mapped()]
+
+    def _mapped(self) -> Step:
+        sizes, how = {dim: self.sizes[dim] for dim in self.cut}, self.how
+        trial = self.attempt(sizes, whole=True)
+        full = grown(self.name, trial, sizes, self.schemas)
+        weight = weigh(sizes, *self.schemas, full)
+        blocks = choose_blocks(sizes, self.cut, weight, how.block)
+        self._demand_chunks(blocks)
+        group, small, known = group_of("", full, blocks, how.chunk)
+        tile = choose_tile(blocks, self._chunks_read(), weight) if self.kernel else {}
+        task = Task("map", pickled(self.working), (), self.parameters, self.order, halo=how.halo, tile=tile)
+        ingredients = {**self.ingredients, **({"tile": tile} if tile else {})}
+        return Step(
+            self.name,
+            key_of(self.name, ingredients),
+            ingredients,
+            {"": known},
+            Layout((group,), {"": small}),
+            task,
+            self.inputs,
+            need_of(self.schemas, full, blocks, how.copies, tile),
+            (*self.doubts, *trial.doubts),
+            (trial.seconds, nbytes(trial.result)),
+            codec=how.codec,
+        )
+
+    def _demand_chunks(self, blocks: Mapping[str, tuple[int, int]]) -> None:
+        for dim, length in self.how.chunk.items():
+            size, block = blocks.get(dim, (length, length))
+            if block < size and block % length:
+                raise BadStage(f"{self.name} wants chunks of {length} along {dim}, which do not fill blocks of {block}")
+
+    def _chunks_read(self) -> dict[str, int]:
+        """Return, for the dimensions along which a region may be worked on in parts, the chunks that are read."""
+        found = {dim: 1 for dim in self.cut if dim not in self.how.halo}
+        for variable in (v for schema in self.schemas for v in schema.data_vars.values()):
+            for dim, length in variable.encoding.get("preferred_chunks", {}).items():
+                if dim in found:
+                    found[dim] = math.lcm(found[dim], length)
+        return found
+
+
+def nbytes(dataset: xr.Dataset) -> int:
+    """Return the bytes of the variables of a dataset."""
+    return sum(v.nbytes for v in dataset.data_vars.values())
+
+
+def pickled(*functions: Callable[..., Any]) -> bytes:
+    """Pickle functions with all they reach in the user's own files: workers have neither these nor Prefect."""
+    own = {name for function in functions for name in Code(function).modules if not name.startswith("terp.")}
+    own |= {function.__module__ for function in functions}
+    modules = [sys.modules[name] for name in sorted(own) if name in sys.modules and name != "__main__"]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        made: bytes = cloudpickle.dumps(functions)
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+    return made

@@ -1,0 +1,75 @@
+"""What a region is made of: blocks of the products that a stage reads, each read proven."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import xarray as xr
+
+from terp.storage.errors import BadProduct, Damaged
+from terp.storage.files import GLANCE, patiently
+from terp.storage.grid import Group
+from terp.storage.product import StoredProduct
+
+
+@dataclass(frozen=True)
+class Input:
+    """A group of a sealed product that a stage reads; `values` is the digest of its seal."""
+
+    folder: str
+    group: str
+    values: str
+
+
+class Opened:
+    """A product as a worker sees it, opened once a process, as soon as it can be seen from here."""
+
+    def __init__(self, folder: str, values: str) -> None:
+        self.product = patiently(lambda: _product(folder, values), BadProduct)
+        self._groups: dict[str, xr.Dataset] = {}
+
+    def group(self, path: str) -> Group:
+        """Return how a group of it is cut."""
+        return self.product.group(path)
+
+    def dataset(self, path: str) -> xr.Dataset:
+        """Return a group of it, sealed, whose values are read when they are asked for."""
+        if path not in self._groups:
+            self._groups[path] = self.product.open(path)
+        return self._groups[path]
+
+    def schema_of(self, path: str) -> xr.Dataset:
+        """Return the coordinates that were written at creation."""
+        if path not in self._groups:
+            self._groups[path] = patiently(lambda: self.product.frame(path), Damaged)
+        return self._groups[path]
+
+
+@lru_cache(maxsize=64)
+def opened(folder: str, values: str = "") -> Opened:
+    """Return a product, which is opened once a process; where `values` are given, sealed with just these."""
+    return Opened(folder, values)
+
+
+def _product(folder: str, values: str) -> StoredProduct:
+    """Return a product; where `values` are given, sealed with just these."""
+    product = StoredProduct(Path(folder))
+    if values and (product.manifest is None or product.seal is None or product.seal.values != values):
+        raise BadProduct(f"{product.name} is sealed with other values than this run made of it: run again")
+    return product
+
+
+def block_of(one: Input, box: Mapping[str, slice]) -> xr.Dataset:
+    """Read a box of an input; raises Damaged where that is not what was recorded."""
+    return patiently(lambda: _loaded(opened(one.folder, one.values), one.group, box), Damaged, GLANCE)
+
+
+def _loaded(source: Opened, group: str, box: Mapping[str, slice]) -> xr.Dataset:
+    try:
+        data = source.dataset(group)
+        return data.isel({dim: part for dim, part in box.items() if dim in data.dims}).load()
+    except Damaged as damage:
+        raise Damaged(str(damage), source.product.key) from damage
+    except (ValueError, RuntimeError, OSError) as error:  # what codecs say of bytes that they cannot take
+        raise Damaged(f"a shard of {source.product.name} cannot be read: {error}", source.product.key) from error
