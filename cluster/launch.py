@@ -42,6 +42,13 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def share_of_memory(workers: int) -> int:
+    """Return the bytes that each of so many workers may hold here."""
+    from distributed.system import MEMORY_LIMIT
+
+    return int(MEMORY_LIMIT / workers)
+
+
 @contextmanager
 def launch(workers: int | None = None, memory: int | None = None, preload: Sequence[str] = ()) -> Iterator[Crew]:
     """Start Dask workers on this machine, processes of one thread each; yield them behind a `distributed.Client`.
@@ -53,7 +60,7 @@ def launch(workers: int | None = None, memory: int | None = None, preload: Seque
 
     security = Security.temporary()
     preloads = {"distributed.worker.preload": ["terp.cluster.closed", *preload]}
-    local = {"n_workers": workers or cores(), "memory_limit": memory or "auto"}
+    local = {"n_workers": workers or cores(), "memory_limit": memory or share_of_memory(workers or cores())}
     with scheduler(security, "127.0.0.1", preloads, **local) as cluster, connected(cluster, security) as client:
         yield Crew(client)
 

@@ -95,6 +95,7 @@ def run(
     house = _home(home)
     place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house)
+    notes = place.fitting(made)
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
     record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
@@ -105,6 +106,8 @@ def run(
     try:
         with _recorded(house, record, made.tasks):
             demand_progress(record)
+            for note in notes:
+                told.warn(note)
             for doubt in dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts):
                 record.warnings.append(doubt)
                 told.warn(doubt)
@@ -138,6 +141,7 @@ def submit(
     """
     house = _home(None)
     made, _, _, values = _planned(flow, inputs, parameters, house)
+    Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
     batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
     return record

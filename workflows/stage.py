@@ -105,6 +105,7 @@ class Stage:
             inputs,
             schemas,
             replace(self.how, cut=self._cut_dims(schemas), whole=None),
+            any(code.compiled for code in codes),
             tuple(f"{self.__name__}: {doubt}" for code in codes for doubt in code.doubts),
         )
 
@@ -222,7 +223,7 @@ def rechunk(
     return again(product)
 
 
-REARRANGED = 1.0  # inputs and result are one
+REARRANGED = 0.5  # input and result are one
 
 
 def rearranged(block: "xr.Dataset") -> "xr.Dataset":

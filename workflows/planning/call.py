@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cloudpickle
@@ -14,7 +14,8 @@ from terp.storage.making import Layout
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.code import Code
-from terp.workflows.planning.memory import need_of, weigh
+from terp.workflows.planning.memory import Need, need_of, weigh
+from terp.workflows.planning.probe import copies_held
 from terp.workflows.planning.reduction import reduction
 from terp.workflows.planning.schema import Trial, attempt, grown
 from terp.workflows.planning.step import Step, group_of, key_of
@@ -38,6 +39,7 @@ class Call:
     inputs: tuple[tuple[str, str], ...]
     schemas: tuple[xr.Dataset, ...]
     how: Cutting
+    compiled: bool = False
     doubts: tuple[str, ...] = ()
     sizes: dict[str, int] = field(init=False)
 
@@ -117,11 +119,26 @@ class Call:
             Layout((group,), {"": small}),
             task,
             self.inputs,
-            need_of(self.schemas, full, blocks, how.copies, tile),
+            self.need(sizes, full, blocks, tile),
             (*self.doubts, *trial.doubts),
             (trial.seconds, nbytes(trial.result)),
             codec=how.codec,
         )
+
+    def need(
+        self,
+        sizes: Mapping[str, int],
+        result: xr.Dataset,
+        blocks: Mapping[str, tuple[int, int]],
+        tile: Mapping[str, int] | None = None,
+    ) -> Need:
+        """Return what memory a worker needs for regions of these blocks, along the dimensions of `sizes`."""
+        lengths = {dim: (tile or {}).get(dim, blocks[dim][1]) for dim in sizes}
+        copies = self.how.copies or copies_held(
+            lambda given: self.on(self.working, given), self.schemas, result, lengths, self.how.halo
+        )
+        need = need_of(self.schemas, result, blocks, copies, tile)
+        return replace(need, compiled=self.compiled, known=self.how.copies > 0)
 
     def _demand_chunks(self, blocks: Mapping[str, tuple[int, int]]) -> None:
         for dim, length in self.how.chunk.items():

@@ -38,16 +38,19 @@ class Code:
     """What a function is made of.
 
     `parts` maps each reached name to its normalised source or value; `doubts` are sentences about what is
-    reached and cannot be named (so that a change of it would go unseen).
+    reached and cannot be named (so that a change of it would go unseen); `compiled` says that some of it is compiled
+    when it is first called.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.parts: dict[str, str] = {}
         self.doubts: list[str] = []
         self.modules: set[str] = set()
+        self.compiled = False
         self._reach(getattr(function, "__qualname__", repr(function)), function)
 
     def _reach(self, name: str, thing: Any) -> None:
+        self.compiled |= hasattr(thing, "py_func")
         thing = _inner(thing)
         if isinstance(thing, FunctionType):
             self._function(thing)

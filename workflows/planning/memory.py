@@ -8,25 +8,36 @@ import xarray as xr
 
 from terp.storage.grid import Weight
 
-BASE_BYTES = 350 << 20  # a worker with Python, xarray and zarr in it, measured
-COPIES = 3.0  # times its blocks that a stage holds at once: inputs and result, a temporary of its code, encoded parts
+BASE_BYTES = 220 << 20  # a worker with Python, Dask, xarray and zarr in it, measured
+COMPILER_BYTES = 190 << 20  # what a just-in-time compiler adds to that, measured with numba
+ENCODING_BYTES = 8 << 20  # chunks while they are encoded and decoded
+COPIES = 3.0  # times its blocks that a stage is taken to hold at once, where nobody has measured it
 
 
 @dataclass(frozen=True)
 class Need:
-    """Bytes that a worker needs beside itself; `known` where the stage has said, after measuring, how many copies."""
+    """What a worker needs beside itself: bytes of `blocks` at the peak, and whether it compiles code.
 
-    blocks: int
+    `known` where somebody has measured how many copies of its blocks the stage holds, and said so.
+    """
+
+    blocks: int = 0
+    compiled: bool = False
     known: bool = False
+
+    @property
+    def itself(self) -> int:
+        """Bytes of the worker without any block."""
+        return BASE_BYTES + (COMPILER_BYTES if self.compiled else 0)
 
     @property
     def bytes(self) -> int:
         """All of it."""
-        return BASE_BYTES + self.blocks
+        return self.itself + self.blocks
 
     def share_that_fits(self, memory: int) -> float:
         """Return how much of a region would fit into so many bytes: 1 is all of it."""
-        return min(max((memory - BASE_BYTES) / max(self.blocks, 1), 0.0), 1.0)
+        return min(max((memory - self.itself) / max(self.blocks, 1), 0.0), 1.0)
 
 
 def need_of(
@@ -38,12 +49,11 @@ def need_of(
 ) -> Need:
     """Return what regions of these blocks need: a tile at a time where there is one, and then the whole result too."""
     lengths = {dim: length for dim, (_, length) in blocks.items()}
-    at_once = {**lengths, **(tile or {})}
-    worked_on = _nbytes(at_once, [*inputs, result])
-    return Need(int((copies or COPIES) * worked_on) + (_nbytes(lengths, [result]) if tile else 0), copies > 0)
+    at_once = nbytes_of({**lengths, **(tile or {})}, [*inputs, result])
+    return Need(int((copies or COPIES) * at_once) + (nbytes_of(lengths, [result]) if tile else 0) + ENCODING_BYTES)
 
 
-def _nbytes(lengths: Mapping[str, int], datasets: Iterable[xr.Dataset]) -> int:
+def nbytes_of(lengths: Mapping[str, int], datasets: Iterable[xr.Dataset]) -> int:
     """Return the bytes of blocks of datasets."""
     variables = [v for dataset in datasets for v in dataset.data_vars.values()]
     return sum(

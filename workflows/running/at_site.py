@@ -8,8 +8,8 @@ from terp.cluster.quantities import print_bytes, print_duration
 from terp.cluster.script import memory_of
 from terp.cluster.site import Site
 from terp.storage.home import Home
-from terp.workflows.errors import Usage
 from terp.workflows.planning.plan import Plan
+from terp.workflows.running.fits import hardly_fitting
 from terp.workflows.running.where import shown
 
 
@@ -65,12 +65,7 @@ def at_site(plan: Plan, site: Site) -> AtSite:
     most = max((one.missing for one in plan.steps), default=0)
     workers = min(max(most, site.min_workers), site.max_workers)
     jobs = math.ceil(workers / site.cores)
-    need = max((one.step.memory for one in plan.steps if one.missing), default=0)
-    if need > site.memory_per_core:
-        raise Usage(
-            f"a worker needs about {print_bytes(need)}, and has {print_bytes(site.memory_per_core)} at {site.name}: "
-            "make smaller blocks (block= of the stage), or set the site's `memory_per_core`"
-        )
+    notes = fitting(plan, site)
     seconds = sum(one.seconds for one in plan.steps)
     return AtSite(
         site,
@@ -79,8 +74,13 @@ def at_site(plan: Plan, site: Site) -> AtSite:
         seconds / 3600,
         math.ceil(3600 / site.poll),
         shown(site, Home.here()),
-        tuple(_notes(plan, site)),
+        (*notes, *_notes(plan, site)),
     )
+
+
+def fitting(plan: Plan, site: Site) -> list[str]:
+    """Return notes on what may need more memory than workers have at a site. Raises Usage where it cannot fit."""
+    return hardly_fitting(plan, site.memory_per_core, f"at {site.name}", "set the site's `memory_per_core`")
 
 
 def _notes(plan: Plan, site: Site) -> list[str]:

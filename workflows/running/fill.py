@@ -38,7 +38,7 @@ _WALLED = "the time of this controller is nearly up; what is recorded stays, and
 class Progress:
     """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
 
-    `waiting` says what is waited for while there is no worker.
+    `waiting` says what is waited for while there is no worker; `memory` is what a worker held at most, in bytes.
     """
 
     name: str
@@ -50,12 +50,14 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     landed: float = field(default_factory=time.monotonic)
     waiting: str = ""
+    memory: int = 0
 
     def add(self, one: Written) -> None:
         """Count a region that was recorded."""
         self.done += 1
         self.seconds += one.seconds
         self.remarks.update(one.remarks)
+        self.memory = max(self.memory, one.memory)
         self.landed = time.monotonic()
 
     @property

@@ -24,7 +24,7 @@ def now() -> str:
 
 @dataclass
 class StageRecord:
-    """What a run did for one product."""
+    """What a run did for one product; `memory` is what a worker held at most for a region, in bytes."""
 
     name: str
     key: str
@@ -33,6 +33,7 @@ class StageRecord:
     done_before: int = 0
     made: int = 0
     seconds: float = 0.0
+    memory: int = 0
     started: str = ""
     ended: str = ""
     values: str = ""

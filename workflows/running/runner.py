@@ -9,6 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.crew import Crew
+from terp.cluster.quantities import print_bytes
 from terp.storage import files
 from terp.storage.errors import BadProduct, Damaged, DiskTrouble
 from terp.storage.filling import Filling, sizes_are_those
@@ -19,7 +20,7 @@ from terp.storage.product import Seal, StoredProduct
 from terp.workflows.planning.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.planning.step import Step
 from terp.workflows.prefect.flow import record as prefect_record
-from terp.workflows.running.fill import Progress, fill
+from terp.workflows.running.fill import Progress, Tell, fill
 from terp.workflows.running.gather import Input
 from terp.workflows.running.record import RunRecord, StageRecord, now
 from terp.workflows.running.report import Reporter
@@ -29,6 +30,7 @@ from terp.workflows.session import Product, session
 if TYPE_CHECKING:
     import xarray as xr
 
+_MORE = 1.2  # times what was expected, beyond which a plan is revised
 _ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
 
 log = logging.getLogger(__name__)
@@ -169,14 +171,29 @@ class Runner:
                 progress = Progress(step.name, step.regions, step.regions - todo)
                 folder = self.run.folder(self.home)
                 later = max(self._later.values(), default=0)
-                task, tell = step.bound(inputs), self.reporter.progress
-                fill(task, filling, self.workers.crew, progress, tell, folder, later)
+                fill(step.bound(inputs), filling, self.workers.crew, progress, self._teller(step, noted), folder, later)
                 self._note(noted, progress)
             sealed = filling.seal()
             if isinstance(sealed, Seal):
                 return sealed
             self.reporter.warn(f"{step.name}: {len(sealed)} regions were not as recorded; they are made again")
         raise DiskTrouble(f"shards of {step.name} are found damaged again and again: check the disk")
+
+    def _teller(self, step: Step, noted: StageRecord) -> Tell:
+        """Return who is told of progress: people, and, once a region was made, what memory it really took."""
+
+        def tell(progress: Progress) -> None:
+            if progress.memory and not noted.memory:
+                self._revise(step, progress.memory)
+            noted.memory = max(noted.memory, progress.memory)
+            self.reporter.progress(progress)
+
+        return tell
+
+    def _revise(self, step: Step, measured: int) -> None:
+        if measured > _MORE * step.memory or (step.need.blocks > step.need.itself and measured < step.memory / _MORE):
+            expected = print_bytes(step.memory)
+            self.reporter.say(f"{step.name}: a worker needs {print_bytes(measured)}, measured; {expected} was expected")
 
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done

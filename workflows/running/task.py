@@ -176,7 +176,7 @@ def _run_combine(task: Task, group: Group, index: int) -> xr.Dataset:
     count = opened(below.folder, below.values).dataset(below.group).sizes[PART]
     numbers = range(start, min(start + task.fan, count))
     partials = (block_of(below, {**box, PART: slice(i, i + 1)}).isel({PART: 0}, drop=True) for i in numbers)
-    total = call(fold, combine, partials)
+    total = fold(lambda *two: call(combine, *two), partials)
     if not task.finish:
         return total.expand_dims(PART)
     rest = Task("map", b"", task.inputs[1:], task.parameters, task.order)

@@ -12,7 +12,7 @@ from terp.cluster import metrics
 from terp.cluster.crew import Crew
 from terp.cluster.errors import ClusterError
 from terp.cluster.jobs import Job, Slurm, own_job
-from terp.cluster.launch import attach, cores, launch
+from terp.cluster.launch import attach, cores, launch, share_of_memory
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.workflows.errors import BadRecord, Usage
@@ -21,6 +21,7 @@ from terp.workflows.running.record import RunRecord, load_run
 if TYPE_CHECKING:
     from terp.cluster.launch_slurm import Place
     from terp.cluster.site import Site
+    from terp.workflows.planning.plan import Plan
     from terp.workflows.running.report import Reporter
 
 _YOUNG = 300.0  # seconds in which what another machine wrote of a run may not be seen here yet
@@ -50,6 +51,17 @@ class Where:
         if self.site:
             return min(self.most or self.site.max_workers, self.site.max_workers)
         return 0 if self.scheduler else self.most or cores()
+
+    def fitting(self, plan: "Plan") -> list[str]:
+        """Return notes on what may need more memory than a worker has. Raises Usage where it cannot fit."""
+        from terp.workflows.running.at_site import fitting
+        from terp.workflows.running.fits import hardly_fitting
+
+        if self.site:
+            return fitting(plan, self.site)
+        if self.scheduler or not plan.tasks:
+            return []
+        return hardly_fitting(plan, share_of_memory(self.workers), "here", "take fewer workers (--workers)")
 
     def launch(self, home: Home, record: RunRecord, reporter: "Reporter") -> AbstractContextManager[Crew]:
         """Return what starts the workers of a run."""

@@ -1,0 +1,43 @@
+"""Whether what a plan needs of memory fits a worker, and which blocks would."""
+
+from dataclasses import replace
+
+from terp.cluster.quantities import print_bytes
+from terp.workflows.errors import Usage
+from terp.workflows.planning.memory import COPIES
+from terp.workflows.planning.plan import Plan
+from terp.workflows.planning.step import Step
+
+
+def hardly_fitting(plan: Plan, memory: int, where: str, cure: str) -> list[str]:
+    """Return notes on stages that may need more than the `memory` in bytes that a worker has.
+
+    Raises Usage where a stage cannot fit: what it needs is known, or its inputs and its result alone are too large.
+    """
+    notes = []
+    for step in (one.step for one in plan.steps if one.missing):
+        if step.memory <= memory:
+            continue
+        words = _words(step, memory, where, cure)
+        least = step.need if step.need.known else replace(step.need, blocks=int(step.need.blocks / COPIES))
+        if least.bytes > memory:
+            raise Usage(words)
+        notes.append(words)
+    return notes
+
+
+def _words(step: Step, memory: int, where: str, cure: str) -> str:
+    about = "" if step.need.known else "about "
+    told = f"{step.name} needs {about}{print_bytes(step.memory)} in a worker, which has {print_bytes(memory)} {where}"
+    smaller = _smaller(step, step.need.share_that_fits(memory))
+    return f"{told}: {smaller + ', or ' if smaller else ''}{cure}"
+
+
+def _smaller(step: Step, share: float) -> str:
+    """Say which blocks would fit: the longest side is cut."""
+    cut = max((group.cut for group in step.layout.groups), key=len, default={})
+    if not cut or share <= 0:
+        return ""
+    dim = max(cut, key=lambda one: cut[one][1])
+    length = int(cut[dim][1] * share)
+    return f'blocks of {length:,} along {dim} would fit (block={{"{dim}": {length}}} of the stage)' if length else ""
