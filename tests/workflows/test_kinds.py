@@ -120,6 +120,25 @@ def test_a_kernel_that_computes_something_else_is_refused_before_anything_runs(m
         made(doubled)
 
 
+def test_a_kernel_that_treats_gaps_otherwise_is_a_doubt_in_the_plan(source: Path, home: Path) -> None:
+    @stage(cut=("place",))
+    def warmest(block: xr.Dataset) -> xr.Dataset:
+        return block.max("time")
+
+    @warmest.kernel
+    def _(block: xr.Dataset) -> xr.Dataset:
+        return xr.Dataset({"v": ("place", block["v"].to_numpy().max(0))}, {"place": block["place"]})
+
+    @flow
+    def one(path: str) -> Any:
+        return warmest(ingest(path))
+
+    plan, _ = make_plan(one, {"path": str(source)}, Home(home).open())
+    assert plan.steps[-1].step.doubts == (
+        "the kernel of warmest gives other values than warmest itself where values are NaN",
+    )
+
+
 def test_a_kernel_is_handed_a_region_in_parts_that_fit_the_caches(made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "TILE_BYTES", 2 * TIMES * 4)
 
