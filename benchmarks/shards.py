@@ -19,7 +19,7 @@ import zarr
 from blake3 import blake3
 from isal import isal_zlib
 
-from benchmarks import by_hand
+from benchmarks.by_hand import Shards
 from benchmarks.report import Seconds, run
 from terp.storage.grid import Array
 from terp.storage.shard import Stored, array_metadata, values_digest, write_shard
@@ -45,10 +45,10 @@ class Peer:
         shape = (shards * ROWS, COLUMNS)
         self.array = Array("v", ("t", "x"), shape, "float32", (ROWS, COLUMNS), (512, 1024), **cut)
         self.folder = folder
-        (folder / "c").mkdir(parents=True)
         for number in range(shards):
-            (folder / f"c/{number}").mkdir()
+            self.path(number).parent.mkdir(parents=True)
         (folder / "zarr.json").write_text(json.dumps(array_metadata(self.array)))
+        self.by_hand = Shards(folder)
 
     def path(self, number: int) -> Path:
         """The file of a shard."""
@@ -56,11 +56,11 @@ class Peer:
 
     def write(self, number: int, block: Values) -> None:
         """Write a shard, and sync it."""
-        by_hand.write(self.path(number), block)
+        self.by_hand.write((number, 0), block)
 
     def read(self, number: int, out: Values) -> None:
         """Read a shard."""
-        by_hand.read(self.path(number), out)
+        self.by_hand.read((number, 0), out)
 
 
 class Terp(Peer):
