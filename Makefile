@@ -41,5 +41,5 @@ slurm-status:  ## see what of it runs
 	@slurm/testbed/testbed.sh status
 
 clean:  ## remove all that can be made again
-	rm -rf .venv .tools .terp dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
+	rm -rf .venv .tools .terp .bench dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage*
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,120 +1,61 @@
-"""`make bench`: write and read shards, beside zarr-python and the disk, interleaved; ratios are what counts.
+"""`make bench`: the headline benchmarks, each beside the loop by hand and the peers, interleaved round by round."""
 
-A float32 field of smooth noise in shards of 64 MiB with inner chunks of 1 MiB, zstd with bitshuffle and CRC32C.
-"""
-
-import os
-import shutil
-import time
-from collections.abc import Callable
+import argparse
+import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import zarr
-
-from benchmarks.report import Seconds, run
-from terp.storage.filling import Filling, Written, write_region
-from terp.storage.grid import Group, shape_array
-from terp.storage.making import Layout, create
-from terp.storage.product import StoredProduct
-
-ROWS, COLUMNS = 4096, 4096  # one shard: 64 MiB of float32
+from benchmarks import environments, machine, report
+from benchmarks.harness import measure_row
+from benchmarks.job import STEP
+from benchmarks.rows import ROWS
 
 
-def field(shards: int) -> np.ndarray[Any, Any]:
-    """Return smooth noise: what sensors give, quantised to a thousandth."""
-    random = np.random.default_rng(1)
-    walk = np.cumsum(random.normal(size=(shards * ROWS, COLUMNS)).astype("f4"), axis=1)
-    return np.round(walk, 3)
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--rows", default=",".join(ROWS), help="letters, as a,c (default: %(default)s)")
+    parser.add_argument("--gib", type=float, default=4, help=f"size of the data, a multiple of {STEP} (default: 4)")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="names of candidates, as HAND,terp (default: all)")
+    parser.add_argument("--limit", type=float, default=900, help="seconds after which a candidate has failed")
+    parser.add_argument("--place", type=Path, default=environments.CACHE, help="where the data are, while they are")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them, as SVG or PNG")
+    parser.add_argument("--show", type=Path, metavar="FILE", help="tell and draw results of before, and run nothing")
+    parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="tell ratios, and run nothing")
+    asked = parser.parse_args()
+    if asked.gib <= 0 or asked.gib % STEP or not set(asked.rows.split(",")) <= ROWS.keys():
+        parser.error(f"--gib is a multiple of {STEP}, --rows are of {', '.join(ROWS)}")
+    return asked
 
 
-def layout(shards: int) -> Layout:
-    """Return the product's layout: one array, a shard a block of rows."""
-    import xarray as xr
-
-    cut = {"y": (shards * ROWS, ROWS)}
-    array = shape_array("v", ("y", "x"), (shards * ROWS, COLUMNS), "float32", cut)
-    return Layout((Group("", cut, (array,)),), {"": xr.Dataset()})
-
-
-def write_terp(folder: Path, data: np.ndarray[Any, Any], shards: int) -> None:
-    """Write as a worker and a controller do: encode, digest, sync, publish, record."""
-    product = create(folder, "bench", "bench-0", {"code": {}}, layout(shards))
-    with Filling(product) as filling:
-        group = product.groups[0]
-        for index in range(shards):
-            block = data[index * ROWS : (index + 1) * ROWS]
-            done = write_region(filling.attempts, group, index, {"v": block})
-            filling.commit([Written("", index, done, 0.0, "bench")])
-        filling.seal()
+def measure(asked: argparse.Namespace) -> report.Results:
+    """Measure all rows that were asked for; the results are written after each."""
+    names = [name for name in asked.only.split(",") if name]
+    results: dict[str, Any] = {"machine": machine.facts(), "gib": asked.gib, "rounds": asked.rounds, "rows": {}}
+    asked.place.mkdir(parents=True, exist_ok=True)
+    for letter in asked.rows.split(","):
+        with tempfile.TemporaryDirectory(prefix=f"{letter}-", dir=asked.place) as folder:
+            row = measure_row(letter, names, Path(folder).resolve(), asked.gib, asked.rounds, asked.limit)
+        peers = {one["peer"] for one in row["candidates"].values() if one["peer"]}
+        row["versions"] = {peer: machine.chosen(environments.versions(peer)) for peer in sorted(peers)}
+        results["rows"][letter] = row
+        if asked.json:
+            asked.json.write_text(json.dumps(results, indent=1) + "\n")
+    return results
 
 
-def write_zarr(folder: Path, data: np.ndarray[Any, Any], _: int) -> None:
-    """Write with zarr-python and the same codecs; no digests, no sync, no ledger."""
-    from zarr.codecs import BloscCodec, Crc32cCodec
-
-    array = zarr.create_array(
-        folder,
-        shape=data.shape,
-        shards=(ROWS, COLUMNS),
-        chunks=(512, 512),
-        dtype="f4",
-        compressors=(BloscCodec(cname="zstd", clevel=1, shuffle="bitshuffle"), Crc32cCodec()),
-    )
-    for start in range(0, data.shape[0], ROWS):
-        array[start : start + ROWS] = data[start : start + ROWS]
-
-
-def write_plain(folder: Path, data: np.ndarray[Any, Any], _: int) -> None:
-    """Write the plain numbers to one file and sync it: what the disk takes."""
-    folder.mkdir()
-    with (folder / "plain").open("wb") as file:
-        file.write(memoryview(data).cast("B"))
-        os.fsync(file.fileno())
-
-
-def read_terp(folder: Path) -> np.ndarray[Any, Any]:
-    """Read with every shard proven."""
-    return np.asarray(StoredProduct(folder).open()["v"].to_numpy())
-
-
-def read_zarr(folder: Path) -> np.ndarray[Any, Any]:
-    """Read with zarr-python alone."""
-    return np.asarray(zarr.open_array(folder, mode="r")[:])
-
-
-def read_plain(folder: Path) -> np.ndarray[Any, Any]:
-    """Read the plain numbers."""
-    return np.fromfile(folder / "plain", "f4").reshape(-1, COLUMNS)
-
-
-Write = Callable[[Path, np.ndarray[Any, Any], int], None]
-Read = Callable[[Path], np.ndarray[Any, Any]]
-PEERS: dict[str, tuple[Write, Read]] = {
-    "terp": (write_terp, read_terp),
-    "zarr-python": (write_zarr, read_zarr),
-    "plain file": (write_plain, read_plain),
-}
-
-
-def measure(shards: int, rounds: int, place: Path) -> Seconds:
-    """Return seconds of each peer's writing and reading, interleaved round by round."""
-    data = field(shards)
-    found: Seconds = {name: {"write": [], "read": []} for name in PEERS}
-    for number in range(rounds):
-        for name, (write, read) in PEERS.items():
-            folder = place / f"{name.replace(' ', '-')}-{number}"
-            started = time.perf_counter()
-            write(folder, data, shards)
-            written = time.perf_counter()
-            result = read(folder)
-            found[name]["read"].append(time.perf_counter() - written)
-            found[name]["write"].append(written - started)
-            assert np.array_equal(result, data), f"{name} gave back other numbers"
-            shutil.rmtree(folder)
-    return found
+def main() -> None:
+    asked = arguments()
+    if asked.compare:
+        print(report.comparison(*(json.loads(path.read_text()) for path in asked.compare)))
+        return
+    results = json.loads(asked.show.read_text()) if asked.show else measure(asked)
+    print(report.table(results))
+    if asked.plot:
+        report.plot(results, asked.plot)
 
 
 if __name__ == "__main__":
-    run(__doc__, ROWS * COLUMNS * 4, "zarr-python", measure)
+    main()

@@ -20,7 +20,7 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from benchmarks.by_hand import Shards
-from benchmarks.report import Seconds, run
+from benchmarks.rates import Seconds, run
 from terp.storage.grid import Array
 from terp.storage.shard import Stored, array_metadata, values_digest, write_shard
 from terp.storage.sharded import Extent, ShardedArray
