@@ -20,6 +20,7 @@ numcodecs.blosc.use_threads = False  # with threads it gives other bytes each ti
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}  # as Blosc numbers them
 _COMPRESSORS = ("zstd", "lz4")
 _CRC_BYTES = 4
+_HEADER_BYTES = 16  # of what Blosc made
 
 Values = np.ndarray[Any, Any]
 
@@ -79,15 +80,22 @@ class Codec:
         if google_crc32c.value(data) != int.from_bytes(stored[-_CRC_BYTES:].tobytes(), "little"):
             raise Damaged("a chunk of it is not what was stored (CRC32C)")
         plain = out.reshape(-1).view(np.uint8)
+        if self._lengths(data) != (plain.size, data.size):  # else what `out` held before would stay in a part of it
+            raise Damaged("a chunk of it has another length than its values")
         if not self.compressor:
-            if plain.size != data.size:
-                raise Damaged("a chunk of it has another length than its values")
             plain[:] = data
             return
         try:
             numcodecs.blosc.decompress(data, plain)
         except (RuntimeError, ValueError) as error:
             raise Damaged(f"a chunk of it cannot be decoded ({error})") from None
+
+    def _lengths(self, data: Values) -> tuple[int, int]:
+        """Return the length of the values and of what is stored of them, as the stored bytes say."""
+        if not self.compressor or data.size < _HEADER_BYTES:
+            return data.size, data.size
+        _, plain, _, stored = struct.unpack_from("<4I", data)
+        return plain, stored
 
 
 def suited(dtype: np.dtype[Any], kept: bool) -> Codec:

@@ -93,7 +93,7 @@ class ShardedArray:
         number = 0
         for part, count in zip(chunk, self._counts, strict=True):
             number = number * count + part.chunk % count
-        stored = shard.chunk(*index[number])
+        stored = shard.chunk(*index[number].tolist())  # as integers that do not overflow
         target = None
         if all(isinstance(part.out, slice) for part in chunk):
             target = out[(*(part.out for part in chunk), ...)]  # the dots: of an array without dimensions a view too
@@ -134,7 +134,7 @@ class _Shard:
         """Return the stored bytes of a chunk: in a buffer that the thread's next chunk overwrites."""
         if offset == ABSENT or offset + length > self.extent.size:
             raise self._damaged("it lacks a chunk")
-        return self._read(int(offset), int(length))
+        return self._read(offset, length)
 
     def prove(self) -> None:
         """Raise Damaged where this is not the recorded shard."""

@@ -1,9 +1,12 @@
 """A shard that terp writes is a shard as zarr-python writes it, each reads the other's, and nothing changes unseen."""
 
 import json
+import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 import pytest
 import zarr
@@ -203,6 +206,42 @@ def test_any_flipped_bit_is_an_error_for_our_reader_or_not_of_what_it_reads(tmp_
     shard.unlink()
     with pytest.raises(Missing, match="is gone"):
         whole.read([slice(0, 1)])
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("length", [0, 1, 500, 999, 1001, 2000])
+def test_a_chunk_with_more_or_fewer_values_than_it_should_have_is_an_error(
+    tmp_path: Path, codec: str, length: int
+) -> None:
+    array = Array("a", ("x",), (1000,), "float32", (1000,), (1000,), codec=codec)
+    other = replace(array, shape=(length,), shard=(max(length, 1),), chunk=(max(length, 1),))
+    (tmp_path / "c").mkdir()
+    write_shard(tmp_path / "c/0", other, np.ones(length, "f4"))
+    with pytest.raises(Damaged):
+        ours(tmp_path, array).read([slice(0, 1000)], out=np.full(1000, 7, "f4"))
+
+
+@pytest.mark.parametrize("codec", CODECS)
+def test_stored_bytes_that_no_encoder_made_are_an_error(codec: str) -> None:
+    out = np.full(1000, 7, "f4")
+    for data in (b"", b"abc", bytes(16), bytes(15), b"\x02\x01\x21\x04" + struct.pack("<3I", 4000, 4000, 1 << 30)):
+        whole = data + struct.pack("<I", google_crc32c.value(data))
+        for stored in (whole, whole[:3], whole[:0]):
+            with pytest.raises(Damaged):
+                Codec.named(codec).decode(np.frombuffer(stored, np.uint8), out)
+
+
+@pytest.mark.parametrize(
+    "entry", [(2**64 - 8, 16), (2**63, 2**63), (2**64 - 2, 2**64 - 1), (0, 20), (16, 2), (16, 0), (10**6, 40)]
+)
+def test_an_index_that_points_anywhere_else_is_an_error(tmp_path: Path, entry: tuple[int, int]) -> None:
+    array = Array("a", ("x",), (8,), "float32", (8,), (8,), codec="none")
+    store(tmp_path, array, np.arange(8, dtype="f4"))
+    shard = tmp_path / "a/c/0"
+    index = struct.pack("<2Q", *entry)
+    shard.write_bytes(shard.read_bytes()[:-20] + index + struct.pack("<I", google_crc32c.value(index)))
+    with pytest.raises(Damaged, match="c/0 of a test"):
+        ours(tmp_path / "a", array).read([slice(0, 8)])
 
 
 def test_an_unknown_codec_is_told_with_those_that_there_are() -> None:
