@@ -41,16 +41,44 @@ def _variable(array: ShardedArray, attributes: dict[str, Any]) -> xr.Variable:
     """Return an array as xarray takes it: decoded later, cut where shards are."""
     shards = dict(zip(array.array.dims, array.array.shard, strict=True))
     encoding = {"chunks": array.array.chunk, "shards": array.array.shard, "preferred_chunks": shards}
-    return xr.Variable(array.array.dims, indexing.LazilyIndexedArray(_Lazy(array)), attributes, encoding)
+    return xr.Variable(array.array.dims, _Checked(_Lazy(array)), attributes, encoding)
+
+
+class _Checked(indexing.LazilyIndexedArray):
+    """An index that is held against the shape before it is put off.
+
+    xarray counts a place that is before the beginning from the end once, and then takes it for another; an empty slice
+    that goes backwards it takes for one from the end.
+    """
+
+    def _updated_key(self, new_key: indexing.ExplicitIndexer) -> indexing.BasicIndexer | indexing.OuterIndexer:
+        key = indexing.expanded_indexer(new_key.tuple, self.ndim)
+        inside = tuple(_inside(one, size) for one, size in zip(key, self.shape, strict=True))
+        return super()._updated_key(type(new_key)(inside))
+
+
+def _inside(key: Any, size: int) -> Any:
+    """Return the same index without negative places; raises IndexError, as numpy does."""
+    if isinstance(key, slice):
+        start, stop, step = key.indices(size)
+        return slice(start, None if stop < 0 else stop, step) if range(start, stop, step) else slice(0, 0)
+    if isinstance(key, np.ndarray):
+        _demand_inside(key, size)
+        return np.where(key < 0, key + size, key)
+    return range(size)[key]
 
 
 class _Lazy(BackendArray):
-    """What xarray indexes: a read of just the chunks that are asked for."""
+    """What xarray reads from: just the chunks that are asked for, of places that are not negative."""
 
     def __init__(self, array: ShardedArray) -> None:
         self.array, self.shape, self.dtype = array, array.array.shape, array.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
+        if not isinstance(key, indexing.VectorizedIndexer):
+            return self._read(key.tuple)
+        for one, size in zip(key.tuple, self.shape, strict=True):
+            _pick(one, size)  # the adapter takes what is outside for something else
         return indexing.explicit_indexing_adapter(key, self.shape, indexing.IndexingSupport.OUTER, self._read)
 
     def _read(self, key: tuple[Any, ...]) -> Any:
@@ -61,9 +89,15 @@ class _Lazy(BackendArray):
 
 def _pick(key: Any, size: int) -> Pick:
     if isinstance(key, int | np.integer):
-        place = int(key) % size
+        place = range(size)[int(key)]
         return slice(place, place + 1)
     if isinstance(key, slice):
         start, stop, step = key.indices(size)
         return slice(start, max(start, stop)) if step == 1 else np.arange(start, stop, step)
+    _demand_inside(key, size)
     return np.asarray(key)
+
+
+def _demand_inside(places: np.ndarray[Any, Any], size: int) -> None:
+    if places.size and not -size <= places.min() <= places.max() < size:
+        raise IndexError(f"a place from {places.min()} to {places.max()} is outside of a dimension of {size}")
