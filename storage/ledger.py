@@ -20,10 +20,11 @@ import numpy as np
 import orjson
 
 from terp.storage.errors import Busy, Fenced, StorageError
-from terp.storage.files import GLANCE, create_once, disk, patiently, sync_folder, write_all
+from terp.storage.files import GLANCE, PATIENCE, await_file, create_once, disk, patiently, sync_folder, write_all
 from terp.storage.grid import Group
 from terp.storage.holder import Holder
 from terp.storage.rows import Record, Rows, row_type, sound_rows
+from terp.storage.shard import STORED
 
 _AT_ONCE = 4096  # regions that are looked up at a time
 
@@ -58,7 +59,8 @@ class Ledger:
         self.spoilt = 0
         with disk(self.folder):
             self._limits = self._read_lines()
-            for rows in self._counting():
+            for rows, spoilt in self._counting():
+                self.spoilt += spoilt
                 for number, done in enumerate(self._done):
                     done[rows["index"][rows["group"] == number]] = True
 
@@ -68,38 +70,35 @@ class Ledger:
         for _, path in segments:
             header = next(_lines(path, None)[0], None)
             for name, size in (header or {}).get("after", {}).items():
-                limits[name] = min(size, limits.get(name, size))
+                limits.setdefault(name, size)  # who comes later may see less of it, or more
         for _, path in segments:
             lines, spoilt = _lines(path, limits.get(path.name))
             self.spoilt += spoilt
             for line in lines:
                 if "void" in line and line["void"][0] in self._numbers:
-                    self.generations[line["void"][0], line["void"][1]] = line["generation"]
+                    place = line["void"][0], line["void"][1]
+                    self.generations[place] = max(line["generation"], self.generations.get(place, 0))
         return limits
 
-    def _counting(self) -> Iterator[Rows]:
-        """Walk the rows that count, segment by segment: sound, of regions that there are, of their last generation."""
+    def _counting(self) -> Iterator[tuple[Rows, int]]:
+        """Walk the rows that count: sound, of regions that there are, of their last generation; and how many do not."""
+        begun = [self._begun(group) for group in self.groups]
         for _, path in self._segments():
-            rows, spoilt = sound_rows(path.with_suffix(".rows"), self._limits.get(f"{path.stem}.rows"), self.type)
-            known = rows["group"] < len(self.groups)
-            for number, group in enumerate(self.groups):
-                known &= (rows["group"] != number) | (rows["index"] < group.regions)
-            self.spoilt += spoilt + int((~known).sum())
-            rows = rows[known]
-            yield rows[rows["generation"] >= self._generation_of(rows)]
+            limit = self._limits.get(f"{path.stem}.rows")
+            for rows, spoilt in sound_rows(path.with_suffix(".rows"), limit, self.type):
+                known, counts = np.zeros((2, len(rows)), bool)
+                for number, generations in enumerate(begun):
+                    here = np.flatnonzero((rows["group"] == number) & (rows["index"] < len(generations)))
+                    known[here] = True
+                    counts[here] = rows["generation"][here] >= generations[rows["index"][here]]
+                yield rows[counts], spoilt + int((~known).sum())
 
-    def _generation_of(self, rows: Rows) -> "np.ndarray[Any, Any] | int":
-        """Return the generation that counts, for each of some rows."""
-        if not self.generations:
-            return 0
-        found = np.zeros(len(rows), np.uint32)
-        for number, group in enumerate(self.groups):
-            begun = np.zeros(group.regions, np.uint32)
-            for (path, index), generation in self.generations.items():
-                if path == group.path:
-                    begun[index] = generation
-            here = rows["group"] == number
-            found[here] = begun[rows["index"][here]]
+    def _begun(self, group: Group) -> "np.ndarray[Any, Any]":
+        """Return the generation that counts, for each region of a group."""
+        found = np.zeros(group.regions, np.uint32)
+        for (path, index), generation in self.generations.items():
+            if path == group.path and index < group.regions:
+                found[index] = generation
         return found
 
     def has(self, place: Place) -> bool:
@@ -120,13 +119,14 @@ class Ledger:
 
     def stored(self, group: Group) -> tuple[Rows, Rows]:
         """Return the numbers of a group's recorded regions, ascending, and what was stored for them: (n, arrays)."""
+        number, arrays = self._numbers[group.path], len(group.arrays)
+        found, there = np.zeros((group.regions, arrays), STORED), np.zeros(group.regions, bool)
         with disk(self.folder):
-            number = self._numbers[group.path]
-            rows = np.concatenate([np.zeros(0, self.type), *(r[r["group"] == number] for r in self._counting())])
-        order = np.argsort(rows["index"], kind="stable")
-        last = np.append(np.diff(rows["index"][order]) != 0, True)[: len(order)]  # of equal ones the later counts
-        kept = order[last]
-        return rows["index"][kept], rows["stored"][kept][:, : len(group.arrays)]
+            for rows, _ in self._counting():
+                here = rows[rows["group"] == number]
+                found[here["index"]] = here["stored"][:, :arrays]  # of equal ones the later counts
+                there[here["index"]] = True
+        return np.flatnonzero(there), found if there.all() else found[there]
 
     def _segments(self) -> list[tuple[int, Path]]:
         return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log"))
@@ -153,8 +153,21 @@ class Ledger:
             raise Busy(f"this work is being done by {holder}: {holder.advice()}")
         with disk(self.folder):
             epoch = segments[-1][0] + 1 if segments else 1
-            after = {file.name: _size(file) for _, log in segments for file in (log, log.with_suffix(".rows"))}
+            after = {file.name: size for _, log in segments for file, size in self._sizes(log).items()}
             self._begin(epoch, {"epoch": epoch, "holder": Holder.me().to_json(), "after": after})
+
+    def _sizes(self, log: Path) -> dict[Path, int]:
+        """Return how long the files of a segment are: what is not counted now will never be.
+
+        Rows are waited for where a line tells of a worker, or a newer segment of their length.
+        """
+        rows = log.with_suffix(".rows")
+        worked = any("worker" in line for line in _lines(log, None)[0])
+        if self._limits.get(rows.name, worked):
+            with suppress(FileNotFoundError):  # they are lost
+                await_file(rows, patience=PATIENCE)
+                patiently(lambda: _demand(rows, self._limits.get(rows.name, 0)), FileNotFoundError, PATIENCE)
+        return {file: _size(file) for file in (log, rows)}
 
     def _begin(self, epoch: int, header: dict[str, Any]) -> None:
         path = self.folder / f"{epoch:06}.log"
@@ -190,7 +203,8 @@ class Ledger:
         self._introduce(record.worker for record in records)
         rows = np.zeros(len(records), self.type)
         for row, record in zip(rows, records, strict=True):
-            number, stored = self._numbers[record.group], [one.to_row() for one in record.stored.values()]
+            number = self._numbers[record.group]
+            stored = [record.stored[array.name].to_row() for array in self.groups[number].arrays]
             worker = self._workers[record.worker]
             row["index"], row["group"], row["generation"] = record.index, number, record.generation
             row["seconds"], row["worker"] = record.seconds, worker
@@ -261,6 +275,11 @@ def _holder(path: Path) -> Holder | None:
         raise Busy(f"{path} does not say who works here: if you know that nobody does, say so with --take-over")
     holder = Holder.from_json(header["holder"])
     return None if holder.is_me() and path.resolve() not in _HELD else holder
+
+
+def _demand(path: Path, size: int) -> None:
+    if _size(path) < size:
+        raise FileNotFoundError(path)
 
 
 def _size(path: Path) -> int:

@@ -1,6 +1,9 @@
 """The rows of a ledger: one of the same size for each region that was recorded."""
 
 import struct
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from operator import itemgetter
 from pathlib import Path
@@ -10,6 +13,8 @@ import google_crc32c
 import numpy as np
 
 from terp.storage.shard import STORED, Stored
+
+_AT_ONCE = 1 << 14  # rows that are in memory at a time
 
 Rows = np.ndarray[Any, Any]  # of `row_type`
 
@@ -42,12 +47,18 @@ def row_type(arrays: int) -> np.dtype[Any]:
     )
 
 
-def sound_rows(path: Path, limit: int | None, kind: np.dtype[Any]) -> tuple[Rows, int]:
-    """Return the sound rows of a segment, and how many are not."""
-    try:
-        raw = path.read_bytes()[:limit]
-    except FileNotFoundError:  # a controller may be killed before it has made it
-        return np.zeros(0, kind), 0
+def sound_rows(path: Path, limit: int | None, kind: np.dtype[Any]) -> Iterator[tuple[Rows, int]]:
+    """Walk a segment, some rows at a time: those that are sound, and how many are not."""
+    left, step = sys.maxsize if limit is None else limit, _AT_ONCE * kind.itemsize
+    with suppress(FileNotFoundError), path.open("rb") as file:  # a controller may be killed before it has made it
+        while raw := file.read(min(step, left)):
+            yield _sound(raw, kind)
+            left -= len(raw)
+            if len(raw) < step:
+                return  # what is added meanwhile is not looked at: the last row may have been half of one
+
+
+def _sound(raw: bytes, kind: np.dtype[Any]) -> tuple[Rows, int]:
     size = kind.itemsize
     whole = len(raw) // size
     rows = np.frombuffer(raw, kind, whole)

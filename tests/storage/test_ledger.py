@@ -6,7 +6,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import google_crc32c
 import numpy as np
@@ -20,6 +22,9 @@ from terp.storage.grid import Array, Group
 from terp.storage.ledger import Ledger
 from terp.storage.rows import Record
 from terp.storage.shard import Stored
+
+sys.path.insert(0, str(Path(__file__).parent))
+from lies import Call, fails, later, lying
 
 REGIONS = 10
 GROUPS = (Group("", {"x": (REGIONS, 1)}, (Array("v", ("x",), (REGIONS,), "float32", (1,), (1,)),)),)
@@ -224,3 +229,159 @@ def test_a_million_regions_are_opened_and_searched_in_a_second(tmp_path: Path) -
         seconds.append(time.process_time() - began)
     assert {index for _, index in missing} == set(rows["index"][many - many // 100 :].tolist())
     assert min(seconds) < 1, "seconds of one core"
+
+
+@pytest.mark.parametrize("short", [None, 10])
+def test_rows_that_a_new_controller_sees_late_are_not_lost(tmp_path: Path, short: int | None) -> None:
+    first = Ledger(tmp_path, GROUPS)
+    first.claim()
+    first.append([record(1), record(2)])
+    path, epochs = tmp_path / "000001.rows", 1
+    if short is not None:  # a second controller has said how long they are
+        Ledger(tmp_path, GROUPS).claim(take_over=True)
+        epochs = 2
+    raw = path.read_bytes()
+    path.unlink()
+    if short is not None:
+        path.write_bytes(raw[:short])
+    timer = later(0.3, lambda: path.write_bytes(raw))
+    new = Ledger(tmp_path, GROUPS)
+    new.claim(take_over=True)
+    timer.join()
+    assert new.epoch == epochs + 1
+    assert set(recorded(new)) == set(recorded(Ledger(tmp_path, GROUPS))) == {1, 2}
+
+
+def test_rows_that_are_never_seen_again_are_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("terp.storage.ledger.PATIENCE", 0.2)
+    first = Ledger(tmp_path, GROUPS)
+    first.claim()
+    first.append([record(1)])
+    (tmp_path / "000001.rows").unlink()
+    new = Ledger(tmp_path, GROUPS)
+    new.claim(take_over=True)
+    new.append([record(2)])
+    began = time.monotonic()
+    Ledger(tmp_path, GROUPS).claim(take_over=True)
+    assert time.monotonic() - began < 0.2, "they are waited for once"
+    assert set(recorded(Ledger(tmp_path, GROUPS))) == {2}
+
+
+def test_what_counts_of_a_segment_is_what_the_next_controller_saw_whatever_later_ones_see(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("terp.storage.ledger.PATIENCE", 0.1)
+    first = Ledger(tmp_path, GROUPS)
+    first.claim()
+    first.append([record(1), record(2)])
+    Ledger(tmp_path, GROUPS).claim(take_over=True)
+    path = tmp_path / "000001.rows"
+    raw = path.read_bytes()
+    path.write_bytes(raw[: len(raw) // 2])
+    Ledger(tmp_path, GROUPS).claim(take_over=True)
+    path.write_bytes(raw)
+    assert set(recorded(Ledger(tmp_path, GROUPS))) == {1, 2}
+
+
+def test_each_array_of_a_region_has_its_own_record_in_whatever_order_it_is_told(tmp_path: Path) -> None:
+    two = tuple(Array(name, ("x",), (REGIONS,), "float32", (1,), (1,)) for name in "ab")
+    groups = (Group("one", {"x": (REGIONS, 1)}, two[:1]), Group("two", {"x": (REGIONS, 1)}, two))
+    ledger = Ledger(tmp_path, groups)
+    ledger.claim()
+    ledger.append([Record("two", 3, 0, {"b": stored(8), "a": stored(7)}, 0.1, "w")])
+    ledger.append([Record("one", 4, 0, {"a": stored(5)}, 0.1, "w")])
+    again = Ledger(tmp_path, groups)
+    for group, index, expected in ((groups[0], 4, [stored(5)]), (groups[1], 3, [stored(7), stored(8)])):
+        numbers, rows = again.stored(group)
+        assert list(numbers) == [index]
+        assert [Stored.from_row(row) for row in rows[0]] == expected
+
+
+def test_a_word_of_a_lower_generation_that_comes_later_is_not_the_last(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    ledger.void(("", 1), "damaged")
+    ledger.void(("", 1), "damaged again")
+    ledger.append([record(1, 1)])
+    ledger._write([{"void": ["", 1], "generation": 1, "why": "of one who had not seen the others"}])
+    again = Ledger(tmp_path, GROUPS)
+    assert again.generations == {("", 1): 2}
+    assert recorded(again) == {}
+
+
+EVENTS = st.sampled_from(["record", "void", "torn", "unsynced", "late", "take over", "take over torn"])
+
+
+@settings(max_examples=150, deadline=None)
+@given(events=st.lists(st.tuples(EVENTS, st.integers(0, REGIONS - 1), st.integers(1, 500)), max_size=14))
+def test_whatever_happens_what_was_recorded_counts_and_nothing_that_was_not(
+    tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int, int]]
+) -> None:
+    folder = tmp_path_factory.mktemp("ledger")
+    ledger = Ledger(folder, GROUPS)
+    ledger.claim()
+    sure, possible, old = set[int](), set[int](), list[Path]()
+    for event, index, cut in events:
+        generation = ledger.generations.get(("", index), 0)
+        if event == "record":
+            ledger.append([record(index, generation)])
+            sure.add(index)
+        elif event == "void":
+            ledger.void(("", index), "damaged")
+            sure.discard(index)
+            possible.discard(index)
+        elif event in ("torn", "unsynced"):
+            name, lie = ("write", torn(cut)) if event == "torn" else ("fsync", fails(errno.EIO, lambda _: True))
+            ledger._introduce(["host/1"])
+            with lying(name, lie), pytest.raises(DiskTrouble):
+                ledger.append([record(index, generation)])
+            possible.add(index)
+        elif event == "late" and old:
+            with old[cut % len(old)].open("ab") as file:
+                file.write(row(ledger, index, 9))
+        elif event.startswith("take over"):
+            old.append(folder / f"{ledger.epoch:06}.rows")
+            if event.endswith("torn"):
+                with old[-1].open("ab") as file:
+                    file.write(row(ledger, index, 9)[: cut % ledger.type.itemsize])
+            ledger = Ledger(folder, GROUPS)
+            ledger.claim(take_over=True)
+        found = recorded(Ledger(folder, GROUPS))
+        assert sure <= set(found) <= sure | possible
+        assert all(one == stored(number) for number, one in found.items())
+
+
+def row(ledger: Ledger, index: int, generation: int) -> bytes:
+    """A sound row of a region."""
+    one = np.zeros(1, ledger.type)
+    one["index"], one["generation"] = index, generation
+    one["crc32c"] = google_crc32c.value(one.tobytes()[:-4])
+    return one.tobytes()
+
+
+def torn(cut: int) -> Callable[[Call], Call]:
+    """Write a part, then say that there is no more room."""
+
+    def lie(true: Call) -> Call:
+        def write(descriptor: int, data: Any) -> int:
+            true(descriptor, bytes(data)[:cut])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        return write
+
+    return lie
+
+
+def test_a_million_rows_are_read_in_the_memory_of_a_few(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path; from terp.storage.ledger import Ledger\n"
+        "from terp.storage.grid import Array, Group\n"
+        "array = Array('v', ('x',), (10**6,), 'float32', (1,), (1,))\n"
+        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10\n"
+        "before = peak(); Ledger(Path(sys.argv[1]), (Group('', {'x': (10**6, 1)}, (array,)),)); print(peak() - before)"
+    )
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    (tmp_path / "000001.rows").write_bytes(row(ledger, 1, 0) * 10**6)
+    told = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
+    assert int(told.stdout) < 50, "MiB"
