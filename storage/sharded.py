@@ -208,6 +208,10 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(threads, thread_name_prefix="terp-read")
 
 
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_pool.cache_clear)  # its threads are not there, and would be waited for
+
+
 def reading_threads() -> int:
     """Return how many threads a reader may use: one where another has said so to all libraries, as in workers."""
     if os.environ.get("OMP_NUM_THREADS") == "1":

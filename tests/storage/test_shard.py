@@ -1,7 +1,12 @@
 """A shard that terp writes is a shard as zarr-python writes it, each reads the other's, and nothing changes unseen."""
 
 import json
+import os
+import signal
 import struct
+import subprocess
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -242,6 +247,34 @@ def test_an_index_that_points_anywhere_else_is_an_error(tmp_path: Path, entry: t
     shard.write_bytes(shard.read_bytes()[:-20] + index + struct.pack("<I", google_crc32c.value(index)))
     with pytest.raises(Damaged, match="c/0 of a test"):
         ours(tmp_path / "a", array).read([slice(0, 8)])
+
+
+_FORKED = """
+import os, sys, warnings
+from pathlib import Path
+import numpy as np
+from terp.storage.grid import Array
+from terp.storage.shard import write_shard
+from terp.storage.sharded import Extent, ShardedArray
+array, path = Array("a", ("x",), (4000,), "float32", (4000,), (100,), codec="none"), Path(sys.argv[1])
+stored = write_shard(path, array, np.arange(4000, dtype="f4"))
+reader = ShardedArray(array, "a", lambda _: Extent(path, 0, stored.size, stored.tag), "a test")
+reader.read([slice(0, 4000)], threads=3)
+if not (child := os.fork()):
+    os._exit(not (reader.read([slice(0, 4000)], threads=3) == np.arange(4000)).all())
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_process_forked_from_one_that_has_read_reads_too(tmp_path: Path) -> None:
+    """Python's multiprocessing forks, and the threads of a pool stay behind."""
+    command = [sys.executable, "-W", "ignore", "-c", _FORKED, str(tmp_path / "0")]
+    with subprocess.Popen(command, start_new_session=True) as process:
+        try:
+            assert process.wait(timeout=30) == 0
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def test_an_unknown_codec_is_told_with_those_that_there_are() -> None:
