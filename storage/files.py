@@ -27,6 +27,7 @@ _REASONS = {
     errno.EROFS: "the file system is read-only: choose another TERP_HOME",
     errno.EACCES: "you may not read or write there: choose another TERP_HOME or ask its owner",
     errno.EPERM: "you may not read or write there: choose another TERP_HOME or ask its owner",
+    errno.EISDIR: "a folder stands where a file should be: move it, then do the same again",
     errno.ENOTDIR: "a file stands where a folder should be: move it, or choose another TERP_HOME",
 }
 
@@ -43,7 +44,7 @@ def disk(path: Path | str) -> Iterator[None]:
         yield
     except OSError as error:
         reason = trouble(error) or f"{error.strerror or error}"
-        raise DiskTrouble(f"{error.filename or path}: {reason}") from error
+        raise DiskTrouble(f"{error.filename2 or error.filename or path}: {reason}") from error
 
 
 def sync_folder(folder: Path) -> None:
@@ -108,7 +109,10 @@ def write_all(descriptor: int, data: Buffer) -> None:
     """Write all of it, however little the system takes at a time."""
     view = memoryview(data).cast("B")
     while view:
-        view = view[os.write(descriptor, view) :]
+        written = os.write(descriptor, view)
+        if not written:
+            raise OSError(errno.EIO, "the disk takes no more and does not say why")
+        view = view[written:]
 
 
 def write_new(path: Path, data: bytes) -> None:
@@ -214,3 +218,17 @@ def _see(path: Path, size: int | None) -> None:
     with suppress(OSError):
         os.listdir(path.parent)  # makes NFS look again
     raise FileNotFoundError(errno.ENOENT, "not visible as it was written", str(path))
+
+
+def sizes_below(root: Path) -> Iterator[tuple[str, int]]:
+    """Walk the files below a folder with their sizes."""
+    stack = [(str(root), "")]
+    while stack:
+        folder, prefix = stack.pop()
+        with suppress(FileNotFoundError), os.scandir(folder) as found:
+            for item in found:
+                if item.is_dir(follow_symlinks=False):
+                    stack.append((item.path, f"{prefix}{item.name}/"))
+                    continue
+                with suppress(FileNotFoundError):  # of this one, not of those that follow
+                    yield prefix + item.name, item.stat(follow_symlinks=False).st_size

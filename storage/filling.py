@@ -1,7 +1,6 @@
 """Fill a product: the worker's side writes a region under the name of its attempt, the controller's makes it count."""
 
 import itertools
-import os
 import secrets
 import shutil
 import time
@@ -83,13 +82,14 @@ class Filling:
     def __init__(self, product: StoredProduct, take_over: "bool | Gone" = False) -> None:
         self.product = product
         self.ledger = product.ledger
-        self.ledger.claim(take_over)
-        self.attempts = product.folder / "attempts" / f"{self.ledger.epoch:06}"
+        self.ledger.claim(take_over, self._make_room)
         try:
             with files.disk(product.folder):
-                for old in (product.folder / "attempts").iterdir():
-                    _clear(old)
-                files.make_folders(self.attempts)
+                for old in self.attempts.parent.iterdir():
+                    if not (old.name.isdecimal() and int(old.name) >= self.ledger.epoch):  # not those of a newer one
+                        _clear(old)
+                if self.left:
+                    self._unseal()
                 self.found_bad = self._sweep_shards()
         except BaseException:
             self.ledger.release()
@@ -107,6 +107,11 @@ class Filling:
         finally:
             self.ledger.release()
 
+    def _make_room(self, epoch: int) -> None:
+        """Make a folder for attempts, before the work is ours and never again: who takes over clears it for good."""
+        self.attempts = self.product.folder / "attempts" / f"{epoch:06}"
+        files.make_folders(self.attempts)
+
     def missing(self) -> Iterator[Place]:
         """Walk the regions that are not recorded."""
         return self.ledger.missing()
@@ -121,8 +126,12 @@ class Filling:
         return self.ledger.generations.get(place, 0)
 
     def commit(self, batch: Sequence[Written]) -> list[Written]:
-        """Make written regions visible, then durable, then recorded; return those whose files never showed up."""
+        """Make written regions visible, then durable, then recorded; return those whose files never showed up.
+
+        What is recorded already stays as it is: a second attempt at it is not looked at.
+        """
         self.ledger.check()
+        batch = [one for one in batch if not self.ledger.has(one.place)]
         with files.disk(self.product.folder):
             deadline = time.monotonic() + files.PATIENCE
             seen = [self._arrived(one, deadline) for one in batch]
@@ -152,14 +161,17 @@ class Filling:
         """Say that a recorded region does not count, remove its files and the seal: it will be done again."""
         self.ledger.check()
         with files.disk(self.product.folder):
-            for name in ("seal.json", *NAMES):
-                self._take_away(self.product.folder / name)
-            files.sync_folder(self.product.folder)
+            self._unseal()
         self.ledger.void(place, why)
         group = self.product.group(place[0])
         for array in group.arrays:
             with files.disk(self.product.folder):
                 self._take_away(self.product.data / group.shard_key(array, place[1]))
+
+    def _unseal(self) -> None:
+        for name in ("seal.json", *NAMES):
+            self._take_away(self.product.folder / name)
+        files.sync_folder(self.product.folder)
 
     def _take_away(self, path: Path) -> None:
         """Remove a file by way of our own attempts: where a newer controller has cleared these, it can't be done.
@@ -190,7 +202,7 @@ class Filling:
         """Hold the sizes of the files against the ledger: void what differs, remove what was never recorded."""
         expected, small = self.product.sizes(self.ledger), {entry.key for entry in self.product.small_files}
         found = {path: np.full_like(sizes, -1) for path, sizes in expected.items()}
-        for key, size in sizes_below(self.product.data):
+        for key, size in files.sizes_below(self.product.data):
             shard = next(((g.path, *at) for g in self.product.groups if (at := g.find(key))), None)
             if shard is not None and self.ledger.has(shard[:2]):
                 found[shard[0]][shard[1:]] = size
@@ -222,6 +234,7 @@ class Filling:
         Raises DiskTrouble when a small file is damaged that cannot be made again here.
         """
         self.ledger.check()
+        self.ledger.reload()  # what is sealed is what can be read, not what is remembered
         bad = dict[Place, str]()
         with ThreadPoolExecutor(threads) as pool:
             for some in itertools.batched(self.product.shards(self.ledger), _AT_ONCE):
@@ -254,7 +267,8 @@ class Filling:
 def _clear(folder: Path) -> None:
     """Take the ground from under late writers, in one step: what they write or link later has no place."""
     gone = folder.with_name(f".gone-{secrets.token_hex(4)}")
-    files.rename(folder, gone)
+    with suppress(FileNotFoundError):  # somebody else has just cleared it
+        files.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
 
 
@@ -269,7 +283,7 @@ def _seen(path: Path, size: int, deadline: float) -> bool:
 def sizes_are_those(product: StoredProduct) -> bool:
     """Say whether the files of a sealed product are just those of its manifest, by name and size."""
     left, small = product.sizes(), {entry.key: entry.size for entry in product.small_files}
-    for key, size in sizes_below(product.data):
+    for key, size in files.sizes_below(product.data):
         shard = next(((g.path, at) for g in product.groups if (at := g.find(key))), None)
         if shard is None:
             if small.pop(key, None) != size:
@@ -279,16 +293,3 @@ def sizes_are_those(product: StoredProduct) -> bool:
         else:
             left[shard[0]][shard[1]] = 0
     return not small and not any(sizes.any() for sizes in left.values())
-
-
-def sizes_below(root: Path) -> Iterator[tuple[str, int]]:
-    """Walk the files below a folder with their sizes."""
-    stack = [(str(root), "")]
-    while stack:
-        folder, prefix = stack.pop()
-        with suppress(FileNotFoundError), os.scandir(folder) as found:
-            for item in found:
-                if item.is_dir(follow_symlinks=False):
-                    stack.append((item.path, f"{prefix}{item.name}/"))
-                else:
-                    yield prefix + item.name, item.stat(follow_symlinks=False).st_size

@@ -140,8 +140,8 @@ class Ledger:
             segments = self._segments()
             return patiently(lambda: _holder(segments[-1][1]), Busy, GLANCE) if segments else None
 
-    def claim(self, take_over: "bool | Gone" = False) -> None:
-        """Become the controller: begin a new segment.
+    def claim(self, take_over: "bool | Gone" = False, prepare: Callable[[int], object] = lambda _: None) -> None:
+        """Become the controller: begin a new segment, after `prepare` has been called with its number.
 
         Raises Busy when another controller lives, or may live and is not to be taken over from: `take_over` says so of
         any, or is asked about the one that there is.
@@ -154,6 +154,7 @@ class Ledger:
         with disk(self.folder):
             epoch = segments[-1][0] + 1 if segments else 1
             after = {file.name: size for _, log in segments for file, size in self._sizes(log).items()}
+            prepare(epoch)
             self._begin(epoch, {"epoch": epoch, "holder": Holder.me().to_json(), "after": after})
 
     def _sizes(self, log: Path) -> dict[Path, int]:

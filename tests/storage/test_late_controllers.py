@@ -110,6 +110,99 @@ def test_a_controller_replaced_in_the_middle_of_a_commit_makes_nothing_visible(t
     assert (product.seal, products.tree(product.folder)) == sealed[0]
 
 
+def test_a_controller_that_is_replaced_while_it_begins_leaves_the_attempts_of_the_newer_alone(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    newer: list[Any] = []
+
+    def take_over_then(true: Call) -> Call:
+        def link(source: Any, target: Any) -> None:
+            true(source, target)
+            if not newer:
+                newer.append(None)
+                newer[0] = Filling(product, take_over=True)
+
+        return link
+
+    with lying("link", take_over_then), pytest.raises(Fenced):
+        Filling(product)
+    with newer[0] as new:
+        assert new.commit([products.written(new, index) for index in range(products.REGIONS)]) == []
+        assert new.seal() == product.seal
+
+
+def test_a_controller_that_is_replaced_while_it_begins_and_does_not_see_it_removes_nothing(tmp_path: Path) -> None:
+    product, other = products.new(tmp_path), tmp_path / "not yet seen"
+    whole: list[dict[str, bytes]] = []
+
+    def take_over_first(true: Call) -> Call:
+        def rename(source: Any, target: Any) -> None:
+            if not whole:
+                whole.append({})
+                products.fill_taking_over(product)
+                whole[0] = products.tree(product.folder)
+                max((product.folder / "ledger").glob("*.log")).rename(other)
+            true(source, target)
+
+        return rename
+
+    Filling(product).__exit__(None, None, None)
+    (product.folder / "attempts/000001").mkdir()  # to be cleared
+    with lying("replace", take_over_first), pytest.raises(DiskTrouble):
+        Filling(product)
+    assert products.tree(product.folder) == whole[0]
+
+
+def test_two_controllers_may_clear_the_same_attempts(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    Filling(product)
+
+    def cleared(true: Call) -> Call:
+        def rename(source: Any, target: Any) -> None:
+            if Path(source).name == "000001":
+                shutil.rmtree(source)
+            true(source, target)
+
+        return rename
+
+    with lying("replace", cleared), Filling(product, take_over=True) as filling:
+        assert filling.commit([products.written(filling, 0)]) == []
+
+
+def test_rows_that_were_lost_before_the_seal_are_made_again(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    with Filling(product) as filling:
+        filling.commit([products.written(filling, index) for index in range(products.REGIONS)])
+        path = product.folder / "ledger/000001.rows"
+        raw = bytearray(path.read_bytes())
+        raw[filling.ledger.type.itemsize + 5] ^= 1
+        path.write_bytes(raw)
+        assert filling.seal() == [("", 1)]
+        filling.commit([products.written(filling, 1)])
+        assert filling.seal() == product.seal
+    assert (product.open()["v"] == products.expected()).all()
+
+
+def test_a_product_whose_ledger_lacks_a_region_is_not_left_sealed_over_the_hole(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    products.fill(product)
+    path = product.folder / "ledger/000001.rows"
+    path.write_bytes(path.read_bytes()[:-5])
+    with Filling(product) as filling:
+        assert filling.left == 1
+        assert product.seal is None
+
+
+def test_a_second_attempt_at_a_region_that_is_recorded_changes_nothing(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    with Filling(product) as filling:
+        first, second = products.written(filling, 1), products.written(filling, 1)
+        filling.commit([first])
+        path = product.data / "v/c/1/0"
+        before = path.stat().st_ino, product.progress()
+        assert filling.commit([second]) == []
+        assert (path.stat().st_ino, product.progress()) == before
+
+
 def test_a_worker_of_a_replaced_controller_that_has_its_file_open_disturbs_nobody(tmp_path: Path) -> None:
     product = products.new(tmp_path)
     old = Filling(product)

@@ -106,6 +106,29 @@ def test_a_disk_without_hard_links_is_as_good(tmp_path: Path, honest: dict[str, 
         assert whole(tmp_path) == honest
 
 
+def test_a_disk_that_takes_nothing_and_says_nothing_is_told_in_words(tmp_path: Path) -> None:
+    with lying("write", lambda _: lambda *_: 0), pytest.raises(DiskTrouble, match="input/output error"):
+        products.new(tmp_path)
+
+
+def test_a_folder_where_a_shard_should_be_is_named(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    (product.data / "v/c/2/0").mkdir(parents=True)
+    with pytest.raises(DiskTrouble, match=r"v/c/2/0: a folder stands where a file should be"):
+        products.fill(product)
+
+
+def test_a_file_that_goes_while_sizes_are_looked_at_hides_no_other(tmp_path: Path) -> None:
+    for number in range(10):
+        (tmp_path / str(number)).write_bytes(b"x")
+    walk = files.sizes_below(tmp_path)
+    seen = {next(walk)[0]}
+    gone = {str(number) for number in range(10)} - seen
+    for name in sorted(gone)[:4]:
+        (tmp_path / name).unlink()
+    assert {*seen, *(name for name, _ in walk)} >= seen | set(sorted(gone)[4:])
+
+
 def test_a_product_whose_name_could_not_be_synced_is_not_begun(tmp_path: Path) -> None:
     failed = []
 
