@@ -131,25 +131,23 @@ def test_a_controller_that_is_replaced_while_it_begins_leaves_the_attempts_of_th
 
 
 def test_a_controller_that_is_replaced_while_it_begins_and_does_not_see_it_removes_nothing(tmp_path: Path) -> None:
-    product, other = products.new(tmp_path), tmp_path / "not yet seen"
-    whole: list[dict[str, bytes]] = []
+    product = products.new(tmp_path)
+    whole: list[Any] = []
 
     def take_over_first(true: Call) -> Call:
-        def rename(source: Any, target: Any) -> None:
-            if not whole:
-                whole.append({})
+        def scan(folder: Any) -> Any:
+            if not whole and Path(folder).name == "attempts":
+                whole.append(None)
                 products.fill_taking_over(product)
-                whole[0] = products.tree(product.folder)
-                max((product.folder / "ledger").glob("*.log")).rename(other)
-            true(source, target)
+                whole[0] = products.tree(product.folder), product.seal
+                (product.folder / "ledger/000002.log").rename(tmp_path / "not yet seen")
+            return true(folder)
 
-        return rename
+        return scan
 
-    Filling(product).__exit__(None, None, None)
-    (product.folder / "attempts/000001").mkdir()  # to be cleared
-    with lying("replace", take_over_first), pytest.raises(DiskTrouble):
+    with lying("scandir", take_over_first), lying("listdir", take_over_first), pytest.raises(DiskTrouble):
         Filling(product)
-    assert products.tree(product.folder) == whole[0]
+    assert (products.tree(product.folder), product.seal) == whole[0]
 
 
 def test_two_controllers_may_clear_the_same_attempts(tmp_path: Path) -> None:
