@@ -115,6 +115,15 @@ def write_all(descriptor: int, data: Buffer) -> None:
         view = view[written:]
 
 
+def read_at(descriptor: int, start: int, length: int) -> bytes:
+    """Return so many bytes of a file, however few the system gives at a time; fewer only where the file ends."""
+    parts, left = list[bytes](), length
+    while left and (part := os.pread(descriptor, left, start + length - left)):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Write and sync a file that must not be there yet; nothing is left of it on failure."""
     write_file(path, lambda descriptor: write_all(descriptor, data))

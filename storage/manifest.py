@@ -14,7 +14,7 @@ import numpy as np
 from blake3 import blake3
 
 from terp.storage.errors import BadProduct
-from terp.storage.files import disk
+from terp.storage.files import disk, read_at
 from terp.storage.grid import Group
 from terp.storage.shard import STORED, Stored
 
@@ -83,8 +83,7 @@ class Manifest:
         with disk(path):
             try:
                 with path.open("rb", buffering=0) as file:
-                    file.seek(start)
-                    return file.read(length)
+                    return read_at(file.fileno(), start, length)
             except FileNotFoundError:
                 raise self._damaged(name) from None
 

@@ -21,6 +21,7 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from terp.storage.errors import Damaged, Missing
+from terp.storage.files import read_at
 
 _OPTIONAL = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")  # zarr asks whether these are there
 
@@ -180,7 +181,7 @@ class ProvenStore(ReadOnlyStore):
             raise Missing(f"{key} of {self} is gone") from None
         try:
             self._prove(descriptor, key, proof)
-            data = os.pread(descriptor, length, start)
+            data = read_at(descriptor, start, length)
         finally:
             os.close(descriptor)
         if len(data) != length:
@@ -191,7 +192,7 @@ class ProvenStore(ReadOnlyStore):
         size = os.fstat(descriptor).st_size
         if size != proof.size:
             raise Damaged(f"{key} of {self} has {size} bytes where {proof.size} were recorded")
-        if blake3(os.pread(descriptor, size, 0)).hexdigest() != proof.blake3:
+        if blake3(read_at(descriptor, 0, size)).hexdigest() != proof.blake3:
             raise Damaged(f"{key} of {self} is not the file that was recorded")
 
 

@@ -18,7 +18,7 @@ from zarr.abc.store import ByteRequest, OffsetByteRequest, RangeByteRequest, Sto
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from terp.storage.errors import BadPackage, Damaged, Missing
-from terp.storage.files import disk
+from terp.storage.files import disk, read_at
 from terp.storage.package import read_directory
 from terp.storage.zip64 import Entry
 
@@ -90,12 +90,9 @@ class PackageStore(Store):
 
     def _read(self, entry: Entry, start: int, stop: int) -> bytes:
         with disk(self.path):
-            data = os.pread(self._descriptor, stop - start, entry.offset + start)
-            while len(data) < stop - start:  # the kernel gives 2 GiB at most at a time
-                more = os.pread(self._descriptor, stop - start - len(data), entry.offset + start + len(data))
-                if not more:
-                    raise Damaged(f"{self.path} ends within {entry.name}; restore the package from a copy")
-                data += more
+            data = read_at(self._descriptor, entry.offset + start, stop - start)
+        if len(data) < stop - start:
+            raise Damaged(f"{self.path} ends within {entry.name}; restore the package from a copy")
         return data
 
     async def get(self, key: str, prototype: BufferPrototype, byte_range: ByteRequest | None = None) -> Buffer | None:

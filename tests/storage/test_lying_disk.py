@@ -111,6 +111,22 @@ def test_a_disk_that_takes_nothing_and_says_nothing_is_told_in_words(tmp_path: P
         products.new(tmp_path)
 
 
+def test_a_disk_that_gives_little_at_a_time_is_read_all_the_same(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    products.fill(product)
+
+    def few(true: Call) -> Call:
+        return lambda descriptor, length, start: true(descriptor, min(length, 7), start)
+
+    def few_into(true: Call) -> Call:
+        return lambda descriptor, buffers, start: true(descriptor, [one[:7] for one in buffers], start)
+
+    with lying("pread", few), lying("preadv", few_into):
+        data = StoredProduct(product.folder).open().load()
+    assert (data["v"] == products.expected()).all()
+    assert int(data["t"][3]) == 3
+
+
 def test_a_folder_where_a_shard_should_be_is_named(tmp_path: Path) -> None:
     product = products.new(tmp_path)
     (product.data / "v/c/2/0").mkdir(parents=True)
