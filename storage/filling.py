@@ -18,7 +18,7 @@ import rfc8785
 from blake3 import blake3
 
 from terp.storage import files
-from terp.storage.errors import DiskTrouble
+from terp.storage.errors import BadProduct, DiskTrouble
 from terp.storage.grid import Group
 from terp.storage.ledger import Gone, Place
 from terp.storage.manifest import NAMES, written
@@ -55,8 +55,16 @@ def write_region(
 ) -> dict[str, tuple[str, Stored]]:
     """Write one region's arrays as shards in the attempts `folder`; return file name and digests of each.
 
-    The name is new each time, so that a second attempt at the same region, or a late one, disturbs nobody.
+    The name is new each time, so that a second attempt at the same region, or a late one, disturbs nobody. Raises
+    BadProduct where a block is not of the type and shape of its part of the region.
     """
+    for array in group.arrays:
+        found, shape = blocks[array.name], group.block_shape(array, group.box(index))
+        if found.shape != shape or found.dtype.name != np.dtype(array.dtype).name:
+            raise BadProduct(
+                f"the block of {array.name} for region {index} is {found.dtype} of {found.shape}, not {array.dtype} "
+                f"of {shape}: mend the stage that made it"
+            )
     token = secrets.token_hex(8)
     written: dict[str, tuple[str, Stored]] = {}
     with files.disk(folder):

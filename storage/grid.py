@@ -7,6 +7,7 @@ A *group* of a product holds one array set: arrays that carry all its cut dimens
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,12 +51,12 @@ class Group:
     cut: Mapping[str, tuple[int, int]]
     arrays: tuple[Array, ...]
 
-    @property
+    @cached_property
     def grid(self) -> tuple[int, ...]:
         """Number of blocks along each cut dimension."""
         return tuple(-(-size // block) for size, block in self.cut.values())
 
-    @property
+    @cached_property
     def regions(self) -> int:
         """Number of regions."""
         return math.prod(self.grid) if self.arrays else 0

@@ -4,6 +4,7 @@ import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import xarray as xr
 import zarr
 
 from terp.storage.errors import BadProduct, Damaged, Fenced
-from terp.storage.filling import Filling
+from terp.storage.filling import Filling, write_region
 from terp.storage.product import StoredProduct
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -190,6 +191,20 @@ def test_the_same_work_gives_the_same_product_in_any_folder_and_order(tmp_path: 
             seals.append(filling.seal())
     assert seals[0] == seals[1]
     assert products.tree(tmp_path / "a" / "rows-0") == products.tree(tmp_path / "b" / "rows-0")
+
+
+@pytest.mark.parametrize(
+    "block",
+    [np.ones((1, 41), "f4"), np.ones((1, 39), "f4"), np.ones((2, 40), "f4"), np.ones((1, 40)), np.ones(40, "f4")],
+)
+def test_a_block_of_another_shape_or_type_is_refused_and_not_cut_or_filled_up(
+    tmp_path: Path, block: np.ndarray[Any, Any]
+) -> None:
+    product = products.new(tmp_path)
+    with Filling(product) as filling:
+        with pytest.raises(BadProduct, match=r"block of v for region 1 is .*, not float32 of \(1, 40\)"):
+            write_region(filling.attempts, product.groups[0], 1, {"v": block})
+        assert list(filling.attempts.iterdir()) == []
 
 
 def test_a_copied_product_is_a_product(tmp_path: Path) -> None:
