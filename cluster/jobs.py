@@ -7,9 +7,11 @@ shape from release to release (docs/decisions/009).
 
 import os
 import re
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +20,7 @@ from terp.cluster.errors import NoSlurm, SlurmAway, SlurmRefused
 from terp.cluster.words import refusal
 
 TIME_LIMIT = 30.0  # seconds for any one command
+_KILLED = 1.0  # seconds for what was killed to be gone; a file system that hangs may hold it for longer
 PATIENCE = 600.0  # seconds that a SLURM which does not answer is waited for by what cannot begin without
 _FIELDS = ("%A", "%i", "%j", "%T", "%S", "%e", "%C", "%N", "%u", "%k", "%r")  # the reason last: it is free text
 _BAR = "\x1f"  # between fields: names and comments of jobs may hold anything that can be typed
@@ -113,7 +116,10 @@ class Slurm:
         """
         array = [f"--array=0-{tasks - 1}"] if tasks > 1 else []
         told = self._call("sbatch", "--parsable", *array, *hold_at, str(script))
-        number = told.strip().splitlines()[-1].partition(";")[0]
+        numbers = re.findall(r"^(\d+)(?:;.*)?$", told, re.MULTILINE)  # sites have sbatch say more than that
+        if not numbers:
+            raise SlurmAway(f"SLURM's sbatch did not say which job it made, but {told.strip()[:80]!r}")
+        number = numbers[-1]
         return [f"{number}_{task}" for task in range(tasks)] if tasks > 1 else [number]
 
     def would_accept(self, script: Path) -> str:
@@ -193,16 +199,7 @@ class Slurm:
     def _call(self, *command: str) -> str:
         self.calls[command[0]] = self.calls.get(command[0], 0) + 1
         try:
-            done = subprocess.run(
-                command,
-                env=clean_environment() | {"SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"},
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                errors="replace",
-                timeout=self.time_limit,
-                check=False,
-            )
+            code, told, said = _run(command, self.time_limit)
         except FileNotFoundError:
             raise NoSlurm(
                 f"there is no `{command[0]}` here: run this where SLURM's commands are, or without --site"
@@ -211,12 +208,39 @@ class Slurm:
             raise SlurmAway(f"SLURM's {command[0]} cannot be started ({error.strerror})") from None
         except subprocess.TimeoutExpired:
             raise SlurmAway(f"SLURM's {command[0]} gave no answer in {self.time_limit:.0f} s") from None
-        if done.returncode:
-            said = done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}"
+        if code:
+            said = said.strip() or told.strip() or f"exit code {code}"
             if _AWAY.search(said):
                 raise SlurmAway(f"SLURM's controller does not answer ({said.splitlines()[-1]})")
             raise SlurmRefused(refusal(command[0], said), may_pass=bool(_MAY_PASS.search(said)))
-        return done.stdout or done.stderr
+        return told or said
+
+
+def _run(command: Sequence[str], time_limit: float) -> tuple[int, str, str]:
+    """Run a command; return its exit code and words. All that it has started ends with the time limit.
+
+    It is in a session of its own: sites put scripts around SLURM's commands, whose children would go on; and Ctrl-C
+    at the terminal is for us, it must not end an sbatch or scancel half way.
+    """
+    process = subprocess.Popen(
+        command,
+        env=clean_environment() | {"SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        start_new_session=True,
+    )
+    try:
+        told, said = process.communicate(timeout=time_limit)
+    except BaseException:
+        with suppress(OSError):
+            os.killpg(process.pid, signal.SIGKILL)
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=_KILLED)
+        raise
+    return process.returncode, told, said
 
 
 def own_job() -> str:

@@ -1,7 +1,11 @@
 """SLURM's commands, when what they say is odd: a stand-in on the path says it."""
 
+import os
+import signal
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from terp.cluster.errors import NoSlurm, SlurmAway, SlurmRefused
@@ -94,3 +98,33 @@ def test_a_slurm_that_is_away_for_a_moment_is_waited_for_and_that_is_told(comman
     assert "does not answer" in told[0]
     with pytest.raises(SlurmAway):
         slurm.patiently(lambda: commands.write("squeue", "exit 1") or slurm.look(), told.append, patience=0.5)
+
+
+def test_nothing_is_left_of_a_command_that_gave_no_answer_nor_of_what_it_started(commands: Commands) -> None:
+    commands.write("squeue", f"sleep 300 & echo $! >{commands.folder}/child; wait")
+    with pytest.raises(SlurmAway, match="gave no answer in 1 s"):
+        Slurm(time_limit=1.0).look()
+    with suppress(psutil.NoSuchProcess):
+        left = psutil.Process(int((commands.folder / "child").read_text()))
+        assert left.status() == psutil.STATUS_ZOMBIE
+
+
+def test_an_interrupt_at_the_terminal_does_not_end_what_slurm_is_being_told(commands: Commands) -> None:
+    commands.write("scancel", f"ps -o pgid= -p $$ >{commands.folder}/group")
+    Slurm().cancel(["7"])
+    group = int((commands.folder / "group").read_text())
+    assert group != os.getpgrp(), f"which the terminal sends {signal.SIGINT.name}"
+
+
+@pytest.mark.parametrize(
+    ("said", "number"), [("12", "12"), ("12;cluster", "12"), ("Welcome to the 3 clusters\n12\nYour budget: 7 h", "12")]
+)
+def test_the_number_of_a_job_is_found_among_what_a_site_says_beside(commands: Commands, said: str, number: str) -> None:
+    commands.write("sbatch", f"printf '{said}'")
+    assert Slurm().submit(commands.folder / "job.sh") == [number]
+
+
+def test_an_sbatch_that_does_not_say_which_job_it_made_is_like_one_without_an_answer(commands: Commands) -> None:
+    commands.write("sbatch", "true")
+    with pytest.raises(SlurmAway, match="did not say which job"):
+        Slurm().submit(commands.folder / "job.sh")
