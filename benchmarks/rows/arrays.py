@@ -131,6 +131,17 @@ def prepare_worker(folder: Path, pipeline: str, prepare: Callable[[], object]) -
     warm(folder)
 
 
+def with_terp(row: str) -> Callable[[Job], None]:
+    """terp's own candidate of a row, which only terp's environment can import."""
+
+    def run(job: Job) -> None:
+        from benchmarks.flows import measure
+
+        measure(job, row)
+
+    return run
+
+
 def sample(path: Path, index: Any) -> Values:
     """Read a part of an array with zarr-python, which no candidate's result can fool."""
     import numpy as np

@@ -9,7 +9,7 @@ import numpy as np
 
 from benchmarks.by_hand import Shards
 from benchmarks.job import Candidate, Job, Row, Values
-from benchmarks.rows.arrays import ZARRS, Layout, dask_cluster, dask_threads, in_threads, sample
+from benchmarks.rows.arrays import ZARRS, Layout, dask_cluster, dask_threads, in_threads, sample, with_terp
 
 DAYS, TILE = 3652, 96  # of a shard: ten years, 128 MiB
 WINDOW = 31
@@ -126,6 +126,7 @@ NUMBAGG = {"use_flox": True, "use_numbagg": True}
 NEITHER = {"use_flox": False}
 CANDIDATES = {
     "HAND": Candidate(by_hand),
+    "terp": Candidate(with_terp("b")),
     "flox, dask threads": Candidate(threads(FLOX), "flox"),
     "flox, numbagg, zarrs, dask threads": Candidate(threads(NUMBAGG, ZARRS), "flox"),
     "flox, distributed 2x1": Candidate(cluster(FLOX), "flox"),

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.by_hand import Shards
 from benchmarks.job import Candidate, Job, Row, Values
-from benchmarks.rows.arrays import FUSED, ZARRS, Layout, dask_cluster, dask_threads, in_threads, sample
+from benchmarks.rows.arrays import FUSED, ZARRS, Layout, dask_cluster, dask_threads, in_threads, sample, with_terp
 
 TIMES, CHANNELS, POLS, BASELINES = 512, 1024, 4, 8  # of a shard: 128 MiB
 SHARDS_A_STEP = 2
@@ -163,6 +163,7 @@ def cluster(work: Work, pipeline: str = "") -> Callable[[Job], None]:
 
 CANDIDATES = {
     "HAND": Candidate(by_hand),
+    "terp": Candidate(with_terp("a")),
     "kernel, dask threads, zarrs": Candidate(threads(fused_kernel, ZARRS), "zarrs"),
     "kernel, distributed 2x1, zarrs": Candidate(cluster(fused_kernel, ZARRS), "zarrs"),
     "kernel, dask threads, zarr fused": Candidate(threads(fused_kernel, FUSED), "xarray"),

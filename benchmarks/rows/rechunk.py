@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.by_hand import Shards
 from benchmarks.job import Candidate, Job, Row, Values
-from benchmarks.rows.arrays import WORKER_BYTES, Layout, dask_cluster, dask_threads, in_threads, sample
+from benchmarks.rows.arrays import WORKER_BYTES, Layout, dask_cluster, dask_threads, in_threads, sample, with_terp
 
 TIMES, CELLS_A_STEP = 65536, 1024
 HIGH, NARROW = 16384, 256  # of the source: times of a chunk, cells of a shard
@@ -139,6 +139,7 @@ def with_cubed(job: Job) -> None:
 
 CANDIDATES = {
     "HAND": Candidate(by_hand),
+    "terp": Candidate(with_terp("c")),
     "tensorstore": Candidate(with_tensorstore, "tensorstore"),
     "dask threads, tasks": Candidate(threads("tasks", SHARDS), "xarray"),
     "distributed 2x1, tasks": Candidate(cluster("tasks", SHARDS), "xarray"),

@@ -100,9 +100,9 @@ def _with_axes(name: str, groups: Mapping[str, xr.Dataset]) -> xr.Dataset:
 
 
 def tidy(dataset: xr.Dataset) -> xr.Dataset:
-    """A dataset without encoding, whose data variables are numbers, still lazy, that share at least one dimension.
+    """A dataset whose data variables are numbers, still lazy, that share at least one dimension.
 
-    All else is a coordinate, and in memory.
+    All else is a coordinate, and in memory. Of the encoding only the chunks and shards of a Zarr source are kept.
     """
     data = _sharing(dataset, [name for name in dataset.data_vars if _is_data(dataset, str(name))])
     plain = dataset.set_coords([name for name in dataset.data_vars if name not in data]).drop_encoding()
@@ -110,6 +110,9 @@ def tidy(dataset: xr.Dataset) -> xr.Dataset:
         variable.attrs = _plain(variable.attrs)
         if name in plain.coords or variable.dtype.kind == "M":
             variable.load()
+    for name in data:
+        cut = {key: dataset[name].encoding.get(key) for key in ("chunks", "shards")}
+        plain[name].encoding = {key: lengths for key, lengths in cut.items() if lengths}
     return plain.assign_attrs(_plain(plain.attrs))
 
 

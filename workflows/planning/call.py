@@ -1,5 +1,7 @@
 """A stage's call in a flow, and the steps that it takes."""
 
+import functools
+import io
 import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -13,7 +15,7 @@ from terp.storage.grid import choose_blocks, choose_tile
 from terp.storage.making import Layout
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
-from terp.workflows.planning.code import Code
+from terp.workflows.planning.code import Code, is_own
 from terp.workflows.planning.memory import Need, need_of, weigh
 from terp.workflows.planning.probe import copies_held
 from terp.workflows.planning.reduction import reduction
@@ -169,8 +171,22 @@ def pickled(*functions: Callable[..., Any]) -> bytes:
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        made: bytes = cloudpickle.dumps(functions)
+        with io.BytesIO() as made:
+            _Pickler(made).dump(functions)
+            return made.getvalue()
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
-    return made
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    """Takes functions with a cache along by value too, where cloudpickle would name the file that workers lack."""
+
+    def reducer_override(self, thing: Any) -> Any:
+        if isinstance(thing, functools._lru_cache_wrapper) and is_own(thing.__module__ or ""):
+            return _cached, (thing.__wrapped__, thing.cache_parameters())
+        return super().reducer_override(thing)
+
+
+def _cached(function: Callable[..., Any], parameters: Mapping[str, Any]) -> Any:
+    return functools.lru_cache(**parameters)(function)

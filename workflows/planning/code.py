@@ -87,7 +87,7 @@ class Code:
         self.parts[kind.__qualname__] = normalised(kind)
         for name, member in vars(kind).items():
             function = getattr(member, "__func__", getattr(member, "fget", member))
-            if isinstance(function, FunctionType) and function.__code__.co_filename != "<string>":
+            if isinstance(function, FunctionType) and _is_written(function):
                 for reached, value in _reached(function):
                     self._reach(f"{kind.__qualname__}.{name}:{reached}", value)
 
@@ -97,6 +97,11 @@ class Code:
             self.doubts.append(f"{name} is a {type(value).__name__}, whose value cannot be named: a change goes unseen")
             text = type(value).__qualname__
         self.parts[name] = text
+
+
+def _is_written(function: FunctionType) -> bool:
+    """Say whether somebody wrote a method, and no library made it (dataclasses make many)."""
+    return function.__code__.co_filename != "<string>" and is_own(function.__module__)
 
 
 def _inner(thing: Any) -> Any:

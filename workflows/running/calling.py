@@ -58,5 +58,5 @@ def _audit(event: str, arguments: tuple[Any, ...]) -> None:
     seen: set[str] | None = getattr(_HERE, "opened", None)
     if seen is not None and event == "open" and isinstance(arguments[0], str | os.PathLike):
         place = os.fspath(arguments[0])
-        if not place.startswith(_SYSTEM) and not place.endswith((".py", ".pyc")):
+        if not place.startswith(_SYSTEM) and not place.endswith((".py", ".pyc")) and "__pycache__" not in place:
             seen.add(str(Path(place).absolute()))
