@@ -35,10 +35,11 @@ def written(rows: Iterable[np.ndarray[Any, Any]], write: Callable[[str, bytes], 
 
 
 class Manifest:
-    """A manifest that is there; raises BadProduct where it is not the one of the seal."""
+    """A manifest that is there; raises BadProduct where it is not the one of the seal. Pickled, it is opened again."""
 
     def __init__(self, folder: Path, groups: Sequence[Group], digest: str) -> None:
         self.folder = folder
+        self._made_by = folder, groups, digest
         counts = [group.regions * len(group.arrays) for group in groups]
         starts = np.cumsum([0, *counts])
         self._starts = {group.path: int(start) for group, start in zip(groups, starts, strict=False)}
@@ -48,9 +49,17 @@ class Manifest:
         if blake3(self._sums).hexdigest() != digest:
             raise self._damaged(NAMES[1])
         rows = folder / NAMES[0]
-        if not rows.exists() or rows.stat().st_size != self._total * STORED.itemsize:
+        with disk(rows):
+            try:
+                whole = rows.stat().st_size == self._total * STORED.itemsize
+            except FileNotFoundError:
+                whole = False
+        if not whole:
             raise self._damaged(NAMES[0])
         self._run = lru_cache(maxsize=_KEPT)(self._proven)
+
+    def __reduce__(self) -> tuple[type["Manifest"], tuple[Path, Sequence[Group], str]]:
+        return type(self), self._made_by
 
     def shard(self, group: str, index: int, array: int) -> Stored:
         """Return what the shard of a region and an array (by its number in the group) is."""

@@ -13,7 +13,7 @@ import itertools
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -189,14 +189,8 @@ class StoredProduct:
         """Return one of the large arrays of the sealed product; every read is proven."""
         manifest, whole = self.manifest, self.group(group)
         [number] = [at for at, one in enumerate(whole.arrays) if one.name == name]
-        array = whole.arrays[number]
-
-        def locate(place: tuple[int, ...]) -> Extent:
-            index = whole.region_of(array, place)
-            stored = manifest.shard(group, index, number)
-            return Extent(self.data / whole.shard_key(array, index), 0, stored.size, stored.tag)
-
-        return ShardedArray(array, "/".join(filter(None, (group, name))), locate, f"product {self.name}")
+        locate = partial(_locate, self.data, manifest, whole, number)
+        return ShardedArray(whole.arrays[number], "/".join(filter(None, (group, name))), locate, f"product {self.name}")
 
     def open(self, group: str = "") -> "xr.Dataset":
         """Open a group of the sealed product, lazily; every read is proven."""
@@ -227,6 +221,14 @@ class StoredProduct:
             said = check_file(self.data / entry.key, entry)
             if said:
                 yield Damaged(f"{entry.key} of {self.name} {said}", self.key)
+
+
+def _locate(data: Path, manifest: Manifest, group: Group, number: int, place: tuple[int, ...]) -> Extent:
+    """Return where the shard at a place of a group's array is; a function that can be sent to another process."""
+    array = group.arrays[number]
+    index = group.region_of(array, place)
+    stored = manifest.shard(group.path, index, number)
+    return Extent(data / group.shard_key(array, index), 0, stored.size, stored.tag)
 
 
 def _read(path: Path) -> bytes:

@@ -1,5 +1,6 @@
 """A product that is opened lazily answers to every index as numpy does to the same values in memory."""
 
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from xarray.core.indexing import BasicIndexer, OuterIndexer, VectorizedIndexer
 
+from terp.storage.errors import BadProduct
 from terp.storage.filling import Filling, Written, write_region
 from terp.storage.grid import Array, Group
 from terp.storage.making import Layout, create
@@ -147,6 +149,16 @@ def test_values_written_to_what_was_read_stay_there(product: StoredProduct) -> N
     first[...] = -1
     again[...] = -2
     np.testing.assert_array_equal(product.open()["v"], VALUES)
+
+
+def test_what_is_opened_can_be_sent_to_another_process(tmp_path: Path) -> None:
+    made = products.new(tmp_path)
+    products.fill(made)
+    sent = pickle.dumps(made.open())
+    np.testing.assert_array_equal(pickle.loads(sent)["v"], products.expected())
+    (made.folder / "manifest.sums").write_bytes(b"")
+    with pytest.raises(BadProduct):
+        pickle.loads(sent)["v"].load()
 
 
 def test_what_is_picked_from_small_products_is_the_same_too(tmp_path: Path) -> None:
