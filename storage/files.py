@@ -230,11 +230,11 @@ def _see(path: Path, size: int | None) -> None:
 
 
 def sizes_below(root: Path) -> Iterator[tuple[str, int]]:
-    """Walk the files below a folder with their sizes."""
+    """Walk the files below a folder with their sizes; raises DiskTrouble."""
     stack = [(str(root), "")]
     while stack:
         folder, prefix = stack.pop()
-        with suppress(FileNotFoundError), os.scandir(folder) as found:
+        with disk(folder), suppress(FileNotFoundError), os.scandir(folder) as found:
             for item in found:
                 if item.is_dir(follow_symlinks=False):
                     stack.append((item.path, f"{prefix}{item.name}/"))

@@ -129,7 +129,7 @@ class Ledger:
         return np.flatnonzero(there), found if there.all() else found[there]
 
     def _segments(self) -> list[tuple[int, Path]]:
-        return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log"))
+        return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log") if p.stem.isdecimal())
 
     def holder(self) -> Holder | None:
         """Return who holds the newest segment, or None when nobody does any more.

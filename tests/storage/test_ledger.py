@@ -309,6 +309,15 @@ def test_a_word_of_a_lower_generation_that_comes_later_is_not_the_last(tmp_path:
     assert recorded(again) == {}
 
 
+def test_a_copy_that_somebody_left_beside_a_segment_is_none(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    ledger.append([record(1)])
+    (tmp_path / "000001 (copy).log").write_bytes((tmp_path / "000001.log").read_bytes())
+    ledger.append([record(2)])
+    assert set(recorded(Ledger(tmp_path, GROUPS))) == {1, 2}
+
+
 EVENTS = st.sampled_from(["record", "void", "torn", "unsynced", "late", "take over", "take over torn"])
 
 

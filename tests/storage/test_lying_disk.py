@@ -12,7 +12,7 @@ import pytest
 
 from terp.storage import files
 from terp.storage.errors import BadInput, Damaged, DiskTrouble
-from terp.storage.filling import Filling
+from terp.storage.filling import Filling, sizes_are_those
 from terp.storage.product import StoredProduct
 from terp.storage.source import identify
 
@@ -125,6 +125,13 @@ def test_a_disk_that_gives_little_at_a_time_is_read_all_the_same(tmp_path: Path)
         data = StoredProduct(product.folder).open().load()
     assert (data["v"] == products.expected()).all()
     assert int(data["t"][3]) == 3
+
+
+def test_trouble_in_looking_at_sizes_is_told_in_words(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    products.fill(product)
+    with lying("scandir", fails(errno.EIO, lambda _: True)), pytest.raises(DiskTrouble, match="input/output error"):
+        sizes_are_those(product)
 
 
 def test_a_folder_where_a_shard_should_be_is_named(tmp_path: Path) -> None:
