@@ -1,6 +1,7 @@
 """A stage's key is its own code and what it reaches: an edit elsewhere costs nothing, an edit here is seen."""
 
 import importlib.util
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from terp.workflows.planning.call import pickled
 from terp.workflows.planning.code import Code
 
 BASE = '''
@@ -113,3 +115,18 @@ def test_files_clocks_and_chance_are_told(tmp_path: Path, line: str, word: str) 
 def test_a_seeded_generator_is_no_doubt(tmp_path: Path) -> None:
     text = "import numpy as np\n\ndef block(x):\n    return x + np.random.default_rng(7).normal()\n"
     assert Code(load(tmp_path, "seeded_of_test", text).block).doubts == []
+
+
+def test_the_methods_that_python_makes_for_a_dataclass_are_no_doubt(tmp_path: Path) -> None:
+    text = "import dataclasses\n\n@dataclasses.dataclass(frozen=True)\nclass Box:\n    size: int = 1\n\n"
+    found = Code(load(tmp_path, "boxed", text + "def block(x):\n    return Box(2).size * x\n").block)
+    assert found.doubts == []
+    assert set(found.parts) == {"block", "Box"}
+
+
+def test_a_function_with_a_cache_reaches_workers_that_lack_its_file(tmp_path: Path) -> None:
+    text = "import functools\n\n@functools.cache\ndef slow(x):\n    return x * 2\n\ndef block(x):\n    return slow(x)\n"
+    (tmp_path / "sent").write_bytes(pickled(load(tmp_path, "cached_of_test", text).block))
+    script = "import sys, cloudpickle; print(cloudpickle.load(open(sys.argv[1], 'rb'))[0](21))"
+    done = subprocess.run([sys.executable, "-c", script, tmp_path / "sent"], cwd="/", capture_output=True, text=True)
+    assert done.stdout == "42\n", done.stderr

@@ -193,3 +193,35 @@ def test_stages_and_plans_need_no_prefect() -> None:
 
     code = "import sys, terp.workflows.running.task, terp.workflows.planning.step\nsys.exit('prefect' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("chunks", [None, (8, 256, 128)])
+def test_a_zarr_source_is_taken_in_as_it_is_cut(tmp_path: Path, home: Path, chunks: tuple[int, ...] | None) -> None:
+    values = np.zeros((32, 512, 256), "f4")
+    sharded = {"chunks": chunks, "shards": (32, 256, 128)} if chunks else {"chunks": (32, 256, 128)}
+    store = tmp_path / "cut.zarr"
+    field = xr.Dataset({"v": (("time", "y", "x"), values)})
+    field.to_zarr(store, zarr_format=3, consolidated=False, encoding={"v": {**sharded, "fill_value": -1}})
+
+    @flow
+    def taken(path: str) -> Any:
+        return ingest(path)
+
+    [planned] = make_plan(taken, {"path": str(store)}, Home(home).open())[0].steps
+    [array] = planned.step.layout.groups[0].arrays
+    assert array.shard == (32, 256, 128)
+    assert planned.step.regions == 4
+    assert array.chunk == (chunks or array.chunk)
+
+
+def test_a_zarr_source_in_crumbs_is_cut_as_suits(tmp_path: Path, home: Path) -> None:
+    store = tmp_path / "crumbs.zarr"
+    field = xr.Dataset({"v": (("y", "x"), np.zeros((512, 256), "f4"))})
+    field.to_zarr(store, zarr_format=3, consolidated=False, encoding={"v": {"chunks": (32, 32), "fill_value": -1}})
+
+    @flow
+    def taken(path: str) -> Any:
+        return ingest(path)
+
+    [planned] = make_plan(taken, {"path": str(store)}, Home(home).open())[0].steps
+    assert planned.step.regions == 1

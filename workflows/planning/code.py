@@ -101,7 +101,7 @@ class Code:
 
 def _is_written(function: FunctionType) -> bool:
     """Say whether somebody wrote a method, and no library made it (dataclasses make many)."""
-    return function.__code__.co_filename != "<string>" and is_own(function.__module__)
+    return not function.__code__.co_filename.startswith(("<string>", sysconfig.get_path("stdlib")))
 
 
 def _inner(thing: Any) -> Any:
