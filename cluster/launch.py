@@ -33,7 +33,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.preload": ["terp.cluster.closed"],
     "distributed.scheduler.allowed-failures": 0,  # the controller counts, as it knows how a worker came to its end
     "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
-    "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "65536"},
+    "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_MMAP_THRESHOLD_": "33554432"},
 }
 
 
