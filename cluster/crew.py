@@ -1,7 +1,10 @@
 """The workers of a run, behind one client: what a controller asks of them, wherever they are."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
+
+ENDED = 86  # exit code of a worker that was told to end: another takes its place, however often that happens
 
 
 @dataclass(frozen=True)
@@ -12,20 +15,44 @@ class Verdict:
     why: str = ""
 
 
+@dataclass(frozen=True)
+class AtWork:
+    """A task that a worker is at: its key, the worker, which is another after each start, and the seconds until now."""
+
+    key: str
+    address: str
+    worker: str
+    seconds: float
+
+
 class Crew:
     """Workers that were there at once and stay, as on a laptop; those in SLURM jobs do more (`supervise`).
 
-    `client` is a `distributed.Client`; `longest` the seconds that the longest region of the stage at work took.
+    `client` is a `distributed.Client`; `longest` the seconds that the longest region of the stage at work took; `late`
+    what is told of regions that take much longer; `renews` whether another worker takes the place of one that ends.
     """
 
-    def __init__(self, client: Any) -> None:
-        self.client = client
-        self.longest = 0.0
+    def __init__(self, client: Any, renews: bool = True) -> None:
+        self.client, self.renews = client, renews
+        self.longest, self.late = 0.0, ""
 
     def workers(self) -> dict[str, Any]:
         """Return what the scheduler knows of the workers that are there, by address."""
         found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
         return found
+
+    def at_work(self, seconds: float) -> tuple[list[AtWork], list[str]]:
+        """Return what workers have been at for longer than that, as they said last, and the addresses of idle ones."""
+        try:
+            found: tuple[list[AtWork], list[str]] = self.client.run_on_scheduler(_at_work, seconds=seconds)
+        except ImportError:  # a scheduler that is there already need not know terp
+            return [], []
+        return found
+
+    def end(self, address: str) -> None:
+        """End a worker at once, whatever it is at; nobody waits for it, as it may not hear."""
+        words: dict[str, Any] = {"workers": [address], "wait": False, "on_error": "ignore"}
+        self.client.loop.add_callback(self.client.run, _end, **words)
 
     def need(self, regions: int, stage: str, later: int = 0) -> None:
         """Be told how many regions of the stage at work are left, and how many of any one stage come later."""
@@ -57,3 +84,20 @@ class Crew:
     def jobs(self) -> dict[str, Any]:
         """Return what is known of the jobs that the workers are in, for the record of the run."""
         return {}
+
+
+def _at_work(dask_scheduler: Any, seconds: float) -> tuple[list[AtWork], list[str]]:
+    from distributed.core import Status
+
+    workers = list(dask_scheduler.workers.values())
+    late = [
+        AtWork(str(task.key), one.address, one.server_id, taken)
+        for one in workers
+        for task, taken in one.executing.items()
+        if taken > seconds and task in one.processing
+    ]
+    return late, [one.address for one in workers if not one.processing and one.status == Status.running]
+
+
+async def _end() -> None:  # what nobody waits for has to be a coroutine
+    os._exit(ENDED)

@@ -33,7 +33,11 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.preload": ["terp.cluster.closed"],
     "distributed.scheduler.allowed-failures": 0,  # the controller counts, as it knows how a worker came to its end
     "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
-    "distributed.nanny.pre-spawn-environ": {**PINNED, "MALLOC_TRIM_THRESHOLD_": "268435456", "MALLOC_MMAP_THRESHOLD_": "33554432"},
+    "distributed.nanny.pre-spawn-environ": {
+        **PINNED,
+        "MALLOC_TRIM_THRESHOLD_": "268435456",
+        "MALLOC_MMAP_THRESHOLD_": "33554432",
+    },
 }
 
 
@@ -85,7 +89,8 @@ def attach(address: str) -> Iterator[Crew]:
             "DASK_DISTRIBUTED__COMM__TLS__CLIENT__CERT and DASK_DISTRIBUTED__COMM__TLS__CLIENT__KEY"
         )
     with quiet(), connected(address, security) as client:
-        yield Crew(client)
+        known = client.scheduler_info(n_workers=-1)["workers"].values()
+        yield Crew(client, renews=bool(known) and all(one["nanny"] for one in known))
 
 
 @contextmanager

@@ -132,7 +132,7 @@ class Supervisor(Crew):
             "done_by_stage": dict(self.pace.by_stage),
             "rate": round(self.pace.rate, 4),
             "seconds_left_estimate": self.pace.seconds_left,
-            "waiting": self.waiting() if not any(member.workers for member in self.roster) else "",
+            "waiting": self.late if any(member.workers for member in self.roster) else self.waiting(),
             "jobs": [member.to_json() for member in self.roster],
             "own_job": self.own.id,
             "core_hours": round(hours, 4),

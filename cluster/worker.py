@@ -21,6 +21,7 @@ from multiprocessing.synchronize import Event
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from terp.cluster.crew import ENDED
 from terp.cluster.keys import Keys
 from terp.cluster.launch import PINNED, address_towards
 
@@ -73,7 +74,7 @@ class _Child:
     """A place for a worker: a process, and another when it dies by itself."""
 
     def __init__(self, given: argparse.Namespace, place: int) -> None:
-        self.given, self.place, self.life = given, place, 0
+        self.given, self.place, self.life, self.deaths = given, place, 0, 0
         self._context = multiprocessing.get_context("fork")
         self.start()
 
@@ -86,10 +87,12 @@ class _Child:
     def again(self) -> bool:
         """Start anew after a death that says nothing of the job: had it worked, and was it not killed from outside."""
         code = self.process.exitcode or 0
-        if not self.at_work.is_set() or code in _KILLED or self.life + 1 >= _LIVES:
+        self.deaths += code != ENDED
+        if not self.at_work.is_set() or code in _KILLED or self.deaths >= _LIVES:
             return False
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        print(f"terp: worker {self.place} died ({how}); another takes its place", file=sys.stderr, flush=True)
+        what = "was told to end" if code == ENDED else f"died ({how})"
+        print(f"terp: worker {self.place} {what}; another takes its place", file=sys.stderr, flush=True)
         self.life += 1
         self.start()
         return True

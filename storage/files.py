@@ -8,7 +8,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Buffer, Callable, Iterator
+from collections.abc import Buffer, Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -174,6 +174,13 @@ def publish(fresh: Path, final: Path, still_mine: Callable[[], None]) -> None:
             raise
         rename(fresh, final)
     fresh.unlink(missing_ok=True)
+
+
+def forget(paths: Iterable[Path]) -> None:
+    """Remove files that nobody wants; what cannot be removed goes with its folder."""
+    for path in paths:
+        with suppress(OSError):
+            path.unlink()
 
 
 def _beside(path: Path) -> Path:

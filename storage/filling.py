@@ -74,9 +74,7 @@ def write_region(
                 name = f"{index}-{token}-{len(written)}"
                 written[array.name] = name, write_shard(folder / name, array, blocks[array.name])
         except BaseException:
-            for name, _ in written.values():
-                with suppress(OSError):
-                    (folder / name).unlink()
+            files.forget(folder / name for name, _ in written.values())
             raise
     return written
 
@@ -133,13 +131,21 @@ class Filling:
         """Return how often the region had to be begun anew."""
         return self.ledger.generations.get(place, 0)
 
+    def fresh(self, batch: Sequence[Written]) -> list[Written]:
+        """Return what was written of regions that are not recorded yet, the first of each; remove all else."""
+        kept: dict[Place, Written] = {}
+        for one in batch:
+            if self.ledger.has(one.place) or kept.setdefault(one.place, one) is not one:
+                files.forget(self.attempts / name for name, _ in one.attempts.values())
+        return list(kept.values())
+
     def commit(self, batch: Sequence[Written]) -> list[Written]:
         """Make written regions visible, then durable, then recorded; return those whose files never showed up.
 
-        What is recorded already stays as it is: a second attempt at it is not looked at.
+        What is recorded already stays as it is: a second attempt at it is thrown away.
         """
         self.ledger.check()
-        batch = [one for one in batch if not self.ledger.has(one.place)]
+        batch = self.fresh(batch)
         with files.disk(self.product.folder):
             deadline = time.monotonic() + files.PATIENCE
             seen = [self._arrived(one, deadline) for one in batch]

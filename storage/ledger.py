@@ -110,6 +110,11 @@ class Ledger:
         """How many regions are recorded."""
         return sum(int(done.sum()) for done in self._done)
 
+    def longest(self) -> float:
+        """Return the seconds that the longest of the recorded regions took; 0 where there is none."""
+        with disk(self.folder):
+            return max((float(rows["seconds"].max()) for rows, _ in self._counting() if len(rows)), default=0.0)
+
     def missing(self) -> Iterator[Place]:
         """Walk the regions that are not recorded, in order."""
         for group, done in zip(self.groups, self._done, strict=True):

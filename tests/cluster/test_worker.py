@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from terp.cluster.crew import Crew
 from terp.cluster.keys import Keys
 from terp.cluster.launch import connected, scheduler
 
@@ -71,6 +72,16 @@ def test_a_worker_that_crashes_again_and_again_ends_its_job(job: Job) -> None:
     _, said = job.process.communicate(timeout=SECONDS)
     assert job.process.returncode == 128 + signal.SIGABRT
     assert said.count("worker 1 died (SIGABRT); another takes its place") == 4
+
+
+def test_a_worker_that_is_told_to_end_is_replaced_however_often(job: Job) -> None:
+    crew = Crew(job.client)
+    for life in range(6):
+        until(lambda life=life: f"7.0.1-{life}" in job.names())
+        workers = crew.workers().items()
+        crew.end(next(address for address, one in workers if one["name"] == f"7.0.1-{life}"))
+    until(lambda: job.names() == {"7.0.0-0", "7.0.1-6"})
+    assert job.process.poll() is None
 
 
 def test_a_worker_that_is_killed_as_for_memory_ends_its_job_with_slurms_own_word_for_it(job: Job) -> None:

@@ -1,5 +1,6 @@
 """Flows that tests run and break."""
 
+import ctypes
 import os
 import signal
 import time
@@ -79,6 +80,23 @@ def random_walk(block: xr.Dataset) -> xr.Dataset:
 def cut_dependent(block: xr.Dataset) -> xr.Dataset:
     """Takes the mean along the dimension it is cut along."""
     return block - block.mean("latitude")
+
+
+@stage(cut=("latitude",), block={"latitude": 1})
+def lingering(block: xr.Dataset, *, folder: str = "", times: int = 1, holding: bool = False) -> xr.Dataset:
+    """Does not come back from one region, the first times; `holding` Python's lock, as compiled code can."""
+    if folder and block["surface_temperature"].max() > 100 and 2 < float(block["latitude"].min()) < 2.5:
+        before = len(list(Path(folder).iterdir()))
+        Path(folder, f"{before}-{os.getpid()}").touch()
+        if before < times:
+            (ctypes.PyDLL(None) if holding else ctypes.CDLL(None)).sleep(3600)
+    return block
+
+
+@flow
+def linger(source: str = "ostia", folder: str = "", times: int = 1, holding: bool = False) -> Product:
+    """Do not come back from one region."""
+    return lingering(ingest(source), folder=folder, times=times, holding=holding)
 
 
 @flow

@@ -212,3 +212,18 @@ def test_a_copied_product_is_a_product(tmp_path: Path) -> None:
     products.fill(product)
     shutil.copytree(product.folder, tmp_path / "elsewhere")
     np.testing.assert_array_equal(StoredProduct(tmp_path / "elsewhere").open()["v"], products.expected())
+
+
+def test_of_a_region_that_was_made_twice_the_first_counts_and_nothing_is_left_of_the_other(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    with Filling(product) as filling:
+        first, second, third = (products.written(filling, 0) for _ in range(3))
+        assert filling.fresh([first, second]) == [first]
+        assert filling.commit([first]) == []
+        made = shard(product.folder, 0).stat()
+        assert filling.commit([third]) == [], "it is not lost, only too late"
+        assert shard(product.folder, 0).stat().st_ino == made.st_ino
+        assert list(filling.attempts.iterdir()) == []
+        assert filling.left == products.REGIONS - 1
+        assert filling.ledger.longest() == pytest.approx(0.01)
+    assert products.fill(product) == list(range(1, products.REGIONS))

@@ -1,8 +1,7 @@
 """The controller's side of a stage: keep a bounded window of regions in flight, and make what comes back count."""
 
 import time
-import traceback
-from collections import Counter, defaultdict, deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
@@ -11,13 +10,15 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from terp.cluster.crew import Crew, Verdict
-from terp.cluster.errors import ClusterError, NoWorkers, Walled, WorkerLost
+from terp.cluster.crew import AtWork, Crew
+from terp.cluster.errors import ClusterError, NoWorkers, Walled
 from terp.storage.errors import StorageError
-from terp.storage.files import disk
 from terp.storage.filling import Filling, Written
 from terp.storage.ledger import Place
-from terp.workflows.errors import BadStage, StageFailed, WorkflowError
+from terp.workflows.errors import BadStage, WorkflowError
+from terp.workflows.running.late import Watch
+from terp.workflows.running.losses import Losses
+from terp.workflows.running.raised import Raised, stage_failed
 from terp.workflows.running.task import Task, execute_all, named
 
 WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
@@ -26,11 +27,8 @@ _TASK_SECONDS = 0.25  # that a task should take at least, where regions are shor
 _AT_MOST = 64  # regions in a task
 _COUNTED = 0.5  # seconds for which the number of workers is taken to be the same
 _ALONE = 120  # seconds without any worker after which the run stops
-_TRIES = 3  # how often one region may be lost with its worker or its file
 _UNSEEN = "the shard that its worker wrote was never seen here. Check the disk"
-_DIED = "the workers that took it died{how}. It may need {cure}, or smaller blocks"
-_HERE = "more memory than a worker has: try fewer workers (--workers)"
-_THERE = "more memory (`memory_per_core` of the site) or more time (`walltime`)"
+_STUCK = "it had not come back after {}. Its stage waits there for what never happens, or needs much smaller blocks"
 _WALLED = "the time of this controller is nearly up; what is recorded stays, and the same command goes on"
 
 
@@ -38,7 +36,8 @@ _WALLED = "the time of this controller is nearly up; what is recorded stays, and
 class Progress:
     """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
 
-    `waiting` says what is waited for while there is no worker; `memory` is what a worker held at most, in bytes.
+    `waiting` says what is waited for, where that is not as it should be; `news` is what happened and is not yet told;
+    `memory` is what a worker held at most, in bytes.
     """
 
     name: str
@@ -50,6 +49,7 @@ class Progress:
     started: float = field(default_factory=time.monotonic)
     landed: float = field(default_factory=time.monotonic)
     waiting: str = ""
+    news: list[str] = field(default_factory=list)
     memory: int = 0
 
     def add(self, one: Written) -> None:
@@ -81,7 +81,7 @@ def fill(
     recorded stays.
     """
     crew.longest = 0.0
-    window = _Window(task, filling, crew, later)
+    window = _Window(task, filling, crew, later, progress.news)
     try:
         with crew.client.as_current():
             for batch in window.run():
@@ -91,32 +91,26 @@ def fill(
                 tell(progress)
     except (StorageError, ClusterError, WorkflowError):
         raise
-    except _Raised as raised:
-        raise _stage_failed(progress.name, filling, raised, reports) from raised.error
+    except Raised as raised:
+        raise stage_failed(progress.name, filling, raised, reports) from raised.error
     finally:
         window.close()
-
-
-class _Raised(Exception):
-    """What the stage's code raised, and where."""
-
-    def __init__(self, place: Place, error: BaseException) -> None:
-        super().__init__(str(error))
-        self.place, self.error = place, error
 
 
 class _Window:
     """The regions in flight: never more than a few for each worker, however many there are."""
 
-    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int) -> None:
-        self.later = later
+    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, news: list[str]) -> None:
+        self.later, self.news = later, news
         self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
         self.flying: dict[Any, list[Place]] = {}
-        self.losses: Counter[Place] = Counter()
+        self.losses = Losses(filling.product.name, crew)
+        self.watch = Watch(crew, filling.ledger.longest)
         self.tries: Counter[Place] = Counter()
-        self.undecided: list[tuple[Place, str, float]] = []
-        self.weights: dict[Place, float] = defaultdict(float)
-        self.waiting = ""
+        self.twice = set[Place]()  # regions that were handed out a second time, being late
+        self.ended = set[str]()  # workers that we have ended
+        self.all_out = False  # whether there is nothing left to be handed out
+        self.alone = ""
         self.todo = deque[Place]()
         self.rest = filling.missing()
         self.alone_since: float | None = None
@@ -134,20 +128,38 @@ class _Window:
                 left -= len(arrived)
             else:
                 self._look()
-            self._decide()
+            self.losses.decide()
             self.crew.check()
+            self._mind_the_late()
             self._feed(left)
             yield arrived
 
+    @property
+    def waiting(self) -> str:
+        """What is waited for: workers, or regions that take very long."""
+        return self.alone or self.crew.late
+
     def _commit(self, arrived: list[Written]) -> list[Written]:
-        """Make regions count; return those that do."""
+        """Make regions count; return those that do: of what was handed out twice, the first."""
+        self.alone, arrived = "", self.filling.fresh(arrived)
         for lost in self.filling.commit(arrived):
             self._lose(lost.place, _UNSEEN)
             arrived.remove(lost)
         self.seconds, self.done = self.seconds + sum(one.seconds for one in arrived), self.done + len(arrived)
         self.crew.longest = max([self.crew.longest, *(one.seconds for one in arrived)])
         self.crew.progress(len(arrived))
+        if self.twice:
+            self._forget_done()
         return arrived
+
+    def _forget_done(self) -> None:
+        """Take back what has come back from another worker meanwhile."""
+        for future in [one for one, places in self.flying.items() if self._done(places)]:
+            del self.flying[future]
+            self._end(future, next((one for one in self.crew.at_work(0)[0] if one.key == future.key), None))
+
+    def _done(self, places: list[Place]) -> bool:
+        return all(self.filling.ledger.has(place) for place in places)
 
     def _landed(self) -> list[Any]:
         from distributed import wait
@@ -158,12 +170,12 @@ class _Window:
 
     def _look(self) -> None:
         """Say what is waited for while there is no worker; raise NoWorkers when none can be expected: never hang."""
-        self.waiting = ""
+        self.alone = ""
         if self.crew.workers():
             self.alone_since = None
             return
-        self.waiting = self.crew.waiting()
-        self.alone_since = time.monotonic() if self.waiting else self.alone_since or time.monotonic()
+        self.alone = self.crew.waiting()
+        self.alone_since = time.monotonic() if self.alone else self.alone_since or time.monotonic()
         if time.monotonic() - self.alone_since > _ALONE:
             raise NoWorkers(f"no Dask worker has been there for {_ALONE} s: see the log of the run, then run again")
 
@@ -177,9 +189,41 @@ class _Window:
         window = WINDOW * max(self._workers(), 1)
         for _ in range(window - len(self.flying)):
             places = [self.todo.popleft()] if self.todo else list(islice(self.rest, self._at_a_time(left, window)))
+            self.all_out = not places
             if not places:
                 return
             self.flying[self._submit(places)] = places
+
+    def _mind_the_late(self) -> None:
+        """Give up regions that never come back; where nothing is left, have idle workers try those that are late."""
+        late = self.watch.look()
+        flying = {one.key: one for one in self.flying if one.status == "pending"} if late.stuck or late.slow else {}
+        for one in late.stuck:
+            if one.key in flying:
+                self._give_up(flying.pop(one.key), one)
+        if not self.all_out or self.todo or not self.crew.renews or self.crew.closing:
+            return
+        slow = [place for one in late.slow if one.key in flying for place in self.flying[flying[one.key]]]
+        for place, address in zip([one for one in slow if one not in self.twice], late.idle, strict=False):
+            self.tries[place] += 1
+            self.twice.add(place)
+            self.flying[self._submit([place], address)] = [place]
+
+    def _give_up(self, future: Any, late: AtWork) -> None:
+        """Take regions from a worker that does not come back with them."""
+        places, how = self.flying.pop(future), self.watch.compared(late.seconds)
+        self._end(future, late)
+        for place in places:
+            self.news.append(f"region {place[1]} is taken from its worker, which has been at it for {how}")
+            self._again(place)
+            self.losses.blame(place, _STUCK.format(how), 1 / len(places))
+
+    def _end(self, future: Any, at: AtWork | None) -> None:
+        """Forget what a worker is at, and end the worker: nothing else would ever free it."""
+        self.client.cancel([future], force=True)
+        if at is not None:
+            self.ended.add(at.worker)
+            self.crew.end(at.address)
 
     def _workers(self) -> int:
         """Return how many workers there are, or were a moment ago: to ask takes as long as a short region."""
@@ -194,7 +238,7 @@ class _Window:
         fitting = int(_TASK_SECONDS / max(self.seconds / self.done, 1e-6))
         return max(min(fitting, _AT_MOST, left // (2 * window)), 1)
 
-    def _submit(self, places: list[Place]) -> Any:
+    def _submit(self, places: list[Place], worker: str = "") -> Any:
         product, (group, index) = self.filling.product, places[0]
         key = (
             f"{product.name}-{product.key[-8:]}-{group}-{index}-n{len(places)}"
@@ -210,6 +254,8 @@ class _Window:
             key=key,
             pure=False,
             retries=0,
+            workers=[worker] if worker else None,
+            allow_other_workers=bool(worker),
         )
 
     def _harvest(self, future: Any) -> list[Written]:
@@ -227,8 +273,8 @@ class _Window:
         if error is None or isinstance(error, KilledWorker) or len(places) > 1:
             for place in places:
                 self._again(place)
-                if isinstance(error, KilledWorker):
-                    self.undecided.append((place, str(error.last_worker.name), time.monotonic()))
+                if isinstance(error, KilledWorker) and error.last_worker.server_id not in self.ended:
+                    self.losses.killed(place, str(error.last_worker.name))
             return []
         [place] = places
         if isinstance(error, BadStage):
@@ -236,58 +282,20 @@ class _Window:
             raise BadStage(f"{self.filling.product.name}, region {place[1]} ({where}): {error}")
         if isinstance(error, StorageError | WorkflowError):
             raise error
-        raise _Raised(place, error.with_traceback(future.traceback()))
+        raise Raised(place, error.with_traceback(future.traceback()))
 
     def _again(self, place: Place) -> None:
+        if place in self.twice and (self._done([place]) or any(place in places for places in self.flying.values())):
+            return
         self.tries[place] += 1
         self.todo.append(place)
 
-    def _decide(self) -> None:
-        """Count the losses of which it is known by now how the worker ended; one by preemption is nobody's fault."""
-        waiting, together = [], dict[str, list[tuple[Place, Verdict]]]()
-        for place, worker, since in self.undecided:
-            verdict = self.crew.verdict(worker, since)
-            if verdict is None:
-                waiting.append((place, worker, since))
-            elif verdict.counts:
-                together.setdefault(verdict.why or worker, []).append((place, verdict))
-        self.undecided = waiting
-        for lost in together.values():
-            for place, verdict in lost:
-                self._blame(place, _died(verdict), 1 / len(lost))
-
     def _lose(self, place: Place, why: str) -> None:
         self._again(place)
-        self._blame(place, why)
-
-    def _blame(self, place: Place, why: str, share: float = 1.0) -> None:
-        """Count a loss; of regions that were lost together, one is to blame, and nobody knows which."""
-        self.losses[place] += 1
-        self.weights[place] += share
-        times = self.losses[place]
-        if times >= _TRIES and self.weights[place] >= 1 - 1e-9:
-            raise WorkerLost(f"region {place[1]} of {self.filling.product.name} was lost {times} times: {why}")
+        self.losses.blame(place, why)
 
     def close(self) -> None:
         """Take back what is still in flight."""
         if self.flying:
             self.client.cancel(list(self.flying), force=True)
             self.flying.clear()
-
-
-def _died(verdict: Verdict) -> str:
-    how = f" (the last time: {verdict.why})" if verdict.why else ""
-    return _DIED.format(how=how, cure=_THERE if verdict.why else _HERE)
-
-
-def _stage_failed(name: str, filling: Filling, raised: _Raised, reports: Path) -> StageFailed:
-    group, index = raised.place
-    where = named(filling.product.group(group).box(index))
-    report = reports / f"failure-{name.partition(' ')[0]}-{index}.txt"
-    error = raised.error
-    with disk(report):
-        report.write_text(f"{name}, region {index} ({where})\n\n" + "".join(traceback.format_exception(error)))
-    return StageFailed(
-        f"{name} failed on region {index} ({where}): {type(error).__name__}: {error}. What is done stays; "
-        f"mend the stage and run again. The traceback is in {report}"
-    )

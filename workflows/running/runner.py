@@ -171,7 +171,18 @@ class Runner:
                 progress = Progress(step.name, step.regions, step.regions - todo)
                 folder = self.run.folder(self.home)
                 later = max(self._later.values(), default=0)
-                fill(step.bound(inputs), filling, self.workers.crew, progress, self._teller(step, noted), folder, later)
+                try:
+                    fill(
+                        step.bound(inputs),
+                        filling,
+                        self.workers.crew,
+                        progress,
+                        self._teller(step, noted),
+                        folder,
+                        later,
+                    )
+                finally:
+                    self._tell_news(progress)  # the last, which stopped it, too
                 self._note(noted, progress)
             sealed = filling.seal()
             if isinstance(sealed, Seal):
@@ -183,12 +194,17 @@ class Runner:
         """Return who is told of progress: people, and, once a region was made, what memory it really took."""
 
         def tell(progress: Progress) -> None:
+            self._tell_news(progress)
             if progress.memory and not noted.memory:
                 self._revise(step, progress.memory)
             noted.memory = max(noted.memory, progress.memory)
             self.reporter.progress(progress)
 
         return tell
+
+    def _tell_news(self, progress: Progress) -> None:
+        while progress.news:
+            self.reporter.warn(f"{progress.name}: {progress.news.pop(0)}")
 
     def _revise(self, step: Step, measured: int) -> None:
         if measured > _MORE * step.memory or (step.need.blocks > step.need.itself and measured < step.memory / _MORE):
