@@ -158,10 +158,15 @@ class Slurm:
         return [dict(zip(fields, line.split("|"), strict=False)) for line in told.splitlines()]
 
     def cancel(self, ids: Iterable[str]) -> None:
-        """End jobs; those that have ended already are no matter."""
+        """End jobs; that one has ended already, or cannot be ended now, is no matter: who asked looks again."""
         wanted = list(ids)
         for start in range(0, len(wanted), 500):
-            self._call("scancel", "--quiet", *wanted[start : start + 500])
+            try:
+                self._call("scancel", "--quiet", *wanted[start : start + 500])
+            except NoSlurm:
+                raise
+            except SlurmRefused:
+                pass
 
     def patiently[T](self, asked: Callable[[], T], tell: Callable[[str], None], patience: float = PATIENCE) -> T:
         """Return what SLURM answers, asking again for a while where it does not answer; raises SlurmAway then."""
@@ -183,9 +188,12 @@ class Slurm:
         self._call("scontrol", "requeue", job)
 
     def nodes(self, partition: str) -> set[str]:
-        """Return the nodes of a partition that can run jobs."""
+        """Return the nodes of a partition that can run jobs; none where SLURM does not tell."""
         usable = "--states=idle,mixed,allocated"
-        return set(self._call("sinfo", "-h", "-N", "-r", usable, f"--partition={partition}", "--format=%N").split())
+        try:
+            return set(self._call("sinfo", "-h", "-N", "-r", usable, f"--partition={partition}", "--format=%N").split())
+        except (SlurmRefused, SlurmAway):
+            return set()
 
     def config(self) -> Mapping[str, str]:
         """Return the settings of this SLURM, by name."""

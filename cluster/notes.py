@@ -10,6 +10,7 @@ from typing import Any
 from terp.cluster import metrics
 
 _SHOWN = 12  # lines of a job's log that are told
+_READ = 16384  # bytes at its end that these may have
 
 
 class Notes:
@@ -32,7 +33,9 @@ class Notes:
         """Return the last lines of a job's log."""
         path = self.folder / "jobs" / name
         with suppress(OSError):
-            lines = path.read_text(errors="replace").splitlines()[-_SHOWN:]
+            with path.open("rb") as file:  # a job may say more than there is memory for
+                file.seek(max(os.fstat(file.fileno()).st_size - _READ, 0))
+                lines = file.read(_READ).decode(errors="replace").splitlines()[-_SHOWN:]
             if lines:
                 return "\n".join([f"{path} ends with:", *(f"  {line}" for line in lines)])
         return f"It left no words in {path}"

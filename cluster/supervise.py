@@ -17,7 +17,7 @@ from typing import Any
 
 from terp.cluster import walltime
 from terp.cluster.crew import Crew, Verdict
-from terp.cluster.errors import ClusterError, JobsFail, OverBudget, SlurmAway, Stopped
+from terp.cluster.errors import ClusterError, JobsFail, OverBudget, SlurmAway, SlurmRefused, Stopped
 from terp.cluster.jobs import Slurm
 from terp.cluster.notes import Notes
 from terp.cluster.own import HARD, OwnJob
@@ -205,7 +205,7 @@ class Supervisor(Crew):
                 self.tell(f"{away}; what runs goes on")
         spent = self._core_hours() - before
         self.by_stage[self.stage] = self.by_stage.get(self.stage, 0.0) + 3600 * spent
-        with suppress(SlurmAway):  # it is tried again until the end
+        with suppress(SlurmAway, SlurmRefused):  # it is tried again until the end, and then by the job's script
             self._mind_the_end()
         self._mind_the_budget()
         self.notes.write(self.jobs())

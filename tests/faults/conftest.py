@@ -44,7 +44,7 @@ def say(
     monkeypatch.chdir(home.parent)
     for name, value in prefect.items():
         monkeypatch.setenv(name, value)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
 
     def call(*words: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["terp", *words])

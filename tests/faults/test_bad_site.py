@@ -104,7 +104,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> I
     with ThreadPoolExecutor(1) as pool:
         begun = {
             number.name: pool.submit(interrupted, number, base / number.name, prefect)
-            for number in (signal.SIGINT, signal.SIGTERM)
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
         begun["limited"] = pool.submit(command, *limited, home=base / "limited", prefect=prefect)
         begun["nowhere"] = pool.submit(command, *nowhere, home=base / "nowhere", prefect={"PREFECT_API_URL": NOWHERE})
@@ -137,7 +137,7 @@ def test_a_disk_that_fills_up_in_a_run_is_told_and_with_room_the_same_run_goes_o
     assert "look at it: terp show" in after
 
 
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_run_that_is_interrupted_says_how_to_go_on_and_leaves_no_worker(ended: Ended, name: str) -> None:
     said, home = ended(name)
     holds(said, 130, "stopped; what is recorded stays, the same command goes on")

@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from typing import Any
 
@@ -68,6 +69,8 @@ def guarded(command: Callable[[], Any]) -> None:
 
     signal.signal(signal.SIGTERM, stop)
     signal.signal(signal.SIGINT, stop)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as `nohup` has it
+        signal.signal(signal.SIGHUP, stop)
     try:
         code = command()
     except click.exceptions.Exit as exit_:
@@ -86,7 +89,8 @@ def guarded(command: Callable[[], Any]) -> None:
 
 
 def _told_stop() -> int:
-    click.echo("terp: stopped; what is recorded stays, the same command goes on", err=True)
+    with suppress(OSError):  # the terminal may be gone
+        click.echo("terp: stopped; what is recorded stays, the same command goes on", err=True)
     return 130
 
 

@@ -106,7 +106,10 @@ def sweep(home: Home, mine: RunRecord, tell: Callable[[str], None]) -> None:
 
 def _is_dead(home: Home, run: str, seen: dict[str, Job], slurm: Slurm) -> bool:
     """Say whether a run with keys is known to be dead; one that may only just have begun elsewhere is not."""
-    young = time.time() - (home.keys / run).stat().st_mtime < _YOUNG
+    try:
+        young = time.time() - (home.keys / run).stat().st_mtime < _YOUNG
+    except FileNotFoundError:  # it has just ended by itself
+        return False
     try:
         record = load_run(home, run)
     except Usage:
