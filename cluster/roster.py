@@ -205,7 +205,7 @@ class Roster:
         if _followed(worker, member.names):
             return Verdict(True, f"worker {place.partition('-')[0]} of job {job} died, and the job goes on")
         if time.monotonic() - since > patience:
-            return Verdict(True, f"job {job} goes on without it")
+            return Verdict(True, f"job {job} goes on without it, which said nothing more")
         return None
 
 

@@ -8,6 +8,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from math import ceil
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -88,6 +89,7 @@ def worker_script(order: Order) -> str:
     skip = ["-e ", "-o "] + ([] if site.memory_flag == "mem" else ["--mem="])
     avoid = [f"--exclude={','.join(order.avoid)}"] if order.avoid else []
     words = ["--workers", site.cores, "--keys", order.keys, "--seconds", round(site.walltime - _START_UP)]
+    words += ["--patience", ceil(site.patience)]
     words += ["--interface", site.interface] if site.interface else []
     words += ["--preload", *order.preload] if order.preload else []
     with dask.config.set(defaults):

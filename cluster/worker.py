@@ -1,8 +1,9 @@
 """What a job runs: `python -m terp.cluster.worker`, Dask workers that are processes of one thread each.
 
 No nanny: a worker that is killed takes its job with it, so SLURM's own word for how it died (OUT_OF_MEMORY) is seen.
-One that dies by itself, as compiled code can, is alone in that: another takes its place, and the others go on. What
-workers import is imported once, before they part, so a node reads it once.
+One that dies by itself, as compiled code can, is alone in that: another takes its place, and the others go on. So it is
+with one that is silent for so long that the scheduler has given it up, as code that holds Python's lock may be.
+What workers import is imported once, before they part, so a node reads it once.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from collections.abc import Sequence
 from multiprocessing import connection
 from multiprocessing.synchronize import Event
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from terp.cluster.crew import ENDED
@@ -26,6 +28,8 @@ from terp.cluster.keys import Keys
 from terp.cluster.launch import PINNED, address_towards
 
 _GRACE = 5.0  # seconds for workers to end when another has died
+_LATE = 1.25  # times the seconds after which the scheduler gives a worker up: after that it has nothing to lose
+_BEAT = 1.0  # seconds between signs of life to the parent
 _LIVES = 5  # workers that one place in a job may have, one after the other
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)  # from outside: by SLURM, or the kernel for memory
 
@@ -58,6 +62,9 @@ def _options() -> argparse.ArgumentParser:
     options.add_argument("--workers", type=int, default=1, help="processes")
     options.add_argument("--keys", required=True, help="the folder with the keys of the run")
     options.add_argument("--seconds", type=float, default=0.0, help="time limit of the job")
+    options.add_argument(
+        "--patience", type=float, default=0.0, help="seconds that a worker may be silent (0: for ever)"
+    )
     options.add_argument("--interface", default="", help="network interface to listen at")
     options.add_argument("--preload", nargs="*", default=[], help="modules to import first")
     return options
@@ -79,23 +86,31 @@ class _Child:
         self.start()
 
     def start(self) -> None:
-        self.at_work = self._context.Event()
+        self.at_work, self.beat = self._context.Event(), self._context.Value("d", time.monotonic(), lock=False)
+        self.silent = False
         name = f"{self.given.name or job_name()}.{self.place}-{self.life}"
-        self.process = self._context.Process(target=_serve, args=(self.given, name, self.at_work))
+        self.process = self._context.Process(target=_serve, args=(self.given, name, self.at_work, self.beat))
         self.process.start()
 
     def again(self) -> bool:
         """Start anew after a death that says nothing of the job: had it worked, and was it not killed from outside."""
         code = self.process.exitcode or 0
         self.deaths += code != ENDED
-        if not self.at_work.is_set() or code in _KILLED or self.deaths >= _LIVES:
+        if not self.at_work.is_set() or (code in _KILLED and not self.silent) or self.deaths >= _LIVES:
             return False
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        what = "was told to end" if code == ENDED else f"died ({how})"
+        what = "was told to end" if code == ENDED else "was silent for too long" if self.silent else f"died ({how})"
         print(f"terp: worker {self.place} {what}; another takes its place", file=sys.stderr, flush=True)
         self.life += 1
         self.start()
         return True
+
+    def end_if_silent(self) -> None:
+        """Kill a worker that has not moved for longer than the scheduler waits for it: nothing else would end it."""
+        limit = self.given.patience * _LATE + _GRACE
+        if self.given.patience and self.at_work.is_set() and time.monotonic() - self.beat.value > limit:
+            self.silent = True
+            self.process.kill()
 
 
 def _family(given: argparse.Namespace) -> int:
@@ -104,7 +119,9 @@ def _family(given: argparse.Namespace) -> int:
     signal.signal(signal.SIGTERM, lambda *_: _end([child.process for child in children]))
     left, code = list(children), 0
     while left:
-        ended = connection.wait([child.process.sentinel for child in left])
+        ended = connection.wait([child.process.sentinel for child in left], timeout=_GRACE)
+        for child in left:
+            child.end_if_silent()
         for child in [one for one in left if one.process.sentinel in ended]:
             child.process.join()
             if child.process.exitcode and not code and child.again():
@@ -127,14 +144,14 @@ def _end(processes: Sequence[multiprocessing.process.BaseProcess]) -> None:
             process.kill()
 
 
-def _serve(given: argparse.Namespace, name: str, at_work: Event) -> None:
+def _serve(given: argparse.Namespace, name: str, at_work: Event, beat: Any) -> None:
     """Be one worker."""
     signal.signal(signal.SIGTERM, lambda *_: os._exit(143))  # what is written is written, all else is made again
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    asyncio.run(_work(given, name, at_work))
+    asyncio.run(_work(given, name, at_work, beat))
 
 
-async def _work(given: argparse.Namespace, name: str, at_work: Event) -> None:
+async def _work(given: argparse.Namespace, name: str, at_work: Event, beat: Any) -> None:
     import dask
     from distributed import Worker
 
@@ -157,8 +174,18 @@ async def _work(given: argparse.Namespace, name: str, at_work: Event) -> None:
         dashboard_address="127.0.0.1:0",
     )
     async with worker:
+        beat.value = time.monotonic()
         at_work.set()
+        beating = asyncio.create_task(_move(beat))
         await worker.finished()
+        beating.cancel()
+
+
+async def _move(beat: Any) -> None:
+    """Say that one is alive, for as long as Python's lock can be had."""
+    while True:
+        beat.value = time.monotonic()
+        await asyncio.sleep(_BEAT)
 
 
 if __name__ == "__main__":

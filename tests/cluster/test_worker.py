@@ -1,5 +1,6 @@
 """What a job runs: workers that are processes of their own, one of which may die without the others."""
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from terp.cluster.crew import Crew
@@ -41,6 +43,7 @@ def job(tmp_path: Path) -> Iterator[Job]:
     security = keys.security()
     with scheduler(security, "127.0.0.1", {}, n_workers=0) as cluster, connected(cluster, security) as client:
         words = [cluster.scheduler_address, "--name", "7.0", "--workers", "2", "--keys", str(keys.folder)]
+        words += ["--patience", "2"]
         process = subprocess.Popen(
             [sys.executable, "-m", "terp.cluster.worker", *words], stderr=subprocess.PIPE, text=True
         )
@@ -82,6 +85,16 @@ def test_a_worker_that_is_told_to_end_is_replaced_however_often(job: Job) -> Non
         crew.end(next(address for address, one in workers if one["name"] == f"7.0.1-{life}"))
     until(lambda: job.names() == {"7.0.0-0", "7.0.1-6"})
     assert job.process.poll() is None
+
+
+def test_a_worker_that_holds_pythons_lock_for_ever_is_ended_and_replaced_and_the_others_go_on(job: Job) -> None:
+    [address] = [address for address, one in Crew(job.client).workers().items() if one["name"] == "7.0.1-0"]
+    stuck = psutil.Process(job.client.run(os.getpid, workers=[address])[address])
+    holding = job.client.submit(lambda: ctypes.PyDLL(None).sleep(3600), workers=[address])
+    until(lambda: "7.0.1-1" in job.names() and not stuck.is_running())
+    holding.cancel()
+    assert job.process.poll() is None
+    assert "7.0.0-0" in job.names()
 
 
 def test_a_worker_that_is_killed_as_for_memory_ends_its_job_with_slurms_own_word_for_it(job: Job) -> None:
