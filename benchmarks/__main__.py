@@ -17,7 +17,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--rows", default=",".join(ROWS), help="letters, as a,c (default: %(default)s)")
     parser.add_argument("--gib", type=float, default=4, help=f"size of the data, a multiple of {STEP} (default: 4)")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", default="", help="names of candidates, as HAND,terp (default: all)")
+    parser.add_argument("--only", action="append", metavar="NAME", help="a candidate; again for more (default: all)")
     parser.add_argument("--limit", type=float, default=900, help="seconds after which a candidate has failed")
     parser.add_argument("--place", type=Path, default=environments.CACHE, help="where the data are, while they are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
@@ -32,12 +32,11 @@ def arguments() -> argparse.Namespace:
 
 def measure(asked: argparse.Namespace) -> report.Results:
     """Measure all rows that were asked for; the results are written after each."""
-    names = [name for name in asked.only.split(",") if name]
     results: dict[str, Any] = {"machine": machine.facts(), "gib": asked.gib, "rounds": asked.rounds, "rows": {}}
     asked.place.mkdir(parents=True, exist_ok=True)
     for letter in asked.rows.split(","):
         with tempfile.TemporaryDirectory(prefix=f"{letter}-", dir=asked.place) as folder:
-            row = measure_row(letter, names, Path(folder).resolve(), asked.gib, asked.rounds, asked.limit)
+            row = measure_row(letter, asked.only, Path(folder).resolve(), asked.gib, asked.rounds, asked.limit)
         peers = {one["peer"] for one in row["candidates"].values() if one["peer"]}
         row["versions"] = {peer: machine.chosen(environments.versions(peer)) for peer in sorted(peers)}
         results["rows"][letter] = row

@@ -50,14 +50,16 @@ class Found:
     error: str = ""
 
 
-def measure_row(letter: str, names: list[str], place: Path, gib: float, rounds: int, limit: float) -> dict[str, Any]:
+def measure_row(
+    letter: str, only: list[str] | None, place: Path, gib: float, rounds: int, limit: float
+) -> dict[str, Any]:
     """Make the data of a row, measure its candidates round by round, and check each result."""
     row, job = load(letter), Job(place, gib)
     job.source.mkdir(parents=True)
     tell(f"{letter}: {row.title}; making {gib:g} GiB")
     row.make(job)
     expected = row.expected(job)
-    found = {name: Found(one.peer) for name, one in row.candidates.items() if not names or name in names}
+    found = {name: Found(one.peer) for name, one in row.candidates.items() if not only or name in only}
     for number in range(rounds):
         for name, one in found.items():
             if not one.error:

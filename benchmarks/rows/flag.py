@@ -121,9 +121,8 @@ def fused_kernel(job: Job, dask: AbstractContextManager[None]) -> None:
     with dask, job.measured():
         values = opened(job).data
         chunks = (TIMES // AVERAGE, BASELINES, CHANNELS // AVERAGE, POLS)
-        result(job).write(
-            job.result, values.map_blocks(block_average, chunks=chunks, dtype="c8", meta=np.empty((0,) * 4, "c8"))
-        )
+        empty = np.empty((0, 0, 0, 0), "c8")
+        result(job).write(job.result, values.map_blocks(block_average, chunks=chunks, dtype="c8", meta=empty))
 
 
 def plain_xarray(job: Job, dask: AbstractContextManager[None]) -> None:
