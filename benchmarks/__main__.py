@@ -18,7 +18,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--gib", type=float, default=4, help=f"size of the data, a multiple of {STEP} (default: 4)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", action="append", metavar="NAME", help="a candidate; again for more (default: all)")
-    parser.add_argument("--limit", type=float, default=900, help="seconds after which a candidate has failed")
+    parser.add_argument("--limit", type=float, default=300, help="seconds after which a candidate has failed")
     parser.add_argument("--place", type=Path, default=environments.CACHE, help="where the data are, while they are")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them, as SVG or PNG")

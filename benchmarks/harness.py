@@ -63,12 +63,12 @@ def measure_row(
     for number in range(rounds):
         for name, one in found.items():
             if not one.error:
-                _measure_once(row, [letter, name], job, expected, one, limit)
-                tell(f"{letter} {number + 1}/{rounds} {name}: {one.error or words(one.runs[-1])}")
+                measure_once(row, [letter, name], job, expected, one, limit)
+                tell(f"{letter} {number + 1}/{rounds} {name}: {one.error or took(one.runs[-1])}")
     return {"title": row.title, "cap": row.cap, "candidates": {name: asdict(one) for name, one in found.items()}}
 
 
-def _measure_once(row: Row, which: list[str], job: Job, expected: Values, found: Found, limit: float) -> None:
+def measure_once(row: Row, which: list[str], job: Job, expected: Values, found: Found, limit: float) -> None:
     """Run a candidate once; what goes wrong is kept as its error."""
     try:
         python = environments.python(found.peer)
@@ -79,7 +79,16 @@ def _measure_once(row: Row, which: list[str], job: Job, expected: Values, found:
     except (Failed, environments.Missing) as error:
         found.error = str(error)
     finally:
-        shutil.rmtree(job.result, ignore_errors=True)
+        clear(job)
+
+
+def clear(job: Job) -> None:
+    """Remove all that a candidate left, but for the data."""
+    for path in job.folder.iterdir():
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        elif path != job.source:
+            shutil.rmtree(path, ignore_errors=True)
 
 
 def check(row: Row, job: Job, expected: Values) -> float:
@@ -132,6 +141,7 @@ def started(command: list[str], log: Path) -> Iterator[tuple[psutil.Process, soc
                 with suppress(psutil.Error):
                     one.kill()
             process.wait()
+            psutil.wait_procs(left, timeout=5)
 
 
 def hear(told: socket.socket, word: bytes, log: Path, limit: float) -> None:
@@ -157,7 +167,7 @@ def difference(found: Values, expected: Values) -> float:
     return float(np.nanmax(np.abs(found - expected)) / np.nanmax(np.abs(expected)))
 
 
-def words(run: Run) -> str:
+def took(run: Run) -> str:
     """Say what a run took."""
     return f"{run.wall:.1f} s, CPU {run.cpu:.1f} s, {run.pss >> 20} MiB, set-up {run.setup:.1f} s"
 

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 BASE = "HAND"
+WORDS = 120  # of an error, in letters; the JSON has more
 Results = dict[str, Any]  # as __main__ writes them
 
 
@@ -28,7 +29,7 @@ def row_lines(letter: str, row: Results, gib: float) -> list[str]:
     for name, candidate in row["candidates"].items():
         told = medians(candidate)
         if not told:
-            lines.append(f"{name:40} FAILED: {candidate['error'] or 'not run'}")
+            lines.append(f"{name:40} FAILED: {(candidate['error'] or 'not run')[:WORDS]}")
             continue
         over = row["cap"] and told["largest"] > row["cap"]
         times = " ".join(f"{told[one]:8.2f} {ratio(told, base, one):>6}" for one in ("wall", "cpu"))
@@ -77,6 +78,7 @@ def plot(results: Results, path: Path) -> None:
     for axes, (letter, row) in zip(panels, rows.items(), strict=True):
         draw_row(axes, row)
         axes.set_title(f"{letter}: {row['title']}", loc="left", fontsize="medium")
+    panels[0].legend(fontsize="small", loc="upper right")
     panels[-1].set_xlabel(f"times {BASE} in the same run; {results['gib']:g} GiB, {results['machine']['cpu']}")
     figure.savefig(path)
 
@@ -94,4 +96,3 @@ def draw_row(axes: Any, row: Results) -> None:
     axes.set_yticks(range(len(told)), list(told))
     axes.invert_yaxis()
     axes.set_xscale("log")
-    axes.legend(fontsize="small", loc="lower right")
