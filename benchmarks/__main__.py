@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks import environments, machine, report
 from benchmarks.harness import measure_row
 from benchmarks.job import STEP
-from benchmarks.rows import ROWS
+from benchmarks.rows import ROWS, load
 
 
 def arguments() -> argparse.Namespace:
@@ -25,8 +25,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--show", type=Path, metavar="FILE", help="tell and draw results of before, and run nothing")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="tell ratios, and run nothing")
     asked = parser.parse_args()
-    if asked.gib <= 0 or asked.gib % STEP or not set(asked.rows.split(",")) <= ROWS.keys():
+    letters = asked.rows.split(",")
+    if asked.gib <= 0 or asked.gib % STEP or not set(letters) <= ROWS.keys():
         parser.error(f"--gib is a multiple of {STEP}, --rows are of {', '.join(ROWS)}")
+    known = {name for letter in letters for name in load(letter).candidates}
+    if not set(asked.only or ()) <= known:
+        parser.error(f"--only is one of {'; '.join(sorted(known))}")
     return asked
 
 

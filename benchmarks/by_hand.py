@@ -89,12 +89,6 @@ class Shards:
             write_checked(file.fileno(), index.tobytes())
             os.fsync(file.fileno())
 
-    def soon(self, place: Place) -> None:
-        """Have the kernel read a shard ahead, if there is one."""
-        if self.path(place).exists():
-            with self.path(place).open("rb") as file:
-                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
-
     def _index(self, descriptor: int) -> Values:
         size = 16 * int(np.prod(self.chunks)) + CRC_BYTES
         stored = os.pread(descriptor, size, os.fstat(descriptor).st_size - size)

@@ -104,13 +104,13 @@ def part(job: Job, rows: slice, channels: slice) -> Values:
 
 def in_tasks(job: Job, context: AbstractContextManager[None], parts: Iterable[tuple[slice, slice]]) -> None:
     """A task for each part, and a tree of sums."""
-    import dask
+    from dask.delayed import delayed
 
     with context, job.measured():
         plain = Job(job.folder, job.gib)  # without the harness, so that it can be sent
-        images: list[Any] = [dask.delayed(part)(plain, *one) for one in parts]
+        images: list[Any] = [delayed(part)(plain, *one) for one in parts]
         while len(images) > 1:
-            images = [dask.delayed(sum)(images[start : start + 4]) for start in range(0, len(images), 4)]
+            images = [delayed(sum)(images[start : start + 4]) for start in range(0, len(images), 4)]
         save(job, images[0].compute())
 
 
