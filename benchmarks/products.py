@@ -14,10 +14,11 @@ import numpy as np
 import zarr
 
 from benchmarks.rates import Seconds, run
-from terp.storage.filling import Filling, Written, write_region
+from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout, create
 from terp.storage.product import StoredProduct
+from terp.storage.writing import Written, write_region
 
 ROWS, COLUMNS = 4096, 4096  # one shard: 64 MiB of float32
 

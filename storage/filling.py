@@ -1,82 +1,32 @@
-"""Fill a product: the worker's side writes a region under the name of its attempt, the controller's makes it count."""
+"""Fill a product: the controller's side, which makes what workers have written visible, durable and recorded."""
 
 import itertools
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import rfc8785
 from blake3 import blake3
 
 from terp.storage import files
-from terp.storage.errors import BadProduct, DiskTrouble
+from terp.storage.errors import DiskTrouble
 from terp.storage.grid import Group
 from terp.storage.ledger import Gone, Place
 from terp.storage.manifest import NAMES, written
 from terp.storage.product import Seal, Sizes, StoredProduct, check_file
 from terp.storage.rows import Record
-from terp.storage.shard import Stored, write_shard
+from terp.storage.writing import Written
 
 _AT_ONCE = 1024  # shards that are read in a row when all are
-
-
-@dataclass(frozen=True)
-class Written:
-    """A region that a worker has written and synced, not yet visible: attempt file and digests for each array.
-
-    `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows.
-    """
-
-    group: str
-    index: int
-    attempts: dict[str, tuple[str, Stored]]
-    seconds: float
-    worker: str
-    remarks: tuple[str, ...] = field(default=())
-    memory: int = 0
-
-    @property
-    def place(self) -> Place:
-        """Which region."""
-        return self.group, self.index
-
-
-def write_region(
-    folder: Path, group: Group, index: int, blocks: Mapping[str, np.ndarray[Any, Any]]
-) -> dict[str, tuple[str, Stored]]:
-    """Write one region's arrays as shards in the attempts `folder`; return file name and digests of each.
-
-    The name is new each time, so that a second attempt at the same region, or a late one, disturbs nobody. Raises
-    BadProduct where a block is not of the type and shape of its part of the region.
-    """
-    for array in group.arrays:
-        found, shape = blocks[array.name], group.block_shape(array, group.box(index))
-        if found.shape != shape or found.dtype.name != np.dtype(array.dtype).name:
-            raise BadProduct(
-                f"the block of {array.name} for region {index} is {found.dtype} of {found.shape}, not {array.dtype} "
-                f"of {shape}: mend the stage that made it"
-            )
-    token = secrets.token_hex(8)
-    written: dict[str, tuple[str, Stored]] = {}
-    with files.disk(folder):
-        files.await_file(folder)
-        try:
-            for array in group.arrays:
-                name = f"{index}-{token}-{len(written)}"
-                written[array.name] = name, write_shard(folder / name, array, blocks[array.name])
-        except BaseException:
-            files.forget(folder / name for name, _ in written.values())
-            raise
-    return written
 
 
 class Filling:

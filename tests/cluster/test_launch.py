@@ -125,8 +125,9 @@ def test_workers_that_did_all_of_climatology_never_imported_prefect(client: Any,
     from terp.workflows.flows.climatology import climatology
     from terp.workflows.planning.load import parameters_of
     from terp.workflows.planning.plan import make_plan
-    from terp.workflows.running.fill import Progress, fill
+    from terp.workflows.running.fill import fill
     from terp.workflows.running.gather import Input
+    from terp.workflows.running.progress import Progress
 
     house, made = Home(home).open(), {}
     _, planner = make_plan(climatology, parameters_of(climatology, ["ostia"], {}), house)

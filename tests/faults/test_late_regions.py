@@ -18,7 +18,8 @@ from terp.storage.making import create
 from terp.storage.product import StoredProduct
 from terp.workflows.planning.plan import make_plan
 from terp.workflows.running import late
-from terp.workflows.running.fill import Progress, Tell, fill
+from terp.workflows.running.fill import fill
+from terp.workflows.running.progress import Progress, Tell
 from terp.workflows.running.task import Input
 
 sys.path.insert(0, str(Path(__file__).parent))

@@ -19,8 +19,9 @@ from terp.storage.making import create
 from terp.storage.product import StoredProduct
 from terp.workflows.planning.plan import make_plan
 from terp.workflows.running import fill as filler
-from terp.workflows.running.fill import Progress, Tell, fill
+from terp.workflows.running.fill import fill
 from terp.workflows.running.gather import Input
+from terp.workflows.running.progress import Progress, Tell
 
 sys.path.insert(0, str(Path(__file__).parent))
 import flows

@@ -6,10 +6,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from terp.storage.filling import Filling, Written, write_region
+from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout, create
 from terp.storage.product import StoredProduct
+from terp.storage.writing import Written, write_region
 
 SHAPE = (6, 40)
 REGIONS = 6

@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from xarray.core.indexing import BasicIndexer, OuterIndexer, VectorizedIndexer
 
 from terp.storage.errors import BadProduct
-from terp.storage.filling import Filling, Written, write_region
+from terp.storage.filling import Filling
 from terp.storage.grid import Array, Group
 from terp.storage.making import Layout, create
 from terp.storage.opening import _Lazy
 from terp.storage.product import StoredProduct
+from terp.storage.writing import Written, write_region
 
 sys.path.insert(0, str(Path(__file__).parent))
 import products

@@ -12,8 +12,9 @@ import xarray as xr
 import zarr
 
 from terp.storage.errors import BadProduct, Damaged, Fenced
-from terp.storage.filling import Filling, write_region
+from terp.storage.filling import Filling
 from terp.storage.product import StoredProduct
+from terp.storage.writing import write_region
 
 sys.path.insert(0, str(Path(__file__).parent))
 import products

@@ -164,6 +164,20 @@ def test_a_product_is_stored_again_cut_the_other_way(made: Run, source: Path) ->
         xr.testing.assert_identical(product.open()["v"].load(), whole["v"].load())
 
 
+def test_regions_of_the_same_chunks_are_read_at_once(made: Run, source: Path, home: Path) -> None:
+    def turned(data: Product) -> Product:
+        return rechunk(rechunk(data, ("place",), block={"place": 8}), ("time",), block={"time": 10})
+
+    @flow
+    def one(path: str) -> Any:
+        return turned(ingest(path))
+
+    last = make_plan(one, {"path": str(source)}, Home(home).open())[0].steps[-1].step
+    assert last.task.together == TIMES // 10
+    with xr.open_dataset(source) as whole:
+        xr.testing.assert_identical(made(turned).open()["v"].load(), whole["v"].load())
+
+
 def test_chunks_that_do_not_fill_their_blocks_are_refused(made: Run) -> None:
     with pytest.raises(BadStage, match="wants chunks of 4 along time, which do not fill blocks of 10"):
         made(lambda data: rechunk(data, ("time",), block={"time": 10}, chunk={"time": 4}))

@@ -8,7 +8,7 @@ import click
 
 if TYPE_CHECKING:
     from terp.workflows.planning.plan import Plan
-    from terp.workflows.running.fill import Progress
+    from terp.workflows.running.progress import Progress
 
 _PLAIN_EVERY = 10.0  # seconds between plain lines of one stage
 _LIVE_EVERY = 0.1

@@ -11,12 +11,12 @@ from typing import Any
 import cloudpickle
 import xarray as xr
 
-from terp.storage.grid import choose_blocks, choose_tile
+from terp.storage.grid import TOGETHER_BYTES, choose_blocks, choose_tile
 from terp.storage.making import Layout
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.code import Code, is_own
-from terp.workflows.planning.memory import Need, need_of, weigh
+from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
 from terp.workflows.planning.probe import copies_held
 from terp.workflows.planning.reduction import reduction
 from terp.workflows.planning.schema import Trial, attempt, grown
@@ -111,7 +111,9 @@ class Call:
         self._demand_chunks(blocks)
         group, small, known = group_of("", full, blocks, how.chunk)
         tile = choose_tile(blocks, self._chunks_read(), weight) if self.kernel else {}
-        task = Task("map", pickled(self.working), (), self.parameters, self.order, halo=how.halo, tile=tile)
+        together = 1 if tile else self._together(blocks)
+        task = Task("map", pickled(self.working), (), self.parameters, self.order, together=together)
+        task = replace(task, halo=how.halo, tile=tile)
         ingredients = {**self.ingredients, **({"tile": tile} if tile else {})}
         return Step(
             self.name,
@@ -121,7 +123,7 @@ class Call:
             Layout((group,), {"": small}),
             task,
             self.inputs,
-            self.need(sizes, full, blocks, tile),
+            self.need(sizes, full, blocks, tile).beside((together - 1) * self._nbytes_read(blocks)),
             (*self.doubts, *trial.doubts),
             (trial.seconds, nbytes(trial.result)),
             codec=how.codec,
@@ -147,6 +149,18 @@ class Call:
             size, block = blocks.get(dim, (length, length))
             if block < size and block % length:
                 raise BadStage(f"{self.name} wants chunks of {length} along {dim}, which do not fill blocks of {block}")
+
+    def _together(self, blocks: Mapping[str, tuple[int, int]]) -> int:
+        """Return how many regions in a row are parts of the same chunks that are read, and so are read at once."""
+        cut = [dim for dim, (size, block) in blocks.items() if block < size]
+        if not cut or self.how.halo:
+            return 1
+        count, left = divmod(self._chunks_read().get(cut[-1], 1), blocks[cut[-1]][1])
+        fits = count * self._nbytes_read(blocks) <= TOGETHER_BYTES
+        return count if count > 1 and not left and fits else 1
+
+    def _nbytes_read(self, blocks: Mapping[str, tuple[int, int]]) -> int:
+        return nbytes_of({dim: block for dim, (_, block) in blocks.items()}, self.schemas)
 
     def _chunks_read(self) -> dict[str, int]:
         """Return, for the dimensions along which a region may be worked on in parts, the chunks that are read."""

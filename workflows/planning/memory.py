@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import xarray as xr
 
@@ -29,6 +29,10 @@ class Need:
     def itself(self) -> int:
         """Bytes of the worker without any block."""
         return BASE_BYTES + (COMPILER_BYTES if self.compiled else 0)
+
+    def beside(self, more: int) -> "Need":
+        """Return it with so many bytes more."""
+        return replace(self, blocks=self.blocks + more)
 
     @property
     def bytes(self) -> int:

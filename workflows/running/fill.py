@@ -2,22 +2,23 @@
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import CancelledError
 from contextlib import suppress
-from dataclasses import dataclass, field
-from itertools import islice
+from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
 
 from terp.cluster.crew import AtWork, Crew
 from terp.cluster.errors import ClusterError, NoWorkers, Walled
 from terp.storage.errors import StorageError
-from terp.storage.filling import Filling, Written
+from terp.storage.filling import Filling
 from terp.storage.ledger import Place
+from terp.storage.writing import Written
 from terp.workflows.errors import BadStage, WorkflowError
 from terp.workflows.running.late import Watch
 from terp.workflows.running.losses import Losses
+from terp.workflows.running.progress import Progress, Tell
 from terp.workflows.running.raised import Raised, stage_failed
 from terp.workflows.running.task import Task, execute_all, named
 
@@ -30,43 +31,6 @@ _ALONE = 120  # seconds without any worker after which the run stops
 _UNSEEN = "the shard that its worker wrote was never seen here. Check the disk"
 _STUCK = "it had not come back after {}. Its stage waits there for what never happens, or needs much smaller blocks"
 _WALLED = "the time of this controller is nearly up; what is recorded stays, and the same command goes on"
-
-
-@dataclass
-class Progress:
-    """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
-
-    `waiting` says what is waited for, where that is not as it should be; `news` is what happened and is not yet told;
-    `memory` is what a worker held at most, in bytes.
-    """
-
-    name: str
-    total: int
-    before: int
-    done: int = 0
-    seconds: float = 0.0
-    remarks: Counter[str] = field(default_factory=Counter)
-    started: float = field(default_factory=time.monotonic)
-    landed: float = field(default_factory=time.monotonic)
-    waiting: str = ""
-    news: list[str] = field(default_factory=list)
-    memory: int = 0
-
-    def add(self, one: Written) -> None:
-        """Count a region that was recorded."""
-        self.done += 1
-        self.seconds += one.seconds
-        self.remarks.update(one.remarks)
-        self.memory = max(self.memory, one.memory)
-        self.landed = time.monotonic()
-
-    @property
-    def rate(self) -> float:
-        """Regions a second since the first was handed out."""
-        return self.done / max(time.monotonic() - self.started, 1e-6)
-
-
-Tell = Callable[[Progress], None]
 
 
 def fill(
@@ -113,6 +77,7 @@ class _Window:
         self.alone = ""
         self.todo = deque[Place]()
         self.rest = filling.missing()
+        self.batches = groupby(filling.missing(), lambda place: (place[0], place[1] // task.together))
         self.alone_since: float | None = None
         self.workers, self.counted = 0, 0.0
         self.seconds, self.done = 0.0, 0  # that workers spent, on how many regions
@@ -188,11 +153,19 @@ class _Window:
             return
         window = WINDOW * max(self._workers(), 1)
         for _ in range(window - len(self.flying)):
-            places = [self.todo.popleft()] if self.todo else list(islice(self.rest, self._at_a_time(left, window)))
+            places = self._next(left, window)
             self.all_out = not places
             if not places:
                 return
             self.flying[self._submit(places)] = places
+
+    def _next(self, left: int, window: int) -> list[Place]:
+        """Return what to hand out next: what came back undone, what is read together, or as many as are worth it."""
+        if self.todo:
+            return [self.todo.popleft()]
+        if self.task.together > 1:
+            return list(next(self.batches, ("", ()))[1])
+        return list(islice(self.rest, self._at_a_time(left, window)))
 
     def _mind_the_late(self) -> None:
         """Give up regions that never come back; where nothing is left, have idle workers try those that are late."""

@@ -1,6 +1,7 @@
 """What a region is made of: blocks of the products that a stage reads, each read proven."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -60,8 +61,25 @@ def _product(folder: str, values: str) -> StoredProduct:
     return product
 
 
+_SHARED: dict[Input, tuple[Mapping[str, slice], xr.Dataset]] = {}  # a worker is one thread
+
+
+@contextmanager
+def shared(inputs: Sequence[Input], box: Mapping[str, slice]) -> Iterator[None]:
+    """Read a box of some inputs once, for all blocks within it that are wanted meanwhile."""
+    try:
+        _SHARED.update({one: (box, block_of(one, box)) for one in inputs})
+        yield
+    finally:
+        _SHARED.clear()
+
+
 def block_of(one: Input, box: Mapping[str, slice]) -> xr.Dataset:
     """Read a box of an input; raises Damaged where that is not what was recorded."""
+    if one in _SHARED:
+        whole, values = _SHARED[one]
+        inside = {dim: slice(part.start - whole[dim].start, part.stop - whole[dim].start) for dim, part in box.items()}
+        return values.isel({dim: part for dim, part in inside.items() if dim in values.dims})
     return patiently(lambda: _loaded(opened(one.folder, one.values), one.group, box), Damaged, GLANCE)
 
 

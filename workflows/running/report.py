@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from terp.workflows.planning.plan import Plan
-from terp.workflows.running.fill import Progress
+from terp.workflows.running.progress import Progress
 from terp.workflows.running.record import now
 
 log = logging.getLogger("terp")

@@ -20,8 +20,9 @@ from terp.storage.product import Seal, StoredProduct
 from terp.workflows.planning.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.planning.step import Step
 from terp.workflows.prefect.flow import record as prefect_record
-from terp.workflows.running.fill import Progress, Tell, fill
+from terp.workflows.running.fill import fill
 from terp.workflows.running.gather import Input
+from terp.workflows.running.progress import Progress, Tell
 from terp.workflows.running.record import RunRecord, StageRecord, now
 from terp.workflows.running.report import Reporter
 from terp.workflows.running.task import EMPTY

@@ -7,6 +7,7 @@ holds the result against what was planned, and writes it under the name of an at
 import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import product as combinations
@@ -19,13 +20,13 @@ import xarray as xr
 
 from terp.cluster import walltime
 from terp.storage.errors import BadInput, StorageError
-from terp.storage.filling import Written, write_region
 from terp.storage.grid import Box, Group
+from terp.storage.writing import Written, write_region
 from terp.workflows.errors import BadStage
 from terp.workflows.running import memory
 from terp.workflows.running.calling import call, collected
 from terp.workflows.running.conform import Values, all_nan, conform
-from terp.workflows.running.gather import Input, block_of, opened
+from terp.workflows.running.gather import Input, block_of, opened, shared
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
 PART = "part"  # the dimension that numbers the partial results of a reduction
@@ -39,7 +40,8 @@ class Task:
     `kind` says how blocks are gathered: "map" (the region's box of each input), "partial" (one block of a reduction,
     numbered along PART), "combine" (a run of partials, folded in order), "ingest" (a box of a foreign source).
     `functions` holds the pickled block function, and for "combine" the combining and the finishing one. `halo` are
-    elements beyond a block that the function sees too, `tile` the lengths of the parts that a region is made in.
+    elements beyond a block that the function sees too, `tile` the lengths of the parts that a region is made in;
+    `together` so many regions in a row read the same chunks, and so are made in a row from one read.
     """
 
     kind: Literal["map", "partial", "combine", "ingest"]
@@ -48,6 +50,7 @@ class Task:
     parameters: Mapping[str, Any]
     order: tuple[str | int, ...] = ()
     over: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    together: int = 1
     halo: Mapping[str, int] = field(default_factory=dict)
     tile: Mapping[str, int] = field(default_factory=dict)
     fan: int = 1
@@ -85,9 +88,20 @@ def execute_all(
 ) -> list[Written]:
     """Make several short regions, one after the other: to hand out each alone would cost more than to make it."""
     memory.forget_peak()
-    made = [execute(task, product, attempts, path, index, expected) for path, index in places]
+    with _read_at_once(task, product, places):
+        made = [execute(task, product, attempts, path, index, expected) for path, index in places]
     peak = memory.peak()
     return [replace(one, memory=peak) for one in made]
+
+
+def _read_at_once(task: Task, product: str, places: Sequence[tuple[str, int]]) -> AbstractContextManager[None]:
+    """Read what regions need of the same chunks before the first of them is made."""
+    if task.together == 1 or len(places) == 1:
+        return nullcontext()
+    group = opened(product).group(places[0][0])
+    boxes = [group.box(index) for _, index in places]
+    hull = {dim: slice(min(b[dim].start for b in boxes), max(b[dim].stop for b in boxes)) for dim in group.cut}
+    return shared(task.inputs, hull)
 
 
 @lru_cache(maxsize=64)

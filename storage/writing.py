@@ -1,0 +1,65 @@
+"""Write a region of a product: the worker's side, under the name of an attempt that nobody reads."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terp.storage import files
+from terp.storage.errors import BadProduct
+from terp.storage.grid import Group
+from terp.storage.ledger import Place
+from terp.storage.shard import Stored, write_shard
+
+
+@dataclass(frozen=True)
+class Written:
+    """A region that a worker has written and synced, not yet visible: attempt file and digests for each array.
+
+    `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows.
+    """
+
+    group: str
+    index: int
+    attempts: dict[str, tuple[str, Stored]]
+    seconds: float
+    worker: str
+    remarks: tuple[str, ...] = field(default=())
+    memory: int = 0
+
+    @property
+    def place(self) -> Place:
+        """Which region."""
+        return self.group, self.index
+
+
+def write_region(
+    folder: Path, group: Group, index: int, blocks: Mapping[str, np.ndarray[Any, Any]]
+) -> dict[str, tuple[str, Stored]]:
+    """Write one region's arrays as shards in the attempts `folder`; return file name and digests of each.
+
+    The name is new each time, so that a second attempt at the same region, or a late one, disturbs nobody. Raises
+    BadProduct where a block is not of the type and shape of its part of the region.
+    """
+    for array in group.arrays:
+        found, shape = blocks[array.name], group.block_shape(array, group.box(index))
+        if found.shape != shape or found.dtype.name != np.dtype(array.dtype).name:
+            raise BadProduct(
+                f"the block of {array.name} for region {index} is {found.dtype} of {found.shape}, not {array.dtype} "
+                f"of {shape}: mend the stage that made it"
+            )
+    token = secrets.token_hex(8)
+    written: dict[str, tuple[str, Stored]] = {}
+    with files.disk(folder):
+        files.await_file(folder)
+        try:
+            for array in group.arrays:
+                name = f"{index}-{token}-{len(written)}"
+                written[array.name] = name, write_shard(folder / name, array, blocks[array.name])
+        except BaseException:
+            files.forget(folder / name for name, _ in written.values())
+            raise
+    return written
