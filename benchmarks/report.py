@@ -74,7 +74,7 @@ def plot(results: Results, path: Path) -> None:
     rows = results["rows"]
     heights = [1 + len(row["candidates"]) for row in rows.values()]
     figure = Figure(figsize=(9, 0.5 + 0.35 * sum(heights)), layout="constrained")
-    panels = figure.subplots(len(rows), 1, squeeze=False, height_ratios=heights)[:, 0]
+    panels = figure.subplots(len(rows), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
     for axes, (letter, row) in zip(panels, rows.items(), strict=True):
         draw_row(axes, row)
         axes.set_title(f"{letter}: {row['title']}", loc="left", fontsize="medium")
@@ -94,5 +94,5 @@ def draw_row(axes: Any, row: Results) -> None:
             label = {"wall": "wall", "cpu": "CPU"}[what] if number == 0 else None
             axes.barh(number + shift, one[what] / base[what], height=0.38, color=colour, label=label)
     axes.set_yticks(range(len(told)), list(told))
-    axes.invert_yaxis()
+    axes.set_ylim(len(told) - 0.5, -0.5)
     axes.set_xscale("log")
