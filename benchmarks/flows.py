@@ -5,6 +5,7 @@ What a candidate measures is one step of a run like any other: Dask workers, led
 
 import os
 import shutil
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 
@@ -12,7 +13,7 @@ import numpy as np
 import xarray as xr
 from prefect import flow
 
-from benchmarks.job import WORKERS, Job
+from benchmarks.job import WORKERS, Job, warm_cache
 from benchmarks.kernels import (
     Scratch,
     compile_all,
@@ -75,6 +76,7 @@ def warmed(block: xr.Dataset) -> xr.Dataset:
     """Have a worker import and compile what it will need."""
     if block.sizes["x"] == 1:  # not while it is planned
         compile_all()
+        time.sleep(0.3)  # so that each worker has its share of these
     return block
 
 
@@ -93,6 +95,7 @@ def measure(job: Job, row: str) -> None:
     @flow
     def benchmark(source: str, warming: str) -> dict[str, Product]:
         data, warm = ingest(source), warmed(ingest(warming))
+        warm_cache(home.product(data.key))
         with job.measured() if isinstance(here("benchmark"), Runner) else nullcontext():
             return {"made": STEPS[row](data), "warm": warm}
 

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import psutil
 
-from benchmarks import environments
-from benchmarks.job import Job, Row, Values
+from benchmarks import environments, machine
+from benchmarks.job import Job, Row, Values, warm_cache
 from benchmarks.rows import load
 from benchmarks.watching import Watch, cpu_seconds, family
 
@@ -73,6 +73,8 @@ def measure_once(row: Row, which: list[str], job: Job, expected: Values, found: 
     try:
         python = environments.python(found.peer)
         words = [str(python), "-m", "benchmarks.candidate", *which, "--folder", str(job.folder), "--gib", str(job.gib)]
+        machine.fill_page_cache(job.folder)
+        warm_cache(job.source)
         run = measure(words, job.folder / "log", limit)
         found.off = max(found.off, check(row, job, expected))
         found.runs.append(run)

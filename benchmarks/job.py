@@ -79,6 +79,16 @@ class Row:
     cap: int | None = None  # bytes that one process may take
 
 
+def warm_cache(folder: Path) -> None:
+    """Read all files of a folder, so that they lie in the page cache."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            with path.open("rb", buffering=0) as file:
+                buffer = bytearray(8 << 20)
+                while file.readinto(buffer):
+                    pass
+
+
 def sync(folder: Path) -> None:
     """Have all files of a folder on the disk."""
     files = [path for path in folder.rglob("*") if path.is_file()]

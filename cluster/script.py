@@ -16,7 +16,7 @@ from unittest import mock
 from terp.cluster.keys import CERTIFICATE
 from terp.cluster.launch import PINNED
 from terp.cluster.quantities import print_duration
-from terp.cluster.site import Site
+from terp.cluster.site import Controller, Site
 
 LOG = "%x-%j.log"  # of each job, in the run's folder `jobs`: name and number of the job
 _LATE = 30  # seconds after which a node sees, at the latest, what another has made
@@ -157,9 +157,24 @@ def controller_script(site: Site, run: str, folder: Path, command: Sequence[str]
 
     It is put back into the queue before its time is up, so its time limit need not be that of the work.
     """
-    asked = site.controller
-    header = [
-        f"-J terp-{run}-controller",
+    head = _head(site, f"terp-{run}-controller", folder, site.controller)
+    lines = [*head, "trap : TERM  # it is for the controller, which ends in good order", *site_lines(site)]
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join([*lines, f"cd {shlex.quote(str(Path.cwd()))}", "", shlex.join(command), _GOING_ON])
+
+
+def bench_script(site: Site, name: str, folder: Path, command: Sequence[str], environment: dict[str, str]) -> str:
+    """Return the batch script of a job that runs the benchmarks: where worker jobs go, with as much as one of these."""
+    asked = Controller(partition=site.partition, cores=site.cores, memory=memory_of(site), walltime=int(site.walltime))
+    head = _head(site, name, folder, asked, requeue=False)
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
+    return "\n".join([*head, *site_lines(site), *exports, "", f"exec {shlex.join(command)}", ""])
+
+
+def _head(site: Site, name: str, folder: Path, asked: Controller, requeue: bool = True) -> list[str]:
+    """Return the first lines of the script of a job that is one process."""
+    flags = [
+        f"-J {name}",
         f"-p {asked.partition}",
         *([f"-A {site.account}"] if site.account else []),
         "-n 1",
@@ -167,9 +182,6 @@ def controller_script(site: Site, run: str, folder: Path, command: Sequence[str]
         *([f"--mem={-(-asked.memory >> 20)}M"] if site.memory_flag == "mem" else []),
         f"-t {print_duration(asked.walltime)}",
         output(folder),
-        *directives(site, asked.memory, asked.cores),
+        *directives(site, asked.memory, asked.cores, requeue),
     ]
-    head = ["#!/usr/bin/env bash", "", *(f"#SBATCH {one}" for one in header), ""]
-    lines = [*head, "trap : TERM  # it is for the controller, which ends in good order", *site_lines(site)]
-    lines += [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
-    return "\n".join([*lines, f"cd {shlex.quote(str(Path.cwd()))}", "", shlex.join(command), _GOING_ON])
+    return ["#!/usr/bin/env bash", "", *(f"#SBATCH {one}" for one in flags), ""]

@@ -74,14 +74,19 @@ class Codec:
             data = numcodecs.blosc.compress(data, name, self.level, shuffle, 0, chunk.dtype.itemsize)
         return data, struct.pack("<I", google_crc32c.value(data))
 
-    def decode(self, stored: Values, out: Values) -> None:
-        """Put the values of a chunk, stored with its CRC32C, into `out` (contiguous); raises Damaged."""
+    def _checked(self, stored: Values, size: int) -> Values:
+        """Return the stored bytes before their CRC32C, proven, and of so many bytes of values; raises Damaged."""
         data = stored[:-_CRC_BYTES]
         if google_crc32c.value(data) != int.from_bytes(stored[-_CRC_BYTES:].tobytes(), "little"):
             raise Damaged("a chunk of it is not what was stored (CRC32C)")
-        plain = out.reshape(-1).view(np.uint8)
-        if self._lengths(data) != (plain.size, data.size):  # else what `out` held before would stay in a part of it
+        if self._lengths(data) != (size, data.size):  # else what a buffer held before would stay in a part of it
             raise Damaged("a chunk of it has another length than its values")
+        return data
+
+    def decode(self, stored: Values, out: Values) -> None:
+        """Put the values of a chunk, stored with its CRC32C, into `out` (contiguous); raises Damaged."""
+        plain = out.reshape(-1).view(np.uint8)
+        data = self._checked(stored, plain.size)
         if not self.compressor:
             plain[:] = data
             return
@@ -89,6 +94,13 @@ class Codec:
             numcodecs.blosc.decompress(data, plain)
         except (RuntimeError, ValueError) as error:
             raise Damaged(f"a chunk of it cannot be decoded ({error})") from None
+
+    def decoded(self, stored: Values, scratch: Values) -> Values:
+        """Return the values of a chunk: in `scratch`, or where they are, if they are stored as they are."""
+        if self.compressor:
+            self.decode(stored, scratch)
+            return scratch
+        return self._checked(stored, scratch.nbytes).view(scratch.dtype).reshape(scratch.shape)
 
     def _lengths(self, data: Values) -> tuple[int, int]:
         """Return the length of the values and of what is stored of them, as the stored bytes say."""

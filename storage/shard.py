@@ -18,12 +18,13 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from terp.storage.codec import Codec, Values
-from terp.storage.files import write_all, write_file
+from terp.storage.files import begin_sync, write_all, write_file
 from terp.storage.grid import Array, chunk_slices
 
 ABSENT = 2**64 - 1  # offset and length of an inner chunk that is not stored
 TAG_BYTES = 16
 INDEX_CRC_BYTES = 4
+_ON_ITS_WAY = 8 << 20  # bytes after which the disk begins with them, while the next are made
 
 
 STORED = np.dtype([("size", "<u8"), ("crc32", "<u4"), ("spare", "<u4"), ("blake3", "V32"), ("values", "V32")])
@@ -114,6 +115,7 @@ class _Shard:
     def __init__(self, descriptor: int, array: Array, block: Values, values: str) -> None:
         self.descriptor, self.array, self.block, self.values = descriptor, array, block, values
         self.size, self.crc32, self.blake3 = 0, 0, blake3()
+        self.begun = 0  # bytes that are on their way to the disk
 
     def write(self) -> Stored:
         """Write tag, chunks in C order, and index."""
@@ -136,6 +138,9 @@ class _Shard:
             self.crc32 = isal_zlib.crc32(part, self.crc32)
             self.size += len(part)
             write_all(self.descriptor, part)
+        if self.size - self.begun >= _ON_ITS_WAY:
+            begin_sync(self.descriptor, self.begun, self.size - self.begun)
+            self.begun = self.size
 
 
 def _chunks(array: Array, block: Values) -> Iterator[Values | None]:

@@ -99,16 +99,18 @@ class ShardedArray:
             target = out[(*(part.out for part in chunk), ...)]  # the dots: of an array without dimensions a view too
         whole = target is not None and target.shape == self.array.chunk
         direct = whole and target is not None and target.flags.c_contiguous and out.dtype == self.dtype
-        values = target if direct and target is not None else _buffers.chunk(self.array.chunk, self.dtype)
         try:
-            self._codec.decode(stored, values)
+            if direct and target is not None:
+                self._codec.decode(stored, target)
+                return
+            values = self._codec.decoded(stored, _buffers.chunk(self.array.chunk, self.dtype))
         except Damaged as damage:
             raise Damaged(f"{shard.key} of {self.owner} is damaged: {damage}") from None
         if target is None:
             out[np.ix_(*(_positions(part.out) for part in chunk))] = values[
                 np.ix_(*(_positions(part.inside) for part in chunk))
             ]
-        elif not direct:
+        else:
             target[...] = values[tuple(part.inside for part in chunk)]
 
 

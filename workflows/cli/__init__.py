@@ -26,6 +26,7 @@ COMMANDS = {
     "rm": "holdings",
     "doctor": "doctor",
     "site": "site",
+    "bench": "bench",
     "prefect": "prefect",
     "deploy": "prefect",
 }

@@ -36,7 +36,8 @@ def _with_site(function: Any) -> Any:
     return function
 
 
-def _the_site(name: str | None, given: tuple[str, ...]) -> "Site | None":
+def the_site(name: str | None, given: tuple[str, ...]) -> "Site | None":
+    """Return the site of a command line, with keys for once; None where none is named."""
     from terp.cluster.site import load_site
     from terp.cluster.site_layers import overrides_of
     from terp.workflows.errors import Usage
@@ -73,7 +74,7 @@ def plan_command(
     from terp.workflows.api import plan
     from terp.workflows.running.at_site import at_site
 
-    place = _the_site(site, site_set)
+    place = the_site(site, site_set)
     made = plan(flow, *inputs, **_settings(settings))
     there = at_site(made, place) if place else None
     if as_json:
@@ -159,7 +160,7 @@ def run_command(
     from terp.workflows.cli.terminal import Terminal
     from terp.workflows.running.where import Where
 
-    place, values = _the_site(site, site_set), _settings(settings)
+    place, values = the_site(site, site_set), _settings(settings)
     where = Where(place, scheduler, workers, min_workers, core_hours)
     if submit:
         options: dict[str, Any] = {
