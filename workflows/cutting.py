@@ -19,6 +19,7 @@ class Cutting:
     chunk: Mapping[str, int] = field(default_factory=dict)
     copies: float = 0.0
     codec: str = ""
+    reads: bool = False  # whether reading is most of the work: then regions of the same chunks are made in a row
 
     def __post_init__(self) -> None:
         """Refuse what makes no sense."""

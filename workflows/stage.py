@@ -219,8 +219,9 @@ def rechunk(
 
     `cut`, `block`, `chunk` and `codec` are those of `stage`. Values stay as they are.
     """
-    again = stage(cut=cut, block=block, chunk=chunk, codec=codec, copies=REARRANGED)(rearranged)
-    return again(product)
+    lengths = dict(block or {}), dict(chunk or {})
+    how = Cutting(names("cut", cut), None, (), {}, *lengths, REARRANGED, codec, reads=True)
+    return Stage(rearranged, how, ())(product)
 
 
 REARRANGED = 0.5  # input and result are one

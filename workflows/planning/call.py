@@ -153,7 +153,7 @@ class Call:
     def _together(self, blocks: Mapping[str, tuple[int, int]]) -> int:
         """Return how many regions in a row are parts of the same chunks that are read, and so are read at once."""
         cut = [dim for dim, (size, block) in blocks.items() if block < size]
-        if not cut or self.how.halo:
+        if not cut or not self.how.reads:
             return 1
         count, left = divmod(self._chunks_read().get(cut[-1], 1), blocks[cut[-1]][1])
         fits = count * self._nbytes_read(blocks) <= TOGETHER_BYTES

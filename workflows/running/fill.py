@@ -164,7 +164,11 @@ class _Window:
         if self.todo:
             return [self.todo.popleft()]
         if self.task.together > 1:
-            return list(next(self.batches, ("", ()))[1])
+            batch = list(next(self.batches, ("", ()))[1])
+            if left >= 2 * self.task.together * self._workers():
+                return batch
+            self.todo.extend(batch)  # towards the end each worker shall have some
+            return [self.todo.popleft()] if batch else []
         return list(islice(self.rest, self._at_a_time(left, window)))
 
     def _mind_the_late(self) -> None:
