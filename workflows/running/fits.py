@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from terp.cluster.quantities import print_bytes
 from terp.workflows.errors import Usage
 from terp.workflows.planning.memory import COPIES
 from terp.workflows.planning.plan import Plan
@@ -28,7 +27,7 @@ def hardly_fitting(plan: Plan, memory: int, where: str, cure: str) -> list[str]:
 
 def _words(step: Step, memory: int, where: str, cure: str) -> str:
     about = "" if step.need.known else "about "
-    told = f"{step.name} needs {about}{print_bytes(step.memory)} in a worker, which has {print_bytes(memory)} {where}"
+    told = f"{step.name} needs {about}{step.memory >> 20:,} MiB in a worker, which has {memory >> 20:,} MiB {where}"
     smaller = _smaller(step, step.need.share_that_fits(memory))
     return f"{told}: {smaller + ', or ' if smaller else ''}{cure}"
 

@@ -9,7 +9,6 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.crew import Crew
-from terp.cluster.quantities import print_bytes
 from terp.storage import files
 from terp.storage.errors import BadProduct, Damaged, DiskTrouble
 from terp.storage.filling import Filling, sizes_are_those
@@ -209,8 +208,8 @@ class Runner:
 
     def _revise(self, step: Step, measured: int) -> None:
         if measured > _MORE * step.memory or (step.need.blocks > step.need.itself and measured < step.memory / _MORE):
-            expected = print_bytes(step.memory)
-            self.reporter.say(f"{step.name}: a worker needs {print_bytes(measured)}, measured; {expected} was expected")
+            expected = f"{step.memory >> 20:,} MiB were expected"
+            self.reporter.say(f"{step.name}: a worker needs {measured >> 20:,} MiB, measured; {expected}")
 
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done

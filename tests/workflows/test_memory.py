@@ -1,0 +1,103 @@
+"""What a worker needs of memory is known before: within a fifth of what it then holds, on every kind of stage."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from prefect import flow
+
+from terp.cluster.site import Site, load_site
+from terp.storage.home import Home
+from terp.workflows import api, ingest, rechunk, stage
+from terp.workflows.errors import Usage
+from terp.workflows.planning.plan import Plan, make_plan
+from terp.workflows.running.at_site import at_site
+from terp.workflows.running.fits import hardly_fitting
+
+ROWS, CELLS = 4096, 4096  # 64 MiB of float32
+MIB = 1 << 20
+
+
+def kinds(mib: int) -> Any:
+    """A flow with a stage of each kind on blocks of so many MiB."""
+    rows = mib * 64
+
+    @stage(cut=("time",), block={"time": rows})
+    def made(block: xr.Dataset) -> xr.Dataset:
+        values = np.sin(block["seed"].to_numpy()[:, None] + np.arange(CELLS)).astype("f4")
+        return xr.Dataset({"v": (("time", "cell"), values)}, {"time": block["time"], "cell": np.arange(CELLS)})
+
+    @stage(cut=("time",), block={"time": rows})
+    def mapped(block: xr.Dataset) -> xr.Dataset:
+        return block * 2 + 1
+
+    @stage(cut=("time",), block={"time": rows}, halo={"time": 3})
+    def haloed(block: xr.Dataset) -> xr.Dataset:
+        return block.rolling(time=7, center=True, min_periods=1).mean()
+
+    @stage(cut=("time",), block={"time": rows})
+    def compiled(block: xr.Dataset) -> xr.Dataset:
+        return block * 2 + 1
+
+    @compiled.kernel
+    def _(block: xr.Dataset) -> xr.Dataset:
+        values = block["v"].to_numpy() * np.float32(2)
+        values += 1
+        return xr.Dataset({"v": (("time", "cell"), values)}, {"time": block["time"], "cell": block["cell"]})
+
+    @stage(over=("time",), block={"time": rows})
+    def summed(block: xr.Dataset) -> xr.Dataset:
+        return block.sum("time")
+
+    @flow
+    def all_kinds(path: str) -> Any:
+        data = made(ingest(path))
+        turned = rechunk(data, ("cell",), block={"cell": rows})
+        return {"m": mapped(data), "h": haloed(data), "c": compiled(data), "s": summed(data), "t": turned}
+
+    return all_kinds
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    path = tmp_path / "seeds.nc"
+    xr.Dataset({"seed": ("time", np.arange(ROWS, dtype="f4"))}, {"time": np.arange(ROWS)}).to_netcdf(path)
+    return str(path)
+
+
+def planned(body: Any, source: str, home: Path) -> Plan:
+    return make_plan(body, {"path": source}, Home(home).open())[0]
+
+
+@pytest.mark.parametrize("mib", [16, *(pytest.param(n, marks=pytest.mark.campaign) for n in (4, 8, 32, 64))])
+def test_each_kind_of_stage_takes_what_was_planned_within_a_fifth(
+    mib: int, source: str, home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in prefect.items():
+        monkeypatch.setenv(name, value)
+    body = kinds(mib)
+    expected = {one.step.key: one.step.memory for one in planned(body, source, home).steps}
+    done = api.run(body, source, home=home, workers=1, archive=False)
+    blocks = [one for one in done.record.stages if one.name != "ingest"]  # which has some numbers and no block
+    ratios = {one.name: one.memory / expected[one.key] for one in blocks}
+    assert {name: ratio for name, ratio in ratios.items() if not 0.8 < ratio < 1.2} == {}
+
+
+def test_what_cannot_fit_is_refused_with_the_blocks_that_would(source: str, home: Path) -> None:
+    plan = planned(kinds(64), source, home)
+    with pytest.raises(Usage, match=r"made needs about 484 MiB .* 260 MiB here: blocks of 6\d\d along time would fit"):
+        hardly_fitting(plan, 260 * MIB, "here", "take fewer workers")
+
+
+def test_what_may_not_fit_is_said_and_not_refused(source: str, home: Path) -> None:
+    notes = hardly_fitting(planned(kinds(64), source, home), 600 * MIB, "here", "take fewer workers")
+    assert [note.partition(" ")[0] for note in notes] == ["haloed"]
+    assert "or take fewer workers" in notes[0]
+
+
+def test_a_plan_for_a_site_says_so_too(source: str, home: Path) -> None:
+    site: Site = load_site("testbed", {"memory_per_core": "260M"})
+    with pytest.raises(Usage, match="at testbed: blocks of"):
+        at_site(planned(kinds(64), source, home), site)
