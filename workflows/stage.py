@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from terp.workflows.planning.call import Call
+    from terp.workflows.planning.code import Code
     from terp.workflows.planning.step import Step
 
 Block = Callable[..., "xr.Dataset"]
@@ -91,22 +92,23 @@ class Stage:
         schemas = tuple(product.schema for product in products)
         inputs = tuple((product.key, product.group) for product in products)
         combine, finish = self._combine or _add, self._finish or _same
-        functions = (self.block_function, self._kernel, self._combine, self._finish)
-        codes = [Code(f) for f in functions if f is not None]
+        functions = {"": self.block_function, "kernel ": self._kernel}
+        functions |= {"combine ": self._combine, "finish ": self._finish}
+        codes = {role: Code(f) for role, f in functions.items() if f is not None}
         return Call(
             self.__name__,
             self.block_function,
             self._kernel,
             combine,
             finish,
-            self._ingredients({n: t for code in codes for n, t in code.parts.items()}, values, inputs, order),
+            self._ingredients(_parts(codes), values, inputs, order),
             order,
             values,
             inputs,
             schemas,
             replace(self.how, cut=self._cut_dims(schemas), whole=None),
-            any(code.compiled for code in codes),
-            tuple(f"{self.__name__}: {doubt}" for code in codes for doubt in code.doubts),
+            any(code.compiled for code in codes.values()),
+            tuple(f"{self.__name__}: {doubt}" for code in codes.values() for doubt in code.doubts),
         )
 
     def _cut_dims(self, schemas: "Sequence[xr.Dataset]") -> tuple[str, ...]:
@@ -137,6 +139,15 @@ class Stage:
             "libraries": {name: _version(self.__name__, name) for name in self.libraries},
             **self.how.ingredients(),
         }
+
+
+def _parts(codes: "Mapping[str, Code]") -> dict[str, str]:
+    """Return all that some functions are made of, by name; others of the same name, as `_`, by their role too."""
+    parts: dict[str, str] = {}
+    for role, code in codes.items():
+        for name, text in code.parts.items():
+            parts[name if parts.get(name, text) == text else role + name] = text
+    return parts
 
 
 def _shared_dims(schema: "xr.Dataset") -> list[str]:

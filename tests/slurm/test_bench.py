@@ -23,7 +23,8 @@ def test_the_benchmarks_run_on_a_node_and_are_told_here(bed: Any, tmp_path: Path
     found = re.search(r"^job (\d+) runs the benchmarks on a node of testbed.*--show (\S+)", said, re.DOTALL)
     assert found, said
     results = Path(found[2])
-    bed.wait(int(found[1]), "COMPLETED")
+    state = bed.wait(int(found[1]), "COMPLETED", "FAILED", seconds=150)
+    assert state == "COMPLETED", [path.read_text() for path in results.parent.glob("jobs/*.log")]
     row = json.loads(results.read_text())["rows"]["e2"]["candidates"]
     assert [(name, one["error"]) for name, one in row.items()] == [("HAND", ""), ("terp", "")]
     told = subprocess.run([TERP, "bench", "--show", results], capture_output=True, text=True, timeout=60)

@@ -139,6 +139,30 @@ def test_a_kernel_that_treats_gaps_otherwise_is_a_doubt_in_the_plan(source: Path
     )
 
 
+def test_an_edit_of_a_kernel_is_seen_though_all_helpers_of_a_stage_have_one_name(source: Path, home: Path) -> None:
+    def key(factor: int) -> str:
+        @stage(over=("time",))
+        def summed(block: xr.Dataset) -> xr.Dataset:
+            return block.sum("time")
+
+        @summed.kernel
+        def _(block: xr.Dataset) -> xr.Dataset:
+            return block.sum("time") * factor / factor
+
+        @summed.finish
+        def _(total: xr.Dataset) -> xr.Dataset:
+            return total / 2
+
+        @flow
+        def one(path: str) -> Any:
+            return summed(ingest(path))
+
+        return make_plan(one, {"path": str(source)}, Home(home).open())[0].steps[-1].step.key
+
+    assert key(2) != key(3)
+    assert key(2) == key(2)
+
+
 def test_a_kernel_is_handed_a_region_in_parts_that_fit_the_caches(made: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(grid, "TILE_BYTES", 2 * TIMES * 4)
 

@@ -19,7 +19,7 @@ from terp.workflows.planning.code import Code, is_own
 from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
 from terp.workflows.planning.probe import copies_held
 from terp.workflows.planning.reduction import reduction
-from terp.workflows.planning.schema import Trial, attempt, grown
+from terp.workflows.planning.schema import PATIENCE, Trial, attempt, grown
 from terp.workflows.planning.step import Step, group_of, key_of
 from terp.workflows.running.task import Task
 
@@ -123,7 +123,7 @@ class Call:
             Layout((group,), {"": small}),
             task,
             self.inputs,
-            self.need(sizes, full, blocks, tile).beside((together - 1) * self._nbytes_read(blocks)),
+            self.need(sizes, full, blocks, trial.seconds, tile).beside((together - 1) * self._nbytes_read(blocks)),
             (*self.doubts, *trial.doubts),
             (trial.seconds, nbytes(trial.result)),
             codec=how.codec,
@@ -134,13 +134,19 @@ class Call:
         sizes: Mapping[str, int],
         result: xr.Dataset,
         blocks: Mapping[str, tuple[int, int]],
+        seconds: float,
         tile: Mapping[str, int] | None = None,
     ) -> Need:
-        """Return what memory a worker needs for regions of these blocks, along the dimensions of `sizes`."""
+        """Return what memory a worker needs for regions of these blocks, along the dimensions of `sizes`.
+
+        `seconds` is what a trial took: code that takes long for a little is not tried on more.
+        """
         lengths = {dim: (tile or {}).get(dim, blocks[dim][1]) for dim in sizes}
-        copies = self.how.copies or copies_held(
-            lambda given: self.on(self.working, given), self.schemas, result, lengths, self.how.halo
-        )
+        copies = self.how.copies
+        if not copies and seconds < PATIENCE:
+            copies = copies_held(
+                lambda given: self.on(self.working, given), self.schemas, result, lengths, self.how.halo
+            )
         need = need_of(self.schemas, result, blocks, copies, tile)
         return replace(need, compiled=self.compiled, known=self.how.copies > 0)
 

@@ -38,7 +38,7 @@ def reduction(call: "Call") -> list[Step]:
     weight = weigh(call.sizes, *call.schemas)
     weight = replace(weight, whole=weight.whole + sum(v.nbytes for v in partial.data_vars.values()))
     blocks = choose_blocks(call.sizes, (*how.over, *call.cut), weight, how.block)
-    need = call.need(call.sizes, partial, blocks)
+    need = call.need(call.sizes, partial, blocks, trial.seconds)
     over = {dim: blocks.pop(dim) for dim in how.over}
     # Another cut is another order of adding up, and so another result in its last bits.
     call = replace(call, ingredients={**call.ingredients, "tree": {dim: list(sizes) for dim, sizes in over.items()}})
