@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -327,8 +328,14 @@ def test_whatever_happens_what_was_recorded_counts_and_nothing_that_was_not(
     tmp_path_factory: pytest.TempPathFactory, events: list[tuple[str, int, int]]
 ) -> None:
     folder = tmp_path_factory.mktemp("ledger")
-    ledger = Ledger(folder, GROUPS)
-    ledger.claim()
+    with ExitStack() as files:  # of each controller in turn; a zombie does not close its own
+        ledger = Ledger(folder, GROUPS)
+        ledger.claim()
+        files.callback(ledger.release)
+        _live_through(folder, ledger, files, events)
+
+
+def _live_through(folder: Path, ledger: Ledger, files: ExitStack, events: list[tuple[str, int, int]]) -> None:
     sure, possible, old = set[int](), set[int](), list[Path]()
     for event, index, cut in events:
         generation = ledger.generations.get(("", index), 0)
@@ -355,6 +362,7 @@ def test_whatever_happens_what_was_recorded_counts_and_nothing_that_was_not(
                     file.write(row(ledger, index, 9)[: cut % ledger.type.itemsize])
             ledger = Ledger(folder, GROUPS)
             ledger.claim(take_over=True)
+            files.callback(ledger.release)
         found = recorded(Ledger(folder, GROUPS))
         assert sure <= set(found) <= sure | possible
         assert all(one == stored(number) for number, one in found.items())
