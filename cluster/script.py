@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from terp.cluster.errors import BadSite
 from terp.cluster.keys import CERTIFICATE
 from terp.cluster.launch import PINNED
 from terp.cluster.quantities import print_duration
@@ -26,7 +27,7 @@ _START_UP = 30.0  # seconds of a job's time that may have gone before its script
 _GOING_ON = """code=$?
 for _ in {1..20}; do
     [ "$code" = 75 ] || break
-    scontrol requeue "$SLURM_JOB_ID" && sleep 120
+    timeout 60 scontrol requeue "$SLURM_JOB_ID" && sleep 120
     sleep 3
 done
 exit "$code"
@@ -75,7 +76,12 @@ def directives(site: Site, memory: int, cores: int, requeue: bool = True) -> lis
 
 
 def output(folder: Path) -> str:
-    """Return the flag that says where a job's words go; whatever the folder is called."""
+    """Return the flag that says where a job's words go; whatever the folder is called.
+
+    Raises BadSite for a line break in it, behind which a batch script would go on as shell.
+    """
+    if {"\n", "\r"} & set(str(folder)):
+        raise BadSite(f"{str(folder)!r} has a line break in it: SLURM can't write there, choose another TERP_HOME")
     words = str(folder / "jobs").replace("%", "%%").replace("\\", "\\\\").replace('"', '\\"')
     return f'--output="{words}/{LOG}"'
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from terp.cluster.errors import BadSite
 from terp.cluster.jobs import clean_environment
 from terp.cluster.script import Order, controller_script, memory_of, worker_script
 from terp.cluster.site import load_site
@@ -45,6 +46,13 @@ def test_folders_of_any_name_are_named_as_sbatch_reads_them() -> None:
     site, folder = load_site("testbed", {}), Path('/data/my runs/100%jobs "a"')
     text = worker_script(Order(site, "r", folder, folder / "k", "tls://h:1", memory_of(site), "python3"))
     assert '--output="/data/my runs/100%%jobs \\"a\\"/jobs/%x-%j.log"' in directives(text)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_folder_with_a_line_break_would_be_run_as_shell_and_is_refused(end: str) -> None:
+    folder = Path(f"/home/me/runs{end}touch /tmp/harm")
+    with pytest.raises(BadSite, match="has a line break in it"):
+        worker_script(Order(load_site("testbed", {}), "r", folder, folder / "k", "tls://h:1", 1 << 30, "python3"))
 
 
 def test_modules_prologue_account_and_flags_are_in_it() -> None:

@@ -1,6 +1,7 @@
 """Regions that take much longer than others, or never come back: the work ends, and it is said what is waited for."""
 
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -10,6 +11,7 @@ import dask
 import psutil
 import pytest
 
+from terp.cluster.crew import AtWork, Crew
 from terp.cluster.errors import WorkerLost
 from terp.cluster.launch import launch
 from terp.storage.filling import Filling
@@ -131,3 +133,25 @@ def test_a_region_that_holds_pythons_lock_for_ever_is_made_by_another_worker(hom
     with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch(2) as crew:
         assert whole(lingering.make(crew))
     assert len(lingering.tries()) == 2
+
+
+class Slept(Crew):
+    """Workers on a machine that has slept for two hours, by their own clock; so has what they are at."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.longest = 0.01
+
+    def at_work(self, seconds: float) -> tuple[list[AtWork], list[str]]:
+        """A region that was begun before."""
+        return [AtWork("region", "tls://1", "worker", 7200.0)], []
+
+
+def test_what_seems_to_take_long_as_the_machine_slept_is_given_time(soon: Callable[..., None]) -> None:
+    soon(brief=0.1, minutes=3)
+    watch, began, found = late.Watch(Slept(), lambda: 0.0), time.monotonic(), late.Late()
+    while not found.stuck:
+        found = watch.look()
+        time.sleep(0.01)
+        assert time.monotonic() - began < 30
+    assert time.monotonic() - began > 1.5

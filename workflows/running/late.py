@@ -13,6 +13,7 @@ from terp.cluster.crew import AtWork, Crew
 _EVERY = 5.0  # seconds between looks
 _MUCH, _BRIEF = 3, 30.0  # a straggler takes so many times as long as the longest until now, and so many seconds
 _NEVER, _MINUTES = 20, 600.0  # a region that never comes back: the same
+_STEP = 60.0  # most seconds that count between two looks: more is a machine that slept, or a clock that was set
 _DAY = 86400.0  # seconds after which it is said of a region, too, where none has come back yet
 
 
@@ -35,22 +36,27 @@ class Watch:
     def __init__(self, crew: Crew, before: Callable[[], float]) -> None:
         self.crew, self._before = crew, before
         self._earlier: float | None = None
-        self._next = time.monotonic() + _EVERY
+        self._last = time.monotonic()
+        self._watched: dict[tuple[str, str], float] = {}  # seconds for which we have seen it, by task and worker
         crew.late = ""
 
     def look(self) -> Late:
         """Return what is late; nothing while the last look was just now."""
-        if time.monotonic() < self._next:
+        passed = time.monotonic() - self._last
+        if passed < _EVERY:
             return Late()
-        self._next = time.monotonic() + _EVERY
+        self._last += passed
         tasks, idle = self.crew.at_work(_BRIEF)
         tasks = [one for one in tasks if one.seconds > _MUCH * self.usual] if tasks else []
         self.crew.late = self._words(max(tasks, key=lambda one: one.seconds), len(tasks)) if tasks else ""
+        seen = self._watched
+        names = [(one.key, one.worker) for one in tasks]
+        self._watched = {name: seen.get(name, 0.0) + min(passed, _STEP) for name in names}
         if not tasks:
             return Late()
         never = self.never
-        stuck = [one for one in tasks if one.seconds > never]
-        return Late([one for one in tasks if self.usual and one.seconds <= never], stuck, idle)
+        stuck = [one for one in tasks if one.seconds > never and self._watched[one.key, one.worker] > never / 2]
+        return Late([one for one in tasks if self.usual and one not in stuck], stuck, idle)
 
     @property
     def usual(self) -> float:
