@@ -1,6 +1,7 @@
 """The workers of a run, behind one client: what a controller asks of them, wherever they are."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,8 +52,11 @@ class Crew:
 
     def end(self, address: str) -> None:
         """End a worker at once, whatever it is at; nobody waits for it, as it may not hear."""
-        words: dict[str, Any] = {"workers": [address], "wait": False, "on_error": "ignore"}
-        self.client.loop.add_callback(self.client.run, _end, **words)
+        self.client.loop.add_callback(self._ended, address)
+
+    async def _ended(self, address: str) -> None:
+        with suppress(OSError):  # the scheduler may end meanwhile
+            await self.client.run(_end, workers=[address], wait=False, on_error="ignore")
 
     def need(self, regions: int, stage: str, later: int = 0) -> None:
         """Be told how many regions of the stage at work are left, and how many of any one stage come later."""

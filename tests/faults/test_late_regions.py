@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,8 @@ LATITUDES = 18  # and as many regions
 class Lingering:
     """A product, one of whose regions does not come back the first times; `folder` has a file for each try."""
 
-    def __init__(self, home: Path, times: int, holding: bool = False) -> None:
+    def __init__(self, home: Path, times: int, holding: bool = False, together: int = 1) -> None:
+        self.together = together  # regions in a task
         self.home, self.folder = Home(home).open(), home / "tries"
         self.folder.mkdir()
         said = {"source": "ostia", "folder": str(self.folder), "times": times, "holding": holding}
@@ -57,8 +59,9 @@ class Lingering:
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
         progress = Progress(step.name, step.regions, 0)
         with Filling(product) as filling:
-            fill(step.bound(inputs), filling, crew, progress, tell, self.home.runs)
-            if not self.holding:  # else a worker was killed, perhaps just when it had written
+            task = replace(step.bound(inputs), together=self.together)
+            fill(task, filling, crew, progress, tell, self.home.runs)
+            if not self.holding and self.together == 1:  # else a worker was killed, perhaps just when it had written
                 assert list(filling.attempts.iterdir()) == [], "nothing is left of a second try"
             filling.seal()
         assert list((product.folder / "attempts").iterdir()) == []
@@ -85,11 +88,12 @@ def whole(product: StoredProduct) -> bool:
     return product.progress() == (LATITUDES, LATITUDES) and list(product.verify()) == []
 
 
+@pytest.mark.parametrize("together", [1, 6])
 def test_a_straggler_is_handed_out_twice_and_the_first_that_comes_back_counts(
-    home: Path, soon: Callable[..., None]
+    home: Path, soon: Callable[..., None], together: int
 ) -> None:
     soon(brief=2, minutes=3600)
-    lingering = Lingering(home, times=1)
+    lingering = Lingering(home, times=1, together=together)
     with launch(2) as crew:
         product = lingering.make(crew)
         first, second = lingering.tries()
@@ -135,8 +139,8 @@ def test_a_region_that_holds_pythons_lock_for_ever_is_made_by_another_worker(hom
     assert len(lingering.tries()) == 2
 
 
-class Slept(Crew):
-    """Workers on a machine that has slept for two hours, by their own clock; so has what they are at."""
+class AtIt(Crew):
+    """A worker that has been at a task for two hours, by its own clock."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -147,11 +151,22 @@ class Slept(Crew):
         return [AtWork("region", "tls://1", "worker", 7200.0)], []
 
 
+def test_a_task_of_many_regions_has_the_time_of_all_of_them(soon: Callable[..., None]) -> None:
+    soon(brief=0.1, minutes=0.1)
+    crew = AtIt()
+    crew.longest, watch = 120.0, late.Watch(crew, lambda: 0.0)
+    began = time.monotonic()
+    while time.monotonic() - began < 1:
+        found = watch.look({"region": 64})  # of two minutes each
+        assert (found.slow, found.stuck, crew.late) == ([], [], "")
+        time.sleep(0.01)
+
+
 def test_what_seems_to_take_long_as_the_machine_slept_is_given_time(soon: Callable[..., None]) -> None:
     soon(brief=0.1, minutes=3)
-    watch, began, found = late.Watch(Slept(), lambda: 0.0), time.monotonic(), late.Late()
+    watch, began, found = late.Watch(AtIt(), lambda: 0.0), time.monotonic(), late.Late()
     while not found.stuck:
-        found = watch.look()
+        found = watch.look({"region": 1})
         time.sleep(0.01)
         assert time.monotonic() - began < 30
     assert time.monotonic() - began > 1.5

@@ -173,8 +173,8 @@ class _Window:
 
     def _mind_the_late(self) -> None:
         """Give up regions that never come back; where nothing is left, have idle workers try those that are late."""
-        late = self.watch.look()
-        flying = {one.key: one for one in self.flying if one.status == "pending"} if late.stuck or late.slow else {}
+        flying = {one.key: one for one in self.flying if one.status == "pending"} if self.watch.due else {}
+        late = self.watch.look({key: len(self.flying[one]) for key, one in flying.items()})
         for one in late.stuck:
             if one.key in flying:
                 self._give_up(flying.pop(one.key), one)

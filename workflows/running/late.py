@@ -5,7 +5,7 @@ never comes back is taken from its worker, which is ended; what is merely slow h
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from terp.cluster.crew import AtWork, Crew
@@ -40,22 +40,30 @@ class Watch:
         self._watched: dict[tuple[str, str], float] = {}  # seconds for which we have seen it, by task and worker
         crew.late = ""
 
-    def look(self) -> Late:
-        """Return what is late; nothing while the last look was just now."""
-        passed = time.monotonic() - self._last
-        if passed < _EVERY:
+    @property
+    def due(self) -> bool:
+        """Whether it is time for another look."""
+        return time.monotonic() - self._last >= _EVERY
+
+    def look(self, sizes: Mapping[str, int]) -> Late:
+        """Return what is late of tasks in flight, which are of so many regions by key; nothing before it is `due`."""
+        if not self.due:
             return Late()
+        passed = time.monotonic() - self._last
         self._last += passed
         tasks, idle = self.crew.at_work(_BRIEF)
-        tasks = [one for one in tasks if one.seconds > _MUCH * self.usual] if tasks else []
-        self.crew.late = self._words(max(tasks, key=lambda one: one.seconds), len(tasks)) if tasks else ""
-        seen = self._watched
-        names = [(one.key, one.worker) for one in tasks]
+        tasks = [one for one in tasks if one.key in sizes and one.seconds > self._most(_MUCH, sizes[one.key])]
+        seen, names = self._watched, [(one.key, one.worker) for one in tasks]
         self._watched = {name: seen.get(name, 0.0) + min(passed, _STEP) for name in names}
+        self.crew.late = ""
         if not tasks:
             return Late()
-        never = self.never
-        stuck = [one for one in tasks if one.seconds > never and self._watched[one.key, one.worker] > never / 2]
+        never = {one: self.never(sizes[one.key]) for one in tasks}
+        stuck = [
+            one for one in tasks if one.seconds > never[one] and self._watched[one.key, one.worker] > never[one] / 2
+        ]
+        longest = max(tasks, key=lambda one: one.seconds)
+        self.crew.late = self._words(longest, len(tasks), never[longest])
         return Late([one for one in tasks if self.usual and one not in stuck], stuck, idle)
 
     @property
@@ -65,10 +73,13 @@ class Watch:
             self._earlier = self._before()
         return max(self._earlier, self.crew.longest)
 
-    @property
-    def never(self) -> float:
-        """Seconds after which a region is taken to never come back."""
-        return max(_NEVER * self.usual, _MINUTES) if self.usual else _DAY
+    def _most(self, times: int, regions: int) -> float:
+        """Return the seconds that a task takes at most where one of its regions takes so many times the longest."""
+        return self.usual * (regions - 1 + times)
+
+    def never(self, regions: int) -> float:
+        """Return the seconds after which a task of so many regions is taken to never come back."""
+        return max(self._most(_NEVER, regions), _MINUTES) if self.usual else _DAY
 
     def compared(self, seconds: float) -> str:
         """Say how long something has been at work, and how long others were."""
@@ -76,10 +87,10 @@ class Watch:
             f"{_span(seconds)}, where the longest until now took {_span(self.usual)}" if self.usual else _span(seconds)
         )
 
-    def _words(self, longest: AtWork, count: int) -> str:
+    def _words(self, longest: AtWork, count: int, never: float) -> str:
         many = "a region has" if count == 1 else f"{count} regions have"
         much = "up to " if count > 1 else ""
-        return f"{many} been at work for {much}{self.compared(longest.seconds)}; given up after {_span(self.never)}"
+        return f"{many} been at work for {much}{self.compared(longest.seconds)}; given up after {_span(never)}"
 
 
 def _span(seconds: float) -> str:
