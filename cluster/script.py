@@ -171,7 +171,8 @@ def controller_script(site: Site, run: str, folder: Path, command: Sequence[str]
 
 def bench_script(site: Site, name: str, folder: Path, command: Sequence[str], environment: dict[str, str]) -> str:
     """Return the batch script of a job that runs the benchmarks: where worker jobs go, with as much as one of these."""
-    asked = Controller(partition=site.partition, cores=site.cores, memory=memory_of(site), walltime=int(site.walltime))
+    like_workers = {"partition": site.partition, "cores": site.cores, "walltime": site.walltime}
+    asked = site.controller.model_copy(update={**like_workers, "memory": memory_of(site)})
     head = _head(site, name, folder, asked, requeue=False)
     exports = [f"export {name}={shlex.quote(value)}" for name, value in environment.items()]
     return "\n".join([*head, *site_lines(site), *exports, "", f"exec {shlex.join(command)}", ""])
