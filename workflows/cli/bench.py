@@ -11,9 +11,7 @@ import click
 if TYPE_CHECKING:
     from terp.cluster.site import Site
 
-_BESIDE = (
-    Path(__file__).resolve().parents[2]
-)  # holds `benchmarks`: so in a checkout, and in a wheel, which has terp/benchmarks
+_BESIDE = Path(__file__).resolve().parents[2]  # holds `benchmarks`, in a checkout and in a wheel
 
 
 @click.command("bench", context_settings={"ignore_unknown_options": True})

@@ -125,7 +125,7 @@ class Call:
             self.inputs,
             self.need(sizes, full, blocks, trial.seconds, tile).beside((together - 1) * self._nbytes_read(blocks)),
             (*self.doubts, *trial.doubts),
-            (trial.seconds, nbytes(trial.result)),
+            (trial.seconds, nbytes_of({}, [trial.result])),
             codec=how.codec,
         )
 
@@ -176,11 +176,6 @@ class Call:
                 if dim in found:
                     found[dim] = math.lcm(found[dim], length)
         return found
-
-
-def nbytes(dataset: xr.Dataset) -> int:
-    """Return the bytes of the variables of a dataset."""
-    return sum(v.nbytes for v in dataset.data_vars.values())
 
 
 def pickled(*functions: Callable[..., Any]) -> bytes:

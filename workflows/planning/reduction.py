@@ -12,7 +12,7 @@ from terp.storage.grid import choose_blocks
 from terp.storage.making import Layout
 from terp.workflows.errors import BadStage
 from terp.workflows.planning import schema as schemas
-from terp.workflows.planning.memory import Need, need_of, weigh
+from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
 from terp.workflows.planning.step import Step, group_of, key_of
 from terp.workflows.running.task import PART, Task, fold
 
@@ -70,7 +70,7 @@ def _level(
     parts = partial.map(lambda v: v.expand_dims({PART: count}), keep_attrs=True).assign_attrs(partial.attrs)
     group, small, known = group_of("", parts, {PART: (count, 1), **blocks})
     ingredients = {**call.ingredients, "level": what}
-    seconds = (trial.seconds, sum(v.nbytes for v in trial.result.data_vars.values())) if trial else (0.0, 0)
+    seconds = (trial.seconds, nbytes_of({}, [trial.result])) if trial else (0.0, 0)
     name = f"{call.name}.{what}"
     return Step(
         name,
@@ -110,7 +110,7 @@ def _finished(
         Layout((group,), {"": small}),
         task,
         ((below, ""), *call.inputs[1:]),
-        replace(need, blocks=need.blocks + finishing.blocks),
+        need.beside(finishing.blocks),
         trial.doubts,
         codec=call.how.codec,
     )
