@@ -46,9 +46,10 @@ def _(block: xr.Dataset) -> xr.Dataset:
     step = min(CHANNELS, channels)
     scratch = Scratch.of((times, step, pols))
     for number in range(baselines):
+        series = np.ascontiguousarray(values[:, number])
         for first in range(0, channels, step):
-            part = np.ascontiguousarray(values[:, number, first : first + step])
-            made[:, number, first // 8 : (first + step) // 8] = flag_average(part, scratch=scratch)
+            part = slice(first, first + step)
+            made[:, number, first // 8 : (first + step) // 8] = flag_average(series, scratch=scratch, channels=part)
     return xr.Dataset({"v": (("time", "baseline", "channel", "pol"), made)})
 
 

@@ -50,24 +50,28 @@ class Scratch:
         return cls(np.empty((series, times), "f4"), np.empty((series, times), "f4"), np.empty((3, series), "f4"))
 
 
-def flag_average(values: Values, out: Values | None = None, scratch: Scratch | None = None) -> Values:
-    """Return what `flag_average_plain` does, about ten times as fast; `values` is contiguous.
+def flag_average(
+    values: Values, out: Values | None = None, scratch: Scratch | None = None, channels: slice | None = None
+) -> Values:
+    """Return what `flag_average_plain` does of some channels, about ten times as fast; `values` is contiguous.
 
     The median is that of sorted rows: NumPy sorts a short row of float32 faster than it finds its middle.
     """
-    times, channels, pols = values.shape
-    scratch = scratch or Scratch.of(values.shape)
+    times, every, pols = values.shape
+    first, last, _ = (channels or slice(None)).indices(every)
+    scratch = scratch or Scratch.of((times, last - first, pols))
     if out is None:
-        out = np.empty((times // AVERAGE, channels // AVERAGE, pols), "c8")
+        out = np.empty((times // AVERAGE, (last - first) // AVERAGE, pols), "c8")
     amplitudes, ordered = scratch.amplitudes, scratch.sorted
-    _amplitudes_by_series(values.reshape(times, -1), amplitudes)
+    series = values.reshape(times, -1)
+    _amplitudes_by_series(series, first * pols, amplitudes)
     ordered[:] = amplitudes
     ordered.sort(axis=1)
     median = _middles(ordered)
     _distances(amplitudes, median, ordered)
     ordered.sort(axis=1)
     low, high = _bounds(median, _middles(ordered) * np.float32(LIMIT * MAD_TO_DEVIATION))
-    _average(values.reshape(times, -1).view("f4"), low, high, scratch.sums, out)
+    _average(series.view("f4"), first * pols, low, high, scratch.sums, out)
     return out
 
 
@@ -82,14 +86,14 @@ def _bounds(median: Values, distance: Values) -> tuple[Values, Values]:
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _amplitudes_by_series(values, out):  # type: ignore[no-untyped-def]
-    """|values| (time, series) as (series, time), in blocks that fit the L1 cache."""
-    times, series = values.shape
-    for first in range(0, series, 16):
+def _amplitudes_by_series(values, first, out):  # type: ignore[no-untyped-def]
+    """|values| (time, series) from a series on as (series, time), in blocks that fit the L1 cache."""
+    series, times = out.shape
+    for left in range(0, series, 16):
         for start in range(0, times, 16):
-            for one in range(first, min(series, first + 16)):
+            for one in range(left, min(series, left + 16)):
                 for time in range(start, min(times, start + 16)):
-                    value = values[time, one]
+                    value = values[time, first + one]
                     out[one, time] = np.sqrt(value.real * value.real + value.imag * value.imag)
 
 
@@ -101,7 +105,7 @@ def _distances(amplitudes, median, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _average(values, low, high, sums, out):  # type: ignore[no-untyped-def]
+def _average(values, first, low, high, sums, out):  # type: ignore[no-untyped-def]
     """Average good values; (time, 2 series) with real and imaginary parts in turn -> (time / 8, channel / 8, pol)."""
     real, imaginary, count = sums
     steps, cells, pols = out.shape
@@ -109,7 +113,7 @@ def _average(values, low, high, sums, out):  # type: ignore[no-untyped-def]
         sums[:] = 0
         for time in range(step * AVERAGE, (step + 1) * AVERAGE):
             for one in range(low.shape[0]):
-                x, y = values[time, 2 * one], values[time, 2 * one + 1]
+                x, y = values[time, 2 * (first + one)], values[time, 2 * (first + one) + 1]
                 square = x * x + y * y
                 good = np.float32(1) if (square >= low[one]) & (square <= high[one]) else np.float32(0)
                 real[one] += x * good

@@ -11,19 +11,28 @@ from typing import Any
 from terp.cluster.crew import Crew
 from terp.cluster.errors import NoWorkers
 
-# One thread a numerical library: results must not depend on how many cores a machine has, and workers are many.
+# What workers find in their environment. One thread a numerical library: results must not depend on how many cores a
+# machine has, and workers are many. And what a region frees of memory stays for the next one (glibc, mallopt(3)): the
+# system would have to zero each page anew, which took half of the time of stages that only move values.
 PINNED = {
     "OMP_NUM_THREADS": "1",
     "OPENBLAS_NUM_THREADS": "1",
     "MKL_NUM_THREADS": "1",
     "NUMBA_NUM_THREADS": "1",
     "BLOSC_NTHREADS": "1",
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_MMAP_MAX_": "0",
+    "MALLOC_TRIM_THRESHOLD_": str(1 << 40),
 }
 _PATIENCE = 120  # seconds until the first worker must have come
 
 WORKER_SETTINGS: dict[str, Any] = {
     "distributed.worker.http.routes": [],
     "distributed.worker.preload": ["terp.cluster.closed"],
+    "distributed.worker.profile.enabled": False,  # it looks at what runs a hundred times a second, for pages we close
+    "distributed.worker.memory.target": False,  # no result stays in a worker: there is nothing to spill,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,  # and who waited for memory that is kept would wait for ever
     "distributed.comm.require-encryption": True,
     "logging.distributed": "critical",
 }
@@ -33,11 +42,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.preload": ["terp.cluster.closed"],
     "distributed.scheduler.allowed-failures": 0,  # the controller counts, as it knows how a worker came to its end
     "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
-    "distributed.nanny.pre-spawn-environ": {
-        **PINNED,
-        "MALLOC_TRIM_THRESHOLD_": "268435456",
-        "MALLOC_MMAP_THRESHOLD_": "33554432",
-    },
+    "distributed.nanny.pre-spawn-environ": PINNED,
 }
 
 

@@ -109,6 +109,25 @@ def test_every_worker_computes_with_one_thread_of_every_library(client: Any) -> 
     assert {one["nthreads"] for one in client.scheduler_info(n_workers=-1)["workers"].values()} == {1}
 
 
+def test_memory_that_is_freed_stays_in_a_worker_until_another_product_begins(client: Any) -> None:
+    def kept_and_left() -> tuple[int, int]:
+        import numpy as np
+
+        from terp.workflows.running import memory
+
+        process = psutil.Process()
+        memory.begin("one")
+        before = process.memory_info().rss
+        np.ones(256 << 20, "u1")
+        kept = process.memory_info().rss
+        memory.begin("another")
+        return kept - before, process.memory_info().rss - before
+
+    kept, left = client.submit(kept_and_left, pure=False).result()
+    assert kept > 200 << 20
+    assert left < 50 << 20
+
+
 def test_the_key_of_a_run_is_in_no_file_environment_or_command_line(client: Any) -> None:
     for one in family()[1:]:
         assert "PRIVATE KEY" not in " ".join([*one.cmdline(), *one.environ().values()])

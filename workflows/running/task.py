@@ -87,6 +87,7 @@ def execute_all(
     task: Task, product: str, attempts: str, places: Sequence[tuple[str, int]], expected: float = 0.0
 ) -> list[Written]:
     """Make several short regions, one after the other: to hand out each alone would cost more than to make it."""
+    memory.begin(product)
     memory.forget_peak()
     with _read_at_once(task, product, places):
         made = [execute(task, product, attempts, path, index, expected) for path, index in places]

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from terp.workflows.running.report import Reporter
 
 _YOUNG = 300.0  # seconds in which what another machine wrote of a run may not be seen here yet
-PRELOAD = ("terp.workflows.running.task",)
+PRELOAD = ("terp.workflows.running.task", "terp.storage.opening", "dask.array")  # xarray imports that with its first array
 
 
 @dataclass(frozen=True)
