@@ -3,6 +3,7 @@
 StorageError
 ├── BadInput        a source is not what it says, or lacks what was asked for
 ├── BadProduct      a product cannot be read as what it should be
+│   ├── OtherFormat a product was made by a terp that writes another format
 │   ├── Damaged     a stored shard is not the one that was recorded
 │   └── Missing     a shard was never recorded
 ├── Busy            another controller works on the product
@@ -28,6 +29,10 @@ class BadProduct(StorageError):
     """A product cannot be read as what it should be."""
 
     exit_code = 65
+
+
+class OtherFormat(BadProduct):
+    """A product was made by a terp that writes another format."""
 
 
 class Damaged(BadProduct):

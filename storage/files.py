@@ -9,7 +9,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Buffer, Callable, Iterable, Iterator
+from collections.abc import Buffer, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -259,15 +259,23 @@ def _see(path: Path, size: int | None) -> None:
     raise FileNotFoundError(errno.ENOENT, "not visible as it was written", str(path))
 
 
-def sizes_below(root: Path) -> Iterator[tuple[str, int]]:
-    """Walk the files below a folder with their sizes; raises DiskTrouble."""
-    stack = [(str(root), "")]
+def sizes_below(root: Path, folder: str = "", but: Collection[str] = ()) -> Iterator[tuple[str, int]]:
+    """Walk the files below a folder of `root`, but for those below some, by their path from `root`, with their sizes.
+
+    Raises DiskTrouble.
+    """
+    stack = [folder]
     while stack:
-        folder, prefix = stack.pop()
-        with disk(folder), suppress(FileNotFoundError), os.scandir(folder) as found:
+        path = stack.pop()
+        start = f"{path}/" if path else ""
+        with disk(root / path), suppress(FileNotFoundError, NotADirectoryError), os.scandir(root / path) as found:
             for item in found:
+                name = start + item.name
                 if item.is_dir(follow_symlinks=False):
-                    stack.append((item.path, f"{prefix}{item.name}/"))
+                    stack += [name] if name not in but else []
                     continue
-                with suppress(FileNotFoundError):  # of this one, not of those that follow
-                    yield prefix + item.name, item.stat(follow_symlinks=False).st_size
+                try:
+                    size = item.stat(follow_symlinks=False).st_size
+                except FileNotFoundError:  # of this one, not of those that follow
+                    continue
+                yield name, size

@@ -1,6 +1,5 @@
 """Fill a product: the controller's side, which makes what workers have written visible, durable and recorded."""
 
-import itertools
 import secrets
 import shutil
 import time
@@ -15,18 +14,17 @@ from typing import Self
 
 import numpy as np
 import rfc8785
-from blake3 import blake3
 
 from terp.storage import files
 from terp.storage.errors import DiskTrouble
 from terp.storage.grid import Group
 from terp.storage.ledger import Gone, Place
+from terp.storage.looking import Sizes, check_file, sizes_found
 from terp.storage.manifest import NAMES, written
-from terp.storage.product import Seal, Sizes, StoredProduct, check_file
+from terp.storage.product import Seal, StoredProduct
 from terp.storage.rows import Record
+from terp.storage.tree import root
 from terp.storage.writing import Written
-
-_AT_ONCE = 1024  # shards that are read in a row when all are
 
 
 class Filling:
@@ -153,8 +151,9 @@ class Filling:
         with suppress(FileNotFoundError):
             away.unlink()
 
-    def _put(self, path: Path, data: bytes) -> None:
-        """Put a whole file in its place by way of our own attempts, as above."""
+    def _put(self, name: str, data: bytes) -> None:
+        """Put a whole file into the product's folder by way of our own attempts, as above."""
+        path = self.product.folder / name
         fresh = self.attempts / f"fresh-{secrets.token_hex(8)}"
         with files.disk(path):
             files.write_new(fresh, data)
@@ -164,25 +163,29 @@ class Filling:
 
     def _sweep_shards(self) -> list[Place]:
         """Hold the sizes of the files against the ledger: void what differs, remove what was never recorded."""
-        expected, small = self.product.sizes(self.ledger), {entry.key for entry in self.product.small_files}
-        found = {path: np.full_like(sizes, -1) for path, sizes in expected.items()}
-        for key, size in files.sizes_below(self.product.data):
-            shard = next(((g.path, *at) for g in self.product.groups if (at := g.find(key))), None)
-            if shard is not None and self.ledger.has(shard[:2]):
-                found[shard[0]][shard[1:]] = size
-            elif key not in small:
-                self.ledger.check()
-                self._take_away(self.product.data / key)
-        deadline, bad = time.monotonic() + files.GLANCE, list[Place]()
+        expected, (found, others) = self.product.sizes(self.ledger), sizes_found(self.product.data, self.product.groups)
+        stray = others.keys() - {entry.key for entry in self.product.small_files}
         for group in self.product.groups:
-            wrong = (expected[group.path] != found[group.path]) & (expected[group.path] > 0)
-            for index in np.flatnonzero(wrong.any(axis=1)):
-                place = group.path, int(index)
-                why = self._unlike(group, place[1], expected[group.path][index], found[group.path][index], deadline)
-                if why:
-                    self.void(place, why)
-                    bad.append(place)
-        return bad
+            regions, arrays = ((expected[group.path] == 0) & (found[group.path] >= 0)).nonzero()
+            stray |= {group.shard_key(group.arrays[a], int(r)) for r, a in zip(regions, arrays, strict=True)}
+        for key in sorted(stray):
+            self.ledger.check()
+            self._take_away(self.product.data / key)
+        deadline = time.monotonic() + files.GLANCE
+        return [
+            place
+            for group in self.product.groups
+            for place in self._give_up(group, expected[group.path], found[group.path], deadline)
+        ]
+
+    def _give_up(self, group: Group, expected: Sizes, found: Sizes, deadline: float) -> Iterator[Place]:
+        """Void the regions of a group whose files are not as recorded."""
+        wrong = (expected != found) & (expected > 0)
+        for index in map(int, np.flatnonzero(wrong.any(axis=1))):
+            why = self._unlike(group, index, expected[index], found[index], deadline)
+            if why:
+                self.void((group.path, index), why)
+                yield group.path, index
 
     def _unlike(self, group: Group, index: int, sizes: Sizes, found: Sizes, deadline: float) -> str:
         """Say what of a region is not there as recorded, at a second look; "" where all is."""
@@ -199,33 +202,57 @@ class Filling:
         """
         self.ledger.check()
         self.ledger.reload()  # what is sealed is what can be read, not what is remembered
-        bad = dict[Place, str]()
         with ThreadPoolExecutor(threads) as pool:
-            for some in itertools.batched(self.product.shards(self.ledger), _AT_ONCE):
-                said = pool.map(lambda item: check_file(self.product.data / item[1].key, item[1]), some)
-                bad |= {place: f"{entry.key} {why}" for (place, entry), why in zip(some, said, strict=True) if why}
+            bad = dict(self._bad_shards(pool, threads))
         for place, why in bad.items():
             self.void(place, why)
         for entry in self.product.small_files:
-            wrong = check_file(self.product.data / entry.key, entry)
+            wrong = check_file(self.product.data / entry.key, entry.size, entry.blake3)
             if wrong:
                 raise DiskTrouble(
                     f"{entry.key} of {self.product.name} {wrong}: run the same command again to put it back"
                 )
         return list(self.missing()) or self._close()
 
+    def _bad_shards(self, pool: ThreadPoolExecutor, threads: int) -> Iterator[tuple[Place, str]]:
+        """Read all shards that are recorded; yield the regions of those that are not as recorded, and why."""
+        data = str(self.product.data)
+        for group, numbers, rows in self.product.parts(self.ledger):
+            keys = group.keys(numbers)
+            shards = list(zip(keys, rows["size"].ravel().tolist(), rows["blake3"].ravel().tolist(), strict=True))
+            for number, said in enumerate(_checked(pool, threads, data, shards)):
+                if said:
+                    yield (group.path, int(numbers[number // len(group.arrays)])), f"{keys[number]} {said}"
+
     def _close(self) -> Seal:
-        values, files_, size = blake3(), 0, 0
-        for entry in itertools.chain(self.product.small_files, (e for _, e in self.product.shards(self.ledger))):
-            values.update(f"{entry.key} {entry.values or entry.blake3}\n".encode())
-            files_, size = files_ + 1, size + entry.size
-        rows = (self.ledger.stored(group)[1] for group in self.product.groups)
-        manifest = written(rows, lambda name, data: self._put(self.product.folder / name, data))
-        seal = Seal(self.product.regions, files_, size, manifest, values.hexdigest())
-        text = rfc8785.dumps({**asdict(seal), "product": self.product.digest})
-        self._put(self.product.folder / "seal.json", text + b"\n")
-        self.product.__dict__.pop("manifest", None)
+        product, put = self.product, self._put
+        parts = [(group, numbers, rows.reshape(-1)) for group, numbers, rows in product.parts(self.ledger)]
+        manifest, values, stored = written(((g.keys(numbers), rows) for g, numbers, rows in parts), put)
+        small = product.small_files
+        seal = Seal(
+            product.regions,
+            len(small) + sum(len(rows) for _, _, rows in parts),
+            sum(entry.size for entry in small) + sum(int(rows["size"].sum()) for _, _, rows in parts),
+            manifest,
+            root(product.small_digests(), values),
+            root({entry.key: bytes.fromhex(entry.blake3) for entry in small}, stored),
+        )
+        put("seal.json", rfc8785.dumps({**asdict(seal), "product": product.digest}) + b"\n")
+        product.__dict__.pop("manifest", None)
         return seal
+
+
+def _checked(pool: ThreadPoolExecutor, threads: int, data: str, shards: list[tuple[str, int, bytes]]) -> list[str]:
+    """Read shards on several threads, given by key, size and BLAKE3; return what is wrong with each, "" for nothing."""
+    said = [""] * len(shards)
+
+    def check(first: int) -> None:
+        for number in range(first, len(shards), threads):
+            key, size, digest = shards[number]
+            said[number] = check_file(f"{data}/{key}", size, digest.hex()) or ""
+
+    list(pool.map(check, range(threads)))
+    return said
 
 
 def _clear(folder: Path) -> None:
@@ -246,14 +273,6 @@ def _seen(path: Path, size: int, deadline: float) -> bool:
 
 def sizes_are_those(product: StoredProduct) -> bool:
     """Say whether the files of a sealed product are just those of its manifest, by name and size."""
-    left, small = product.sizes(), {entry.key: entry.size for entry in product.small_files}
-    for key, size in files.sizes_below(product.data):
-        shard = next(((g.path, at) for g in product.groups if (at := g.find(key))), None)
-        if shard is None:
-            if small.pop(key, None) != size:
-                return False
-        elif left[shard[0]][shard[1]] != size:
-            return False
-        else:
-            left[shard[0]][shard[1]] = 0
-    return not small and not any(sizes.any() for sizes in left.values())
+    found, others = sizes_found(product.data, product.groups)
+    alike = (np.array_equal(found[path], sizes) for path, sizes in product.sizes().items())
+    return others == {entry.key: entry.size for entry in product.small_files} and all(alike)

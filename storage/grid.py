@@ -76,13 +76,28 @@ class Group:
             box[d].stop - box[d].start if d in box else n for d, n in zip(array.dims, array.shape, strict=True)
         )
 
+    def shard_home(self, array: Array) -> str:
+        """Return the folder, within the product's store, of all shards of one array."""
+        return "/".join(part for part in (self.path, array.name, "c") if part)
+
     def shard_key(self, array: Array, index: int) -> str:
         """Return the Zarr key, within the product's store, of one shard of one array."""
         places = dict[str, int]()
         for dim, count in zip(reversed(list(self.cut)), reversed(self.grid), strict=True):
             index, places[dim] = divmod(index, count)
-        place = "/".join(["c", *(str(places.get(dim, 0)) for dim in array.dims)])
-        return "/".join(part for part in (self.path, array.name, place) if part)
+        return "/".join([self.shard_home(array), *(str(places.get(dim, 0)) for dim in array.dims)])
+
+    def shard_keys(self, array: Array, numbers: "np.ndarray[Any, Any]") -> list[str]:
+        """Return what `shard_key` does for many regions at once."""
+        places = dict(zip(self.cut, np.unravel_index(numbers, self.grid) if self.cut else (), strict=True))
+        none = np.zeros_like(numbers)
+        columns = [map(str, places.get(dim, none).tolist()) for dim in array.dims]
+        return list(map("/".join, zip([self.shard_home(array)] * len(numbers), *columns, strict=True)))
+
+    def keys(self, numbers: "np.ndarray[Any, Any]") -> list[str]:
+        """Return the keys of all shards of some regions: region by region, array by array."""
+        columns = [self.shard_keys(array, numbers) for array in self.arrays]
+        return [key for region in zip(*columns, strict=True) for key in region]
 
     def region_of(self, array: Array, place: Sequence[int]) -> int:
         """Return the number of the region that one shard of one array belongs to, by its place in the array's grid."""
@@ -90,18 +105,6 @@ class Group:
         for dim, count in zip(self.cut, self.grid, strict=True):
             index = index * count + places[dim]
         return index
-
-    def find(self, key: str) -> tuple[int, int] | None:
-        """Return number of region and array that a Zarr key is the shard of, or None."""
-        for number, array in enumerate(self.arrays):
-            head, _, place = key.partition("/".join(filter(None, (self.path, array.name, "c"))))
-            numbers = place.split("/")[1:]
-            if head or len(numbers) != len(array.dims) or not all(one.isdecimal() for one in numbers):
-                continue
-            index = self.region_of(array, [int(one) for one in numbers])
-            if index < self.regions and self.shard_key(array, index) == key:
-                return index, number
-        return None
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, frozen into the product."""

@@ -15,16 +15,18 @@ import rfc8785
 from blake3 import blake3
 
 from terp.storage import files
+from terp.storage.canonical import canonical
 from terp.storage.codec import suited
-from terp.storage.errors import BadProduct
+from terp.storage.errors import BadProduct, OtherFormat
 from terp.storage.grid import Group
-from terp.storage.product import FORMAT, StoredProduct, canonical, check_file
+from terp.storage.looking import check_file
+from terp.storage.product import FORMAT, StoredProduct
 from terp.storage.shard import array_metadata
+from terp.storage.small import META
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_META = "zarr.json"
 _PLAIN_GROUP = b'{"attributes":{},"node_type":"group","zarr_format":3}'
 _PARTS = ("data.zarr", "ledger", "attempts")
 _LONG = 86400  # seconds after which nobody is still creating a product
@@ -84,10 +86,10 @@ def _small_files(layout: Layout) -> dict[str, bytes]:
     for group in layout.groups:
         place = PurePosixPath(group.path)
         for array in group.arrays:
-            small[str(place / array.name / _META)] = canonical(array_metadata(array))
+            small[str(place / array.name / META)] = canonical(array_metadata(array))
         for parent in (place, *place.parents):  # every folder on the way to a group is a group too
-            small.setdefault(str(parent / _META), _PLAIN_GROUP)
-    return {path: canonical(json.loads(data)) if path.endswith(_META) else data for path, data in small.items()}
+            small.setdefault(str(parent / META), _PLAIN_GROUP)
+    return {path: canonical(json.loads(data)) if path.endswith(META) else data for path, data in small.items()}
 
 
 def _described(
@@ -139,13 +141,15 @@ def _restore(folder: Path, small: Mapping[str, bytes], description: bytes) -> No
     """Put back what was lost or altered of the description and the small files of a product that is there."""
     try:
         product = StoredProduct(folder)
+    except OtherFormat:
+        raise
     except BadProduct:
         files.replace(folder / "product.json", description)
         product = StoredProduct(folder)
     for part in _PARTS:
         files.make_folders(folder / part)
     for entry in product.small_files:
-        if check_file(product.data / entry.key, entry) is None:
+        if check_file(product.data / entry.key, entry.size, entry.blake3) is None:
             continue
         data = small.get(entry.key, b"")
         if blake3(data).hexdigest() != entry.blake3:

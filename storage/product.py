@@ -6,45 +6,49 @@ ledger/          what is done (see ledger.py)
 attempts/        shards that are being written; never read
 manifest.rows    every shard with its digests, once sealed (see manifest.py)
 manifest.sums
-seal.json        the digest of the manifest and of all values: from here on nothing changes
+seal.json        the digest of the manifest, and the roots of two trees: from here on nothing changes
 """
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import orjson
 import rfc8785
 from blake3 import blake3
 
-from terp.storage.errors import BadProduct, Damaged
+from terp.storage import small
+from terp.storage.errors import BadProduct, Damaged, OtherFormat
 from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.ledger import Ledger, Place
+from terp.storage.looking import Sizes, check_file
 from terp.storage.manifest import Manifest
-from terp.storage.reading import Proof, ProvenStore, file_blake3
+from terp.storage.reading import Proof, ProvenStore
 from terp.storage.shard import Stored
 from terp.storage.sharded import Extent, ShardedArray
+from terp.storage.tree import Tree
 
 if TYPE_CHECKING:
     import xarray as xr
 
-FORMAT = 1
+FORMAT = 2
+_AT_ONCE = 4096  # regions whose shards are looked at together
 
-Sizes = np.ndarray[Any, Any]
+Numbers = np.ndarray[Any, Any]  # of regions
+Rows = np.ndarray[Any, Any]  # of STORED: (regions, arrays)
 
 
 @dataclass(frozen=True)
 class Seal:
-    """What closes a product: counts, the digest of its manifest (fixity) and of its values (identity).
+    """What closes a product: counts, the digest of its manifest, and the roots of its trees.
 
-    The identity is the BLAKE3 of a line for each file, of its key and the digest of its values: the small files by
-    their keys, then the shards group by group, region by region, array by array.
+    `values` is its identity: the same wherever, by whomever and with whatever codec the same values were made.
+    `stored` is its fixity: all bytes as they are. docs/architecture.md tells how to make both without terp.
     """
 
     regions: int
@@ -52,6 +56,7 @@ class Seal:
     bytes: int
     manifest: str
     values: str
+    stored: str
 
 
 @dataclass(frozen=True)
@@ -87,11 +92,17 @@ class StoredProduct:
         try:
             envelope = json.loads(_read(folder / "product.json"))
             body = envelope["body"]
-            _demand(blake3(rfc8785.dumps(body)).hexdigest() == envelope["blake3"] and body["format"] == FORMAT)
+            _demand(blake3(rfc8785.dumps(body)).hexdigest() == envelope["blake3"])
+            made_as = body["format"]
         except FileNotFoundError:
             raise BadProduct(f"{folder} is no whole product: product.json is gone, run again to put it back") from None
         except (ValueError, KeyError, TypeError):
             raise BadProduct(f"{folder}/product.json is damaged: `terp rm` the product and run again") from None
+        if made_as != FORMAT:
+            raise OtherFormat(
+                f"{folder} is a product of format {made_as}, and this terp reads format {FORMAT}: use the terp that "
+                f"made it, or `terp rm {folder.name}` and run again"
+            )
         self.frozen: dict[str, Any] = body
         self.digest: str = envelope["blake3"]
         self.groups = tuple(Group.from_json(plain) for plain in body["groups"])
@@ -129,36 +140,35 @@ class StoredProduct:
         """The files that were written at creation, by their keys: metadata and small arrays."""
         return [Entry(key, size, digest) for key, (size, digest) in sorted(self.frozen["small"].items())]
 
-    def shards(self, ledger: Ledger | None = None) -> Iterator[tuple[Place, Entry]]:
-        """Walk the shards in order with their regions: of a ledger those that are recorded, else of the manifest."""
-        for group in self.groups:
-            for numbers, rows in self._rows(group, ledger):
-                for index, stored in zip(numbers, rows, strict=True):
-                    for array, row in zip(group.arrays, stored, strict=True):
-                        entry = Entry.of_shard(group.shard_key(array, int(index)), Stored.from_row(row))
-                        yield (group.path, int(index)), entry
+    def parts(self, ledger: Ledger | None = None) -> Iterator[tuple[Group, Numbers, Rows]]:
+        """Walk the regions in order, some of a group at a time, with rows of the type STORED: (regions, arrays).
 
-    def _rows(self, group: Group, ledger: Ledger | None) -> Iterator[tuple[Iterable[int], Any]]:
-        if ledger is not None:
-            yield ledger.stored(group)
-            return
-        for first, rows in self.manifest.rows(group.path):
-            yield range(first, first + len(rows)), rows
+        Of a ledger those that are recorded, else of the manifest.
+        """
+        for group in self.groups:
+            if ledger is None:
+                yield from ((group, np.arange(at, at + len(rows)), rows) for at, rows in self.manifest.rows(group.path))
+                continue
+            numbers, rows = ledger.stored(group)
+            for at in range(0, len(numbers), _AT_ONCE):
+                yield group, numbers[at : at + _AT_ONCE], rows[at : at + _AT_ONCE]
+
+    def shards(self, ledger: Ledger | None = None) -> Iterator[Entry]:
+        """Walk the shards in order: of a ledger those that are recorded, else of the manifest."""
+        for group, numbers, rows in self.parts(ledger):
+            for key, row in zip(group.keys(numbers), rows.reshape(-1), strict=True):
+                yield Entry.of_shard(key, Stored.from_row(row))
 
     def sizes(self, ledger: Ledger | None = None) -> dict[str, Sizes]:
         """Return the sizes of the shards in bytes by group, (regions, arrays); 0 for what is not recorded."""
         found = {group.path: np.zeros((group.regions, len(group.arrays)), np.int64) for group in self.groups}
-        for group in self.groups:
-            for numbers, rows in self._rows(group, ledger):
-                if len(rows):
-                    found[group.path][np.asarray(numbers)] = rows["size"]
+        for group, numbers, rows in self.parts(ledger):
+            found[group.path][numbers] = rows["size"]
         return found
 
     def entries(self) -> Iterator[Entry]:
         """Walk all files of the sealed product: the small ones, then the shards."""
-        yield from self.small_files
-        for _, entry in self.shards():
-            yield entry
+        return itertools.chain(self.small_files, self.shards())
 
     @property
     def seal(self) -> Seal | None:
@@ -180,6 +190,18 @@ class StoredProduct:
             done, total = self.progress()
             raise BadProduct(f"{self.name} is not finished ({done:,} of {total:,} regions): run the same command again")
         return Manifest(self.folder, self.groups, seal.manifest)
+
+    @property
+    def tree(self) -> Tree:
+        """The tree over the values of the sealed product; raises BadProduct when it is open."""
+        manifest, seal = self.manifest, self.seal
+        assert seal is not None
+        return Tree(seal.values, manifest.nodes, self.small_digests, manifest.values, f"the product {self.key}")
+
+    def small_digests(self) -> dict[str, bytes]:
+        """Return what the small files say of the values (see small.py), each file proven."""
+        store, documents = self._small(), [entry for entry in self.small_files if entry.key.endswith(small.META)]
+        return small.digests(store, {one.key: store.read(one.key, 0, one.size) for one in documents}, self.groups)
 
     def progress(self) -> tuple[int, int]:
         """Return how many regions are recorded, of how many."""
@@ -216,9 +238,8 @@ class StoredProduct:
 
     def verify(self) -> Iterator[Damaged]:
         """Read every file and yield what differs from its record; changes nothing."""
-        shards = self.shards(None if self.seal else self.ledger)
-        for entry in itertools.chain(self.small_files, (entry for _, entry in shards)):
-            said = check_file(self.data / entry.key, entry)
+        for entry in itertools.chain(self.small_files, self.shards(None if self.seal else self.ledger)):
+            said = check_file(self.data / entry.key, entry.size, entry.blake3)
             if said:
                 yield Damaged(f"{entry.key} of {self.name} {said}", self.key)
 
@@ -245,23 +266,3 @@ def _read(path: Path) -> bytes:
 def _demand(truth: bool) -> None:
     if not truth:
         raise ValueError
-
-
-def canonical(plain: Any) -> bytes:
-    """Return canonical JSON: RFC 8785, or with sorted keys where it holds an integer that a double does not."""
-    try:
-        return rfc8785.dumps(plain)
-    except rfc8785.IntegerDomainError:
-        return orjson.dumps(plain, option=orjson.OPT_SORT_KEYS)
-
-
-def check_file(path: Path, entry: Entry) -> str | None:
-    """Read a file whole; return what is wrong with it, or None."""
-    try:
-        if path.stat().st_size != entry.size:
-            return f"has {path.stat().st_size} bytes where {entry.size} were recorded"
-        return None if file_blake3(path) == entry.blake3 else "has other bytes than were recorded"
-    except FileNotFoundError:
-        return "is gone"
-    except OSError as error:
-        return f"cannot be read ({error.strerror})"

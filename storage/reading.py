@@ -5,7 +5,6 @@ Its large arrays are read by `terp.storage.sharded`.
 
 import os
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from zarr.abc.store import (
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from terp.storage.errors import Damaged, Missing
-from terp.storage.files import read_at
+from terp.storage.files import disk, read_at
 
 _OPTIONAL = ("zarr.json", ".zgroup", ".zarray", ".zattrs", ".zmetadata")  # zarr asks whether these are there
 
@@ -175,15 +174,16 @@ class ProvenStore(ReadOnlyStore):
     def read(self, key: str, start: int, length: int) -> bytes:
         """Return bytes of the file at `key`, after proving that it is the recorded file."""
         proof = self.proofs[key]
-        try:
-            descriptor = os.open(self.root / key, os.O_RDONLY)
-        except FileNotFoundError:
-            raise Missing(f"{key} of {self} is gone") from None
-        try:
-            self._prove(descriptor, key, proof)
-            data = read_at(descriptor, start, length)
-        finally:
-            os.close(descriptor)
+        with disk(self.root / key):
+            try:
+                descriptor = os.open(self.root / key, os.O_RDONLY)
+            except FileNotFoundError:
+                raise Missing(f"{key} of {self} is gone") from None
+            try:
+                self._prove(descriptor, key, proof)
+                data = read_at(descriptor, start, length)
+            finally:
+                os.close(descriptor)
         if len(data) != length:
             raise Damaged(f"{key} of {self} was cut short while it was read")
         return data
@@ -194,15 +194,3 @@ class ProvenStore(ReadOnlyStore):
             raise Damaged(f"{key} of {self} has {size} bytes where {proof.size} were recorded")
         if blake3(read_at(descriptor, 0, size)).hexdigest() != proof.blake3:
             raise Damaged(f"{key} of {self} is not the file that was recorded")
-
-
-def file_blake3(path: Path) -> str:
-    """Return the BLAKE3 of a file's bytes, read once through a bounded buffer."""
-    digest = blake3()
-    with path.open("rb", buffering=0) as file:
-        with suppress(AttributeError, OSError):
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_SEQUENTIAL)
-        buffer = bytearray(4 << 20)
-        while count := file.readinto(buffer):
-            digest.update(memoryview(buffer)[:count])
-    return digest.hexdigest()

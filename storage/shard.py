@@ -97,7 +97,7 @@ def _fill(dtype: np.dtype[Any]) -> tuple[Any, Any]:
 
 def values_digest(block: Values) -> str:
     """Return the BLAKE3 of type, shape and values (little-endian, C order) of a block."""
-    little = np.ascontiguousarray(block, dtype=block.dtype.newbyteorder("<"))
+    little = np.asarray(block, dtype=block.dtype.newbyteorder("<"), order="C")
     digest = blake3(f"{little.dtype.str}{little.shape}".encode())
     digest.update(little.reshape(-1).view(np.uint8).data)
     return digest.hexdigest()

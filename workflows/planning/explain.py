@@ -2,9 +2,10 @@
 
 import json
 
+from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
-from terp.storage.product import StoredProduct, canonical
+from terp.storage.product import StoredProduct
 from terp.workflows.planning.step import Step
 
 

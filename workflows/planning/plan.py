@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from blake3 import blake3
 
+from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
-from terp.storage.product import StoredProduct, canonical
+from terp.storage.product import StoredProduct
 from terp.storage.source import Identity, identify
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code

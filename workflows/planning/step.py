@@ -11,9 +11,9 @@ from typing import Any
 import xarray as xr
 from blake3 import blake3
 
+from terp.storage.canonical import canonical
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout
-from terp.storage.product import canonical
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.memory import Need
 from terp.workflows.running.gather import Input

@@ -17,11 +17,12 @@ from blake3 import blake3
 
 from terp.storage import files
 from terp.storage.archive import Archive
+from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, README, crate
 from terp.storage.errors import BadPackage, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack, write_index
-from terp.storage.product import StoredProduct, canonical
+from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
 from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
 from terp.workflows.results.verify import damage_of

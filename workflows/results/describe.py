@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from terp.storage import provenance
+from terp.storage.canonical import canonical
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
-from terp.storage.product import StoredProduct, canonical
+from terp.storage.product import StoredProduct
 from terp.storage.source import Identity
 from terp.workflows.results.costs import resources
 from terp.workflows.running.record import RunRecord

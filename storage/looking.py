@@ -1,0 +1,70 @@
+"""Look at the files of a product: which there are, of what size, and whether one is what was recorded."""
+
+import os
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from blake3 import blake3
+
+from terp.storage.files import sizes_below
+from terp.storage.grid import Group
+
+Sizes = np.ndarray[Any, Any]
+
+
+def sizes_found(data: Path, groups: Sequence[Group]) -> tuple[dict[str, Sizes], dict[str, int]]:
+    """Return the sizes in bytes of the shards by group, (regions, arrays), and of all other files by their Zarr key.
+
+    A shard that is not there has -1. Raises DiskTrouble.
+    """
+    found = {group.path: np.full((group.regions, len(group.arrays)), -1, np.int64) for group in groups}
+    homes = {group.shard_home(array) for group in groups for array in group.arrays}
+    others = dict(sizes_below(data, but=homes))
+    for group in groups:
+        numbers = np.arange(group.regions)
+        for column, array in enumerate(group.arrays):
+            others.update(sizes_below(data, group.shard_home(array)))
+            found[group.path][:, column] = [others.pop(key, -1) for key in group.shard_keys(array, numbers)]
+    return found, others
+
+
+class _Block(threading.local):
+    """Memory of a thread to read into: to touch new memory costs as much as to read it."""
+
+    def __init__(self) -> None:
+        self.memory = memoryview(bytearray(4 << 20))
+
+
+_block = _Block()
+
+
+def check_file(path: Path | str, size: int, digest: str) -> str | None:
+    """Read a file whole and hold it against its size and BLAKE3; return what is wrong with it, or None."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            found = os.fstat(descriptor).st_size
+            if found != size:
+                return f"has {found} bytes where {size} were recorded"
+            return None if _blake3(descriptor, size) == digest else "has other bytes than were recorded"
+        finally:
+            os.close(descriptor)
+    except FileNotFoundError:
+        return "is gone"
+    except OSError as error:
+        return f"cannot be read ({error.strerror})"
+
+
+def _blake3(descriptor: int, size: int) -> str:
+    if size > len(_block.memory):
+        with suppress(AttributeError, OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_SEQUENTIAL)
+    made, left = blake3(), size
+    while left > 0 and (count := os.readv(descriptor, [_block.memory[:left]])):
+        made.update(_block.memory[:count])
+        left -= count
+    return made.hexdigest()
