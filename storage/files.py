@@ -147,6 +147,17 @@ def read_at(descriptor: int, start: int, length: int) -> bytes:
     return b"".join(parts)
 
 
+def read_file(path: Path) -> bytes:
+    """Return the bytes of a file; raises FileNotFoundError, and DiskTrouble for all else."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise
+    except OSError:
+        with disk(path):
+            raise
+
+
 def write_new(path: Path, data: bytes) -> None:
     """Write and sync a file that must not be there yet; nothing is left of it on failure."""
     write_file(path, lambda descriptor: write_all(descriptor, data))

@@ -76,23 +76,27 @@ class Group:
             box[d].stop - box[d].start if d in box else n for d, n in zip(array.dims, array.shape, strict=True)
         )
 
-    def shard_home(self, array: Array) -> str:
-        """Return the folder, within the product's store, of all shards of one array."""
-        return "/".join(part for part in (self.path, array.name, "c") if part)
+    def array(self, name: str) -> Array:
+        """Return the array of a name."""
+        return next(array for array in self.arrays if array.name == name)
+
+    def home(self, array: Array) -> str:
+        """Return the path of an array within the product's store; its shards are in the folder `c` there."""
+        return f"{self.path}/{array.name}" if self.path else array.name
 
     def shard_key(self, array: Array, index: int) -> str:
         """Return the Zarr key, within the product's store, of one shard of one array."""
         places = dict[str, int]()
         for dim, count in zip(reversed(list(self.cut)), reversed(self.grid), strict=True):
             index, places[dim] = divmod(index, count)
-        return "/".join([self.shard_home(array), *(str(places.get(dim, 0)) for dim in array.dims)])
+        return "/".join([self.home(array), "c", *(str(places.get(dim, 0)) for dim in array.dims)])
 
     def shard_keys(self, array: Array, numbers: "np.ndarray[Any, Any]") -> list[str]:
         """Return what `shard_key` does for many regions at once."""
         places = dict(zip(self.cut, np.unravel_index(numbers, self.grid) if self.cut else (), strict=True))
         none = np.zeros_like(numbers)
         columns = [map(str, places.get(dim, none).tolist()) for dim in array.dims]
-        return list(map("/".join, zip([self.shard_home(array)] * len(numbers), *columns, strict=True)))
+        return list(map("/".join, zip([f"{self.home(array)}/c"] * len(numbers), *columns, strict=True)))
 
     def keys(self, numbers: "np.ndarray[Any, Any]") -> list[str]:
         """Return the keys of all shards of some regions: region by region, array by array."""

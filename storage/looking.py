@@ -22,12 +22,12 @@ def sizes_found(data: Path, groups: Sequence[Group]) -> tuple[dict[str, Sizes], 
     A shard that is not there has -1. Raises DiskTrouble.
     """
     found = {group.path: np.full((group.regions, len(group.arrays)), -1, np.int64) for group in groups}
-    homes = {group.shard_home(array) for group in groups for array in group.arrays}
+    homes = {f"{group.home(array)}/c" for group in groups for array in group.arrays}
     others = dict(sizes_below(data, but=homes))
     for group in groups:
         numbers = np.arange(group.regions)
         for column, array in enumerate(group.arrays):
-            others.update(sizes_below(data, group.shard_home(array)))
+            others.update(sizes_below(data, f"{group.home(array)}/c"))
             found[group.path][:, column] = [others.pop(key, -1) for key in group.shard_keys(array, numbers)]
     return found, others
 

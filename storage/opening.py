@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
+from zarr.abc.store import Store
 
 from terp.storage.reading import ReadOnlyStore
 from terp.storage.sharded import Pick, ShardedArray, reading_threads
@@ -22,7 +23,7 @@ def opened(store: ReadOnlyStore, group: str, large: Mapping[str, ShardedArray]) 
     return whole.set_coords(sorted(beside & set(map(str, whole.data_vars))))
 
 
-def small_part(store: ReadOnlyStore, group: str, without: Iterable[str]) -> xr.Dataset:
+def small_part(store: Store, group: str, without: Iterable[str]) -> xr.Dataset:
     """Return a group without some of its arrays, through zarr-python."""
     found: xr.Dataset = xr.open_zarr(
         store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=list(without)

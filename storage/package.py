@@ -13,14 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
-import rfc8785
 from blake3 import blake3
 from isal import isal_zlib
 
 from terp.storage.errors import BadPackage, Damaged, Missing
-from terp.storage.files import disk, publish, replace, sync_folder
+from terp.storage.files import disk, publish, sync_folder
 from terp.storage.zip64 import TAIL, Entry, central, local, read_central, read_tail, tail
 
 _BLOCK = 4 << 20  # bytes read and hashed at a time
@@ -73,18 +72,6 @@ def pack(members: Iterable[Member], target: Path) -> Packed:
             _unlink(target)
             raise
     return packed
-
-
-def write_index(packed: Packed) -> Path:
-    """Write the table of members beside the package as canonical JSON (RFC 8785), and return its path."""
-    path = packed.path.with_name(f"{packed.path.name}.members.json")
-    members: list[Any] = [
-        {"name": e.name, "offset": e.offset, "size": e.size, "crc32": f"{e.crc32:08x}", "blake3": e.blake3 or ""}
-        for e in packed.members
-    ]
-    whole = {"name": packed.path.name, "size": packed.size, "sha256": packed.sha256, "sha512": packed.sha512}
-    replace(path, rfc8785.dumps({"format": "terp members 1", "members": members, "package": dict[str, Any](whole)}))
-    return path
 
 
 def read_directory(path: Path) -> tuple[Entry, ...]:

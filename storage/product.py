@@ -23,7 +23,7 @@ from blake3 import blake3
 
 from terp.storage import small
 from terp.storage.errors import BadProduct, Damaged, OtherFormat
-from terp.storage.files import disk
+from terp.storage.files import read_file
 from terp.storage.grid import Group
 from terp.storage.ledger import Ledger, Place
 from terp.storage.looking import Sizes, check_file
@@ -90,7 +90,7 @@ class StoredProduct:
         self.folder = folder
         self.data = folder / "data.zarr"
         try:
-            envelope = json.loads(_read(folder / "product.json"))
+            envelope = json.loads(read_file(folder / "product.json"))
             body = envelope["body"]
             _demand(blake3(rfc8785.dumps(body)).hexdigest() == envelope["blake3"])
             made_as = body["format"]
@@ -174,7 +174,7 @@ class StoredProduct:
     def seal(self) -> Seal | None:
         """The seal, or None while the product is open."""
         try:
-            plain = json.loads(_read(self.folder / "seal.json"))
+            plain = json.loads(read_file(self.folder / "seal.json"))
             _demand(plain.pop("product") == self.digest)
             return Seal(**plain)
         except FileNotFoundError:
@@ -212,7 +212,7 @@ class StoredProduct:
         manifest, whole = self.manifest, self.group(group)
         [number] = [at for at, one in enumerate(whole.arrays) if one.name == name]
         locate = partial(_locate, self.data, manifest, whole, number)
-        return ShardedArray(whole.arrays[number], "/".join(filter(None, (group, name))), locate, f"product {self.name}")
+        return ShardedArray(whole.arrays[number], whole.home(whole.arrays[number]), locate, f"product {self.name}")
 
     def open(self, group: str = "") -> "xr.Dataset":
         """Open a group of the sealed product, lazily; every read is proven."""
@@ -250,17 +250,6 @@ def _locate(data: Path, manifest: Manifest, group: Group, number: int, place: tu
     index = group.region_of(array, place)
     stored = manifest.shard(group.path, index, number)
     return Extent(data / group.shard_key(array, index), 0, stored.size, stored.tag)
-
-
-def _read(path: Path) -> bytes:
-    """Return the bytes of a file; raises FileNotFoundError, and DiskTrouble for all else."""
-    try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise
-    except OSError:
-        with disk(path):
-            raise
 
 
 def _demand(truth: bool) -> None:

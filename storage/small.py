@@ -25,7 +25,7 @@ def digests(store: "Store", documents: Mapping[str, bytes], groups: Iterable[Gro
     """
     import zarr
 
-    large = {group.shard_home(array).removesuffix("/c") for group in groups for array in group.arrays}
+    large = {group.home(array) for group in groups for array in group.arrays}
     found = dict[str, bytes]()
     for key, document in documents.items():
         said, path = json.loads(document), key.removesuffix(META).rstrip("/")

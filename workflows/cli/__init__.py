@@ -21,6 +21,7 @@ COMMANDS = {
     "ls": "holdings",
     "show": "holdings",
     "open": "holdings",
+    "diff": "diff",
     "verify": "holdings",
     "archive": "holdings",
     "rm": "holdings",

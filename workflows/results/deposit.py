@@ -21,7 +21,8 @@ from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, README, crate
 from terp.storage.errors import BadPackage, Damaged, StorageError
 from terp.storage.home import Home
-from terp.storage.package import Member, Packed, pack, write_index
+from terp.storage.package import Member, Packed, pack
+from terp.storage.packed import write_index
 from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
 from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
@@ -89,8 +90,8 @@ def _deposit(
     folder: Path,
 ) -> dict[str, Any]:
     packed = [pack(_members(product), folder / f"{name}.zarr.zip") for name, product in products.items()]
-    for one in packed:
-        write_index(one)
+    for one, product in zip(packed, products.values(), strict=True):
+        write_index(one, product)
     told.say(f"packed {', '.join(one.path.name for one in packed)}")
     results = {name: product.open() for name, product in products.items() if _has_root(product)}
     shown = _show(flow, results, folder / PICTURE, told)

@@ -70,10 +70,7 @@ def open_archived(
     home: Home, identifier: str, name: str = "", group: str = "", version: str | None = None
 ) -> "xr.Dataset":
     """Open a package of an archived object in place."""
-    files = Archive(home.archive).files(identifier, version)
-    packages = {
-        logical.removesuffix(".zarr.zip"): path for logical, path in files.items() if logical.endswith(".zarr.zip")
-    }
+    packages = packages_of(home, identifier, version)
     if not name and len(packages) == 1:
         name = next(iter(packages))
     if name not in packages:
@@ -81,6 +78,12 @@ def open_archived(
     if not packages[name].exists():
         raise BadPackage(f"{packages[name]} is gone; restore it from a copy")
     return open_zip(packages[name], group)
+
+
+def packages_of(home: Home, identifier: str, version: str | None = None) -> dict[str, Path]:
+    """Return where the packages of an archived object are, by the names of the results in them."""
+    files = Archive(home.archive).files(identifier, version)
+    return {name.removesuffix(".zarr.zip"): path for name, path in files.items() if name.endswith(".zarr.zip")}
 
 
 def catalogue(home: Home) -> list[dict[str, Any]]:
