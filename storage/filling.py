@@ -15,7 +15,7 @@ from typing import Self
 import numpy as np
 import rfc8785
 
-from terp.storage import files
+from terp.storage import files, lineage, runs
 from terp.storage.errors import DiskTrouble
 from terp.storage.grid import Group
 from terp.storage.ledger import Gone, Place
@@ -117,7 +117,7 @@ class Filling:
 
     def _record(self, one: Written) -> Record:
         stored = {name: digests for name, (_, digests) in one.attempts.items()}
-        return Record(one.group, one.index, self.generation(one.place), stored, one.seconds, one.worker)
+        return Record(one.group, one.index, self.generation(one.place), stored, one.seconds, one.worker, one.reads)
 
     def void(self, place: Place, why: str) -> None:
         """Say that a recorded region does not count, remove its files and the seal: it will be done again."""
@@ -131,7 +131,7 @@ class Filling:
                 self._take_away(self.product.data / group.shard_key(array, place[1]))
 
     def _unseal(self) -> None:
-        for name in ("seal.json", *NAMES):
+        for name in ("seal.json", *NAMES, *lineage.NAMES):
             self._take_away(self.product.folder / name)
         files.sync_folder(self.product.folder)
 
@@ -236,10 +236,19 @@ class Filling:
             manifest,
             root(product.small_digests(), values),
             root({entry.key: bytes.fromhex(entry.blake3) for entry in small}, stored),
+            self._put_lineage(),
         )
         put("seal.json", rfc8785.dumps({**asdict(seal), "product": product.digest}) + b"\n")
-        product.__dict__.pop("manifest", None)
+        for name in ("manifest", "lineage"):
+            product.__dict__.pop(name, None)
         return seal
+
+    def _put_lineage(self) -> str:
+        """Put in its place what was read for all regions; return the digest that proves it, "" where none is noted."""
+        if not self.product.origins.width:
+            return ""
+        rows = (self.ledger.reads(group)[1] for group in self.product.groups)
+        return runs.written(lineage.NAME, rows, self._put)
 
 
 def _checked(pool: ThreadPoolExecutor, threads: int, data: str, shards: list[tuple[str, int, bytes]]) -> list[str]:

@@ -10,6 +10,7 @@ same for a thousand as for a million; digests are read when they are wanted.
 """
 
 import os
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -17,14 +18,14 @@ from typing import Any
 
 import google_crc32c
 import numpy as np
-import orjson
 
 from terp.storage.errors import Busy, Fenced, StorageError
 from terp.storage.files import GLANCE, PATIENCE, await_file, create_once, disk, patiently, sync_folder, write_all
 from terp.storage.grid import Group
 from terp.storage.holder import Holder
-from terp.storage.rows import Record, Rows, row_type, sound_rows
-from terp.storage.shard import STORED
+from terp.storage.rows import NOTHING, Record, Rows, row_type, sound_rows
+from terp.storage.segments import frame, lines, segments
+from terp.storage.segments import limits as what_counts
 
 _AT_ONCE = 4096  # regions that are looked up at a time
 
@@ -42,9 +43,9 @@ class Ledger:
     and rows did not count.
     """
 
-    def __init__(self, folder: Path, groups: Sequence[Group] = ()) -> None:
+    def __init__(self, folder: Path, groups: Sequence[Group] = (), reads: "np.dtype[Any]" = NOTHING) -> None:
         self.folder, self.groups = folder, groups
-        self.type = row_type(max((len(group.arrays) for group in groups), default=0))
+        self.type = row_type(max((len(group.arrays) for group in groups), default=0), reads)
         self.epoch = 0  # ours, once claimed
         self._numbers = {group.path: number for number, group in enumerate(groups)}
         self._workers: dict[str, int] = {}
@@ -66,15 +67,12 @@ class Ledger:
 
     def _read_lines(self) -> dict[str, int]:
         """Take in the lines of all segments; return how much of which file counts."""
-        segments, limits = self._segments(), dict[str, int]()
-        for _, path in segments:
-            header = next(_lines(path, None)[0], None)
-            for name, size in (header or {}).get("after", {}).items():
-                limits.setdefault(name, size)  # who comes later may see less of it, or more
-        for _, path in segments:
-            lines, spoilt = _lines(path, limits.get(path.name))
+        found = segments(self.folder)
+        limits = what_counts(found)
+        for _, path in found:
+            some, spoilt = lines(path, limits.get(path.name))
             self.spoilt += spoilt
-            for line in lines:
+            for line in some:
                 if "void" in line and line["void"][0] in self._numbers:
                     place = line["void"][0], line["void"][1]
                     self.generations[place] = max(line["generation"], self.generations.get(place, 0))
@@ -83,7 +81,7 @@ class Ledger:
     def _counting(self) -> Iterator[tuple[Rows, int]]:
         """Walk the rows that count: sound, of regions that there are, of their last generation; and how many do not."""
         begun = [self._begun(group) for group in self.groups]
-        for _, path in self._segments():
+        for _, path in segments(self.folder):
             limit = self._limits.get(f"{path.stem}.rows")
             for rows, spoilt in sound_rows(path.with_suffix(".rows"), limit, self.type):
                 known, counts = np.zeros((2, len(rows)), bool)
@@ -124,17 +122,22 @@ class Ledger:
 
     def stored(self, group: Group) -> tuple[Rows, Rows]:
         """Return the numbers of a group's recorded regions, ascending, and what was stored for them: (n, arrays)."""
-        number, arrays = self._numbers[group.path], len(group.arrays)
-        found, there = np.zeros((group.regions, arrays), STORED), np.zeros(group.regions, bool)
+        return self._column(group, "stored", len(group.arrays))
+
+    def reads(self, group: Group) -> tuple[Rows, Rows]:
+        """Return the numbers of a group's recorded regions, ascending, and what was read for them."""
+        return self._column(group, "reads", self.type["reads"].shape[0])
+
+    def _column(self, group: Group, field: str, width: int) -> tuple[Rows, Rows]:
+        kind, number = self.type[field], self._numbers[group.path]
+        found = np.zeros((group.regions, width, *kind.shape[1:]), kind.base)
+        there = np.zeros(group.regions, bool)
         with disk(self.folder):
             for rows, _ in self._counting():
                 here = rows[rows["group"] == number]
-                found[here["index"]] = here["stored"][:, :arrays]  # of equal ones the later counts
+                found[here["index"]] = here[field][:, :width]  # of equal ones the later counts
                 there[here["index"]] = True
         return np.flatnonzero(there), found if there.all() else found[there]
-
-    def _segments(self) -> list[tuple[int, Path]]:
-        return sorted((int(p.stem), p) for p in self.folder.glob("[0-9]*.log") if p.stem.isdecimal())
 
     def holder(self) -> Holder | None:
         """Return who holds the newest segment, or None when nobody does any more.
@@ -142,8 +145,8 @@ class Ledger:
         Raises Busy when the segment does not say who.
         """
         with disk(self.folder):
-            segments = self._segments()
-            return patiently(lambda: _holder(segments[-1][1]), Busy, GLANCE) if segments else None
+            found = segments(self.folder)
+            return patiently(lambda: _holder(found[-1][1]), Busy, GLANCE) if found else None
 
     def claim(self, take_over: "bool | Gone" = False, prepare: Callable[[int], object] = lambda _: None) -> None:
         """Become the controller: begin a new segment, after `prepare` has been called with its number.
@@ -152,13 +155,13 @@ class Ledger:
         any, or is asked about the one that there is.
         """
         with disk(self.folder):
-            segments = self._segments()  # before asking who holds: who begins after this has the number that is next
+            found = segments(self.folder)  # before asking who holds: who begins after this has the number that is next
         holder = None if take_over is True else self.holder()
         if holder is not None and not (holder.is_gone() or (callable(take_over) and take_over(holder))):
             raise Busy(f"this work is being done by {holder}: {holder.advice()}")
         with disk(self.folder):
-            epoch = segments[-1][0] + 1 if segments else 1
-            after = {file.name: size for _, log in segments for file, size in self._sizes(log).items()}
+            epoch = found[-1][0] + 1 if found else 1
+            after = {file.name: size for _, log in found for file, size in self._sizes(log).items()}
             prepare(epoch)
             self._begin(epoch, {"epoch": epoch, "holder": Holder.me().to_json(), "after": after})
 
@@ -168,7 +171,7 @@ class Ledger:
         Rows are waited for where a line tells of a worker, or a newer segment of their length.
         """
         rows = log.with_suffix(".rows")
-        worked = any("worker" in line for line in _lines(log, None)[0])
+        worked = any("worker" in line for line in lines(log, None)[0])
         if self._limits.get(rows.name, worked):
             with suppress(FileNotFoundError):  # they are lost
                 await_file(rows, patience=PATIENCE)
@@ -178,7 +181,7 @@ class Ledger:
     def _begin(self, epoch: int, header: dict[str, Any]) -> None:
         path = self.folder / f"{epoch:06}.log"
         try:
-            create_once(path, _frame(header))
+            create_once(path, frame(header))
         except FileExistsError:
             raise Busy("another controller has just begun this work: look with `terp status`") from None
         self.epoch = epoch
@@ -194,7 +197,7 @@ class Ledger:
 
     def check(self) -> None:
         """Raise Fenced when a newer controller has begun."""
-        newest = max((epoch for epoch, _ in self._segments()), default=0)
+        newest = max((epoch for epoch, _ in segments(self.folder)), default=0)
         if newest != self.epoch:
             raise Fenced(
                 f"a newer controller (epoch {newest}) has taken this work over from this one (epoch {self.epoch}): "
@@ -215,6 +218,9 @@ class Ledger:
             row["index"], row["group"], row["generation"] = record.index, number, record.generation
             row["seconds"], row["worker"] = record.seconds, worker
             row["stored"][: len(stored)] = stored
+            row["when"] = time.time()
+            if record.reads:
+                row["reads"] = record.reads
             row["crc32c"] = google_crc32c.value(row.tobytes()[:-4])
         self.check()
         with disk(self.folder):
@@ -250,9 +256,9 @@ class Ledger:
         self._log = self._rows = -1
         _HELD.discard((self.folder / f"{self.epoch:06}.log").resolve())
 
-    def _write(self, lines: list[dict[str, Any]]) -> None:
+    def _write(self, some: list[dict[str, Any]]) -> None:
         self.check()
-        data = b"\n" * self._torn + b"".join(map(_frame, lines))
+        data = b"\n" * self._torn + b"".join(map(frame, some))
         with disk(self.folder):
             self._torn = True
             write_all(self._log, data)
@@ -260,23 +266,11 @@ class Ledger:
             self._torn = False
 
 
-def _frame(line: dict[str, Any]) -> bytes:
-    text = orjson.dumps(line)
-    return b"%08x %b\n" % (google_crc32c.value(text), text)
-
-
-def _lines(path: Path, limit: int | None) -> tuple[Iterator[dict[str, Any]], int]:
-    """Return the lines of a segment that count, and how many do not."""
-    raw = path.read_bytes()[:limit].split(b"\n")
-    good = [line[9:] for line in raw if line[8:9] == b" " and line[:8] == b"%08x" % google_crc32c.value(line[9:])]
-    return (orjson.loads(line) for line in good), sum(map(bool, raw)) - len(good)
-
-
 def _holder(path: Path) -> Holder | None:
-    lines = list(_lines(path, None)[0])
-    if lines and "released" in lines[-1]:
+    found = list(lines(path, None)[0])
+    if found and "released" in found[-1]:
         return None
-    header = next((line for line in lines if "holder" in line), None)
+    header = next((line for line in found if "holder" in line), None)
     if header is None:
         raise Busy(f"{path} does not say who works here: if you know that nobody does, say so with --take-over")
     holder = Holder.from_json(header["holder"])

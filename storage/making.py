@@ -6,7 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from terp.storage.canonical import canonical
 from terp.storage.codec import suited
 from terp.storage.errors import BadProduct, OtherFormat
 from terp.storage.grid import Group
+from terp.storage.lineage import Origins
 from terp.storage.looking import check_file
 from terp.storage.product import FORMAT, StoredProduct
 from terp.storage.shard import array_metadata
@@ -34,10 +35,14 @@ _LONG = 86400  # seconds after which nobody is still creating a product
 
 @dataclass(frozen=True)
 class Layout:
-    """What a product will look like: its groups, and for each group path its coordinates and attributes."""
+    """What a product will look like: its groups, and for each group path its coordinates and attributes.
+
+    `origins` are what its regions are made of.
+    """
 
     groups: tuple[Group, ...]
     schemas: Mapping[str, "xr.Dataset"]
+    origins: Origins = field(default_factory=Origins)
 
     def stored(self, kept: bool, codec: str = "") -> "Layout":
         """Return it with the codecs that suit its values, or with the one that somebody wants.
@@ -102,6 +107,7 @@ def _described(
         "key": key,
         "ingredients": ingredients,
         "groups": [group.to_json() for group in layout.groups],
+        "lineage": layout.origins.to_json(),
         "small": {path: [len(data), blake3(data).hexdigest()] for path, data in small.items()},
     }
     return rfc8785.dumps({"body": body, "blake3": blake3(rfc8785.dumps(body)).hexdigest()}) + b"\n"

@@ -6,6 +6,8 @@ ledger/          what is done (see ledger.py)
 attempts/        shards that are being written; never read
 manifest.rows    every shard with its digests, once sealed (see manifest.py)
 manifest.sums
+lineage.rows     what was read for each region, once sealed (see lineage.py)
+lineage.sums
 seal.json        the digest of the manifest, and the roots of two trees: from here on nothing changes
 """
 
@@ -26,9 +28,11 @@ from terp.storage.errors import BadProduct, Damaged, OtherFormat
 from terp.storage.files import read_file
 from terp.storage.grid import Group
 from terp.storage.ledger import Ledger, Place
+from terp.storage.lineage import Lineage, Origins
 from terp.storage.looking import Sizes, check_file
 from terp.storage.manifest import Manifest
 from terp.storage.reading import Proof, ProvenStore
+from terp.storage.runs import files_in
 from terp.storage.shard import Stored
 from terp.storage.sharded import Extent, ShardedArray
 from terp.storage.tree import Tree
@@ -45,7 +49,7 @@ Rows = np.ndarray[Any, Any]  # of STORED: (regions, arrays)
 
 @dataclass(frozen=True)
 class Seal:
-    """What closes a product: counts, the digest of its manifest, and the roots of its trees.
+    """What closes a product: counts, the digest of its manifest, the roots of its trees, the digest of its lineage.
 
     `values` is its identity: the same wherever, by whomever and with whatever codec the same values were made.
     `stored` is its fixity: all bytes as they are. docs/architecture.md tells how to make both without terp.
@@ -57,6 +61,7 @@ class Seal:
     manifest: str
     values: str
     stored: str
+    lineage: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,7 +138,12 @@ class StoredProduct:
     @property
     def ledger(self) -> Ledger:
         """The ledger, read anew."""
-        return Ledger(self.folder / "ledger", self.groups)
+        return Ledger(self.folder / "ledger", self.groups, self.origins.type)
+
+    @cached_property
+    def origins(self) -> Origins:
+        """What its regions are made of, as it was frozen; nothing where the product is older than that."""
+        return Origins.from_json(self.frozen.get("lineage", {}))
 
     @property
     def small_files(self) -> list[Entry]:
@@ -185,11 +195,24 @@ class StoredProduct:
     @cached_property
     def manifest(self) -> Manifest:
         """What the shards of the sealed product are; raises BadProduct when it is open or the manifest is damaged."""
+        return Manifest(self.folder, self.groups, self._sealed.manifest)
+
+    @cached_property
+    def lineage(self) -> Lineage:
+        """What was read for each region of the sealed product; raises BadProduct where that was not noted."""
+        digest = self._sealed.lineage
+        if not digest:
+            raise BadProduct(f"{self.key} was made before terp noted what a region is made of: nothing more is known")
+        counts = {group.path: group.regions for group in self.groups}
+        return Lineage(self.origins, counts, digest, files_in(self.folder), self.key)
+
+    @property
+    def _sealed(self) -> Seal:
         seal = self.seal
         if seal is None:
             done, total = self.progress()
             raise BadProduct(f"{self.name} is not finished ({done:,} of {total:,} regions): run the same command again")
-        return Manifest(self.folder, self.groups, seal.manifest)
+        return seal
 
     @property
     def tree(self) -> Tree:
@@ -212,7 +235,8 @@ class StoredProduct:
         manifest, whole = self.manifest, self.group(group)
         [number] = [at for at, one in enumerate(whole.arrays) if one.name == name]
         locate = partial(_locate, self.data, manifest, whole, number)
-        return ShardedArray(whole.arrays[number], whole.home(whole.arrays[number]), locate, f"product {self.name}")
+        array, of = whole.arrays[number], (self.key, group)
+        return ShardedArray(array, whole.home(array), locate, f"product {self.name}", of)
 
     def open(self, group: str = "") -> "xr.Dataset":
         """Open a group of the sealed product, lazily; every read is proven."""

@@ -14,6 +14,7 @@ import numpy as np
 
 from terp.storage.shard import STORED, Stored
 
+NOTHING = np.dtype(("<u4", (0, 2)))  # what is noted of inputs where there are none
 _AT_ONCE = 1 << 14  # rows that are in memory at a time
 
 Rows = np.ndarray[Any, Any]  # of `row_type`
@@ -21,7 +22,10 @@ Rows = np.ndarray[Any, Any]  # of `row_type`
 
 @dataclass(frozen=True)
 class Record:
-    """One region that is done: which, in which generation, what was stored for each array, and how it came about."""
+    """One region that is done: which, in which generation, what was stored for each array, and how it came about.
+
+    `reads` is what was read for it (see lineage.py).
+    """
 
     group: str
     index: int
@@ -29,10 +33,14 @@ class Record:
     stored: dict[str, Stored]
     seconds: float
     worker: str
+    reads: tuple[tuple[int, int], ...] = ()
 
 
-def row_type(arrays: int) -> np.dtype[Any]:
-    """Return the type of the rows of a ledger: of products with at most so many arrays in a group."""
+def row_type(arrays: int, reads: np.dtype[Any] = NOTHING) -> np.dtype[Any]:
+    """Return the type of the rows of a ledger: of products with at most so many arrays in a group.
+
+    `reads` is the type of what is noted of their inputs; `when` a region was recorded are seconds since 1970.
+    """
     return np.dtype(
         [
             ("index", "<u8"),
@@ -41,7 +49,8 @@ def row_type(arrays: int) -> np.dtype[Any]:
             ("seconds", "<f4"),
             ("worker", "<u4"),
             ("stored", STORED, (max(arrays, 1),)),
-            ("spare", "<u4"),
+            ("reads", reads),
+            ("when", "<u4"),
             ("crc32c", "<u4"),
         ]
     )

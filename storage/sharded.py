@@ -23,6 +23,7 @@ import numpy as np
 from terp.storage.codec import Codec, Values
 from terp.storage.errors import Damaged, Missing
 from terp.storage.grid import Array
+from terp.storage.lineage import Of, note
 from terp.storage.shard import ABSENT, INDEX_CRC_BYTES
 
 _MOST_THREADS = 4  # more do not read faster from one disk, and a reader is not alone on a machine
@@ -52,11 +53,13 @@ class _Part:
 class ShardedArray:
     """A large array; `locate` tells where the shard at a place of its grid is.
 
-    `name` is the array's path in its store, `owner` what people call that.
+    `name` is the array's path in its store, `owner` what people call that; `of` names it for who notes what is read.
     """
 
-    def __init__(self, array: Array, name: str, locate: Callable[[tuple[int, ...]], Extent], owner: str) -> None:
-        self.array, self.name, self.locate, self.owner = array, name, locate, owner
+    def __init__(
+        self, array: Array, name: str, locate: Callable[[tuple[int, ...]], Extent], owner: str, of: Of | None = None
+    ) -> None:
+        self.array, self.name, self.locate, self.owner, self.of = array, name, locate, owner, of
         self.dtype = np.dtype(array.dtype)
         self._codec = Codec.named(array.codec)
         self._counts = tuple(s // c for s, c in zip(array.shard, array.chunk, strict=True))
@@ -74,6 +77,7 @@ class ShardedArray:
         for place in itertools.product(*by_shard):
             chunks = itertools.product(*(some[at] for some, at in zip(by_shard, place, strict=True)))
             self._read_shard(place, list(chunks), out, threads)
+        note(self.of, dict(zip(self.array.dims, map(_hull, picks, self.array.shape), strict=True)))
         return out
 
     def _read_shard(self, place: tuple[int, ...], chunks: list[tuple[_Part, ...]], out: Values, threads: int) -> None:
@@ -223,6 +227,13 @@ def reading_threads() -> int:
 
 def _length(pick: Pick) -> int:
     return pick.stop - pick.start if isinstance(pick, slice) else len(pick)
+
+
+def _hull(pick: Pick, size: int) -> tuple[int, int]:
+    if isinstance(pick, slice):
+        return pick.start, pick.stop
+    found = np.where(pick < 0, pick + size, pick)
+    return (int(found.min()), int(found.max()) + 1) if len(found) else (0, 0)
 
 
 def _positions(pick: Pick) -> Values:

@@ -19,7 +19,8 @@ from terp.storage.shard import Stored, write_shard
 class Written:
     """A region that a worker has written and synced, not yet visible: attempt file and digests for each array.
 
-    `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows.
+    `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows. `reads` is what was read for
+    it, as the product's lineage has it.
     """
 
     group: str
@@ -29,6 +30,7 @@ class Written:
     worker: str
     remarks: tuple[str, ...] = field(default=())
     memory: int = 0
+    reads: tuple[tuple[int, int], ...] = ()
 
     @property
     def place(self) -> Place:

@@ -1,7 +1,8 @@
 """Readers: what comes in, as xarray Datasets under CF or MSv4 names.
 
-A reader is a module of this package with `NAME`, `CUT`, `recognise` and `read`, and, where the cut differs from
-file to file, `cut`. They are imported when they are needed, and asked in the order of `READERS`.
+A reader is a module of this package with `NAME`, `CUT`, `recognise` and `read`; where the cut differs from file to
+file, with `cut`; and where it reads parts of a source, with `pieces`, which tell in what files these are. They are
+imported when they are needed, and asked in the order of `READERS`.
 """
 
 import stat
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage.errors import BadInput
+from terp.storage.lineage import Pieces
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -46,6 +48,11 @@ class Reader:
         if special:
             return special(groups)
         return {name: tuple(dim for dim in self._module.CUT if dim in group.dims) for name, group in groups.items()}
+
+    def pieces(self, path: Path, groups: "Mapping[str, xr.Dataset]") -> dict[str, list[Pieces]]:
+        """For each group how its arrays lie in the files of the source; none for what is read as a whole."""
+        known: Callable[..., dict[str, list[Pieces]]] | None = getattr(self._module, "pieces", None)
+        return known(path, groups) if known else {}
 
     @property
     def _module(self) -> Any:

@@ -8,7 +8,7 @@ out and told in a variable of its own (`RH_trace`: rain was seen, less than 0.05
 import gzip
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from io import BytesIO
@@ -21,6 +21,7 @@ import xarray as xr
 
 from terp.storage.errors import BadInput
 from terp.storage.ingest.columns import COLUMNS, FLAGS, STATION_COLUMNS
+from terp.storage.lineage import Pieces
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,7 +81,15 @@ def read(path: Path) -> dict[str, xr.Dataset]:
         if one.number == other.number:
             raise BadInput(f"{one.path} and {other.path.name} are both of station {one.number}; keep one of them.")
     folder = path if path.is_dir() else path.parent
-    return {"": _dataset(stations).assign_coords(_places(folder / "stations.csv", [s.number for s in stations]))}
+    data = _dataset(stations).assign_coords(_places(folder / "stations.csv", [s.number for s in stations]))
+    data.encoding = {"files": [station.path.name for station in stations] if path.is_dir() else []}
+    return {"": data}
+
+
+def pieces(_: Path, groups: Mapping[str, xr.Dataset]) -> dict[str, list[Pieces]]:
+    """Each station of a folder has its own file."""
+    names = groups[""].encoding["files"]
+    return {"": [Pieces(("station",), (1,), names=tuple(names))]} if names else {}
 
 
 def _station(path: Path) -> _Station:

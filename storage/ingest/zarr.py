@@ -7,6 +7,7 @@ the same. Source: Zarr v2 and v3 specifications; xarray's encoding of dimension 
 import math
 import os
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,14 @@ import xarray as xr
 
 from terp.storage.errors import BadInput
 from terp.storage.ingest import netcdf
+from terp.storage.lineage import Pieces
 
 NAME = "zarr"
 CUT: tuple[str, ...] = ()  # differs from group to group: see `cut`
 
 cut = netcdf.cut
 
+_MARK = 10**9  # numbers that stand for those of a chunk, to learn how a store names its chunks
 _METADATA = ("zarr.json", ".zarray", ".zattrs")
 _MARKS = ("zarr.json", ".zgroup", ".zmetadata", ".zarray")
 
@@ -41,6 +44,26 @@ def read(path: Path) -> dict[str, xr.Dataset]:
                 f"{path} looks like Zarr but can't be read as a group of arrays with named dimensions ({error}); "
                 "fetch it again."
             ) from error
+
+
+def pieces(path: Path, groups: Mapping[str, xr.Dataset]) -> dict[str, list[Pieces]]:
+    """Each chunk of an array, or each shard, has its own file."""
+    import zarr
+
+    root = zarr.open_group(path, mode="r")
+    return {
+        group: [_pieces(root, f"{group}/{name}".strip("/"), data[name]) for name in data.data_vars]
+        for group, data in groups.items()
+    }
+
+
+def _pieces(root: Any, name: str, variable: xr.DataArray) -> Pieces:
+    array = root[name]
+    marks = tuple(_MARK + axis for axis in range(array.ndim))
+    key = f"{name}/{array.metadata.encode_chunk_key(marks)}".replace("{", "{{").replace("}", "}}")
+    for mark in marks:
+        key = key.replace(str(mark), "{}")
+    return Pieces(tuple(map(str, variable.dims)), tuple(array.shards or array.chunks), key)
 
 
 def _check_chunks(path: Path) -> None:

@@ -71,4 +71,5 @@ def ingested(identity: Identity) -> Step:
     }
     task = Task("ingest", b"", (), identity.to_json())
     key = key_of("ingest", ingredients)
-    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), Need(need))
+    pieces = reader.pieces(Path(identity.path), found)
+    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), Need(need), pieces=pieces)

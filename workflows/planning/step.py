@@ -4,8 +4,8 @@ A stage call gives one step; a reduction gives one a level of its fixed tree. Th
 ingredients (code, parameters, keys of inputs, named libraries, cut), and names the product.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import xarray as xr
@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from terp.storage.canonical import canonical
 from terp.storage.grid import Group, shape_array
+from terp.storage.lineage import Origin, Origins, Pieces
 from terp.storage.making import Layout
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.memory import Need
@@ -26,7 +27,7 @@ class Step:
 
     `inputs` are (key of the product, group) pairs; `need` what a worker needs of memory; `doubts` sentences for the
     user; `trial` seconds and bytes of the made-up call, for the estimate of time; `codec` what the user wants the
-    values to be stored with, if anything.
+    values to be stored with, if anything; `pieces` how a source lies in its files, by group.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Step:
     trial: tuple[float, int] = (0.0, 0)
     at_most: int = 1
     codec: str = ""
+    pieces: Mapping[str, Sequence[Pieces]] = field(default_factory=dict)
 
     @property
     def memory(self) -> int:
@@ -50,6 +52,19 @@ class Step:
     def stored(self, kept: bool) -> Layout:
         """Return how the product is laid out and stored; `kept`: it is a result of the flow."""
         return self.layout.stored(kept, self.codec)
+
+    def laid_out(self, steps: "Mapping[str, Step]", kept: bool) -> Layout:
+        """Return how the product is laid out, stored, and what its regions are made of; `kept`: it is a result."""
+        return replace(self.stored(kept), origins=self._origins(steps))
+
+    def _origins(self, steps: "Mapping[str, Step]") -> Origins:
+        """Return what its regions are made of: of a source as it lies in its files, or of the products of `steps`."""
+        if not self.inputs:
+            groups = self.layout.groups
+            return Origins({g.path: (Origin.of("", g.path, g.arrays, self.pieces.get(g.path, ())),) for g in groups})
+        read = dict.fromkeys(self.inputs)
+        some = (Origin.of(key, group, steps[key].schemas[group].data_vars.values()) for key, group in read)
+        return Origins({self.layout.groups[0].path: tuple(some)})
 
     @property
     def regions(self) -> int:

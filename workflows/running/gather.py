@@ -11,6 +11,7 @@ import xarray as xr
 from terp.storage.errors import BadProduct, Damaged
 from terp.storage.files import GLANCE, patiently
 from terp.storage.grid import Group
+from terp.storage.lineage import Hull, Of, note, noted
 from terp.storage.product import StoredProduct
 
 
@@ -37,7 +38,8 @@ class Opened:
     def dataset(self, path: str) -> xr.Dataset:
         """Return a group of it, sealed, whose values are read when they are asked for."""
         if path not in self._groups:
-            self._groups[path] = self.product.open(path)
+            with noted():  # xarray looks at the first and last of times to know their type: that is of no region
+                self._groups[path] = self.product.open(path)
         return self._groups[path]
 
     def schema_of(self, path: str) -> xr.Dataset:
@@ -61,14 +63,17 @@ def _product(folder: str, values: str) -> StoredProduct:
     return product
 
 
-_SHARED: dict[Input, tuple[Mapping[str, slice], xr.Dataset]] = {}  # a worker is one thread
+_SHARED: dict[Input, tuple[Mapping[str, slice], xr.Dataset, Hull]] = {}  # a worker is one thread
 
 
 @contextmanager
 def shared(inputs: Sequence[Input], box: Mapping[str, slice]) -> Iterator[None]:
     """Read a box of some inputs once, for all blocks within it that are wanted meanwhile."""
     try:
-        _SHARED.update({one: (box, block_of(one, box)) for one in inputs})
+        for one in dict.fromkeys(inputs):
+            with noted() as reads:
+                values = block_of(one, box)
+            _SHARED[one] = box, values, reads.hulls.get(_of(one), {})
         yield
     finally:
         _SHARED.clear()
@@ -77,10 +82,16 @@ def shared(inputs: Sequence[Input], box: Mapping[str, slice]) -> Iterator[None]:
 def block_of(one: Input, box: Mapping[str, slice]) -> xr.Dataset:
     """Read a box of an input; raises Damaged where that is not what was recorded."""
     if one in _SHARED:
-        whole, values = _SHARED[one]
+        whole, values, read = _SHARED[one]
         inside = {dim: slice(part.start - whole[dim].start, part.stop - whole[dim].start) for dim, part in box.items()}
+        taken = {dim: (box[dim].start, box[dim].stop) for dim in box if dim in read}
+        note(_of(one), {**read, **taken})  # of what was read for several, what this one has of it
         return values.isel({dim: part for dim, part in inside.items() if dim in values.dims})
     return patiently(lambda: _loaded(opened(one.folder, one.values), one.group, box), Damaged, GLANCE)
+
+
+def _of(one: Input) -> Of:
+    return opened(one.folder, one.values).product.key, one.group
 
 
 def _loaded(source: Opened, group: str, box: Mapping[str, slice]) -> xr.Dataset:

@@ -24,7 +24,7 @@ def peak() -> int:
 
 
 @lru_cache(maxsize=1)
-def begin(product: str) -> None:
+def begin(product: str) -> None:  # noqa: ARG001 (once for each: that is what the cache is for)
     """Give back to the system what regions of another product have left (workers keep what they free)."""
     with suppress(AttributeError):  # not every C library can
         ctypes.CDLL(None).malloc_trim(0)

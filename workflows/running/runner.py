@@ -144,9 +144,8 @@ class Runner:
         self.run.save(self.home)
 
     def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
-        product = create(
-            self.home.product(step.key), step.name, step.key, step.ingredients, step.stored(self._keeps(step.key))
-        )
+        layout = step.laid_out(self.planner.steps, self._keeps(step.key))
+        product = create(self.home.product(step.key), step.name, step.key, step.ingredients, layout)
         if is_whole(product):
             noted.reused, noted.done_before = not noted.made, step.regions - noted.made
             self.reporter.say(f"{step.name}: {step.regions:,} regions exist ({step.key})")

@@ -21,6 +21,7 @@ import xarray as xr
 from terp.cluster import walltime
 from terp.storage.errors import BadInput, StorageError
 from terp.storage.grid import Box, Group
+from terp.storage.lineage import note, noted
 from terp.storage.writing import Written, write_region
 from terp.workflows.errors import BadStage
 from terp.workflows.running import memory
@@ -67,15 +68,17 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     target = opened(product)
     group, schema = target.group(path), target.schema_of(path)
     remarks = collected()
-    if task.tile:
-        blocks = _tiled(task, group, index, schema)
-    else:
-        blocks = conform(_RUN[task.kind](task, group, index), group, group.box(index), schema)
+    with noted() as reads:
+        if task.tile:
+            blocks = _tiled(task, group, index, schema)
+        else:
+            blocks = conform(_RUN[task.kind](task, group, index), group, group.box(index), schema)
     remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if all_nan(values)}
     written = write_region(Path(attempts), group, index, blocks)
     seconds = time.monotonic() - started
     walltime.took(product, seconds)
-    return Written(path, index, written, seconds, worker_name(), tuple(sorted(remarks)[:5]))
+    read = target.product.origins.row(path, reads.hulls)
+    return Written(path, index, written, seconds, worker_name(), tuple(sorted(remarks)[:5]), reads=read)
 
 
 def worker_name() -> str:
@@ -230,6 +233,8 @@ def _run_ingest(task: Task, group: Group, index: int) -> xr.Dataset:
         said = f"{type(error).__name__}: {error}"
         raise BadInput(f"{identity.path} is damaged at {named(box)} ({said}); fetch it again and run again") from error
     identity.check()  # it may have been changed just while it was read
+    starts = {dim: part.start for dim, part in box.items()}
+    note(("", group.path), {str(d): (starts.get(str(d), 0), starts.get(str(d), 0) + n) for d, n in block.sizes.items()})
     return block
 
 

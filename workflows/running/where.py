@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from terp.workflows.running.report import Reporter
 
 _YOUNG = 300.0  # seconds in which what another machine wrote of a run may not be seen here yet
-PRELOAD = ("terp.workflows.running.task", "terp.storage.opening", "dask.array")  # xarray imports that with its first array
+# xarray imports dask.array with its first array: in the first region, if it is not there before
+PRELOAD = ("terp.workflows.running.task", "terp.storage.opening", "dask.array")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,201 @@
+"""Lineage: of what parts of its inputs each region was made, noted while it read them.
+
+A region's row is the hull of what it read of each of its inputs: where that starts and stops along each dimension, in
+the order that product.json holds. It goes with the region through the ledger; the seal puts the rows of all regions,
+group by group, into one file (see runs.py) that is archived with the result.
+"""
+
+import math
+import threading
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import asdict, dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from terp.storage import runs
+from terp.storage.runs import ProvenRows, Read
+
+NAME = "lineage"
+NAMES = runs.names(NAME)
+
+Boxes = np.ndarray[Any, Any]  # (regions, dimensions, 2): where each starts, and before what it stops
+Hull = Mapping[str, tuple[int, int]]  # of one: by dimension
+Of = tuple[str, str]  # what is read: key of a product, or "" for a foreign source, and group
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """How an array of a foreign source lies in its files: blocks of `lengths` along `dims`.
+
+    `names` are the files of all blocks in C order, or `pattern` is the name with {} for each of a block's numbers.
+    """
+
+    dims: tuple[str, ...]
+    lengths: tuple[int, ...]
+    pattern: str = ""
+    names: tuple[str, ...] = ()
+
+    def name(self, number: int, grid: Sequence[int]) -> str:
+        """Return the file of a block, by its number in C order."""
+        return self.names[number] if self.names else self.pattern.format(*np.unravel_index(number, grid))
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What regions are made of: a group of a product, or of a foreign source, with the dimensions of its arrays.
+
+    `pieces` tell in which files of a source what lies; where there are none, it is read whole.
+    """
+
+    key: str
+    group: str
+    dims: tuple[str, ...]
+    shape: tuple[int, ...]
+    pieces: tuple[Pieces, ...] = ()
+
+    @classmethod
+    def of(cls, key: str, group: str, arrays: Iterable[Any], pieces: Sequence[Pieces] = ()) -> "Origin":
+        """Return the origin of arrays that have `dims` and `shape`."""
+        sizes = {str(dim): int(n) for one in arrays for dim, n in zip(one.dims, one.shape, strict=True)}
+        return cls(key, group, tuple(sizes), tuple(sizes.values()), tuple(pieces))
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Origin":
+        """Read back plain values."""
+        pieces = (
+            Pieces(tuple(p["dims"]), tuple(p["lengths"]), p["pattern"], tuple(p["names"])) for p in plain["pieces"]
+        )
+        return cls(plain["key"], plain["group"], tuple(plain["dims"]), tuple(plain["shape"]), tuple(pieces))
+
+
+@dataclass(frozen=True)
+class Origins:
+    """What the regions of each group of a product are made of: the order of their rows, frozen with the product."""
+
+    groups: Mapping[str, tuple[Origin, ...]] = field(default_factory=dict)
+
+    @property
+    def width(self) -> int:
+        """Dimensions of all origins of a region, at most."""
+        return max((sum(len(one.dims) for one in some) for some in self.groups.values()), default=0)
+
+    @property
+    def type(self) -> np.dtype[Any]:
+        """The type of a row, (dimensions, 2): of 4 bytes a number unless there is a dimension that needs more."""
+        longest = max((n for some in self.groups.values() for one in some for n in one.shape), default=0)
+        return np.dtype(("<u4" if longest < 2**32 else "<u8", (self.width, 2)))
+
+    def row(self, group: str, read: Mapping[Of, Hull]) -> tuple[tuple[int, int], ...]:
+        """Return a region's row; (0, 0) along what was not read, or is not there."""
+        hulls = [(one, read.get((one.key, one.group), {})) for one in self.groups.get(group, ())]
+        found = [hull.get(dim, (0, 0)) for one, hull in hulls for dim in one.dims]
+        return (*found, *[(0, 0)] * (self.width - len(found)))
+
+    def boxes(self, group: str, rows: Boxes) -> Iterator[tuple[Origin, Boxes]]:
+        """Walk the origins of a group with what of each was read by some regions."""
+        at = 0
+        for one in self.groups.get(group, ()):
+            yield one, rows[:, at : at + len(one.dims)]
+            at += len(one.dims)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values."""
+        return {path: [asdict(one) for one in some] for path, some in self.groups.items()}
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "Origins":
+        """Read back what `to_json` gave."""
+        return cls({path: tuple(map(Origin.from_json, some)) for path, some in plain.items()})
+
+
+class Lineage:
+    """The rows of a sealed product: one is found by one read, and proven."""
+
+    def __init__(self, origins: Origins, regions: Mapping[str, int], digest: str, read: Read, where: str) -> None:
+        self.origins = origins
+        starts = np.cumsum([0, *regions.values()])
+        self._starts = dict(zip(regions, map(int, starts), strict=False))
+        self._rows = ProvenRows(NAME, origins.type, int(starts[-1]), digest, read, where)
+
+    def of(self, group: str, chosen: Boxes) -> Boxes:
+        """Return the rows of those regions of a group whose numbers are given, ascending."""
+        if not len(chosen):
+            return np.zeros((0, *self.origins.type.shape), self.origins.type.base)
+        start, first, last = self._starts[group], int(chosen[0]), int(chosen[-1])
+        rows: Boxes = self._rows.span(start + first, start + last + 1)[chosen - first]
+        return rows
+
+    def prove(self) -> None:
+        """Read all rows; raises BadProduct where one is not as it was sealed."""
+        self._rows.span(0, self._rows.total)
+
+
+def covered(boxes: Boxes, grid: Sequence[tuple[int, int]]) -> np.ndarray[Any, Any]:
+    """Say of each block of a grid, in C order, whether one of the boxes, of the same dimensions, reaches into it.
+
+    `grid` has size and block length of each dimension. A corner of each box counts up or down where it begins and
+    ends, and sums of that along all dimensions count the boxes over each block: so a million boxes take no loop.
+    """
+    boxes = boxes[(boxes[..., 0] < boxes[..., 1]).all(1)].astype(np.int64)
+    lengths = np.array([block for _, block in grid], np.int64).reshape(-1)
+    first, last = boxes[..., 0] // lengths, -(-boxes[..., 1] // lengths)
+    counts = [-(-size // block) for size, block in grid]
+    wide = tuple(n + 1 for n in counts)
+    total = np.zeros(math.prod(wide), np.int64)
+    for ends in product((False, True), repeat=len(grid)):
+        corner = np.zeros(len(boxes), np.int64)
+        for axis, end in enumerate(ends):
+            corner = corner * wide[axis] + (last if end else first)[:, axis]
+        total += (-1) ** sum(ends) * np.bincount(corner, minlength=len(total))
+    over = total.reshape(wide)
+    for axis in range(len(grid)):
+        over = over.cumsum(axis)
+    inside: np.ndarray[Any, Any] = over[tuple(slice(0, n) for n in counts)].reshape(-1) > 0
+    return inside
+
+
+def hull(boxes: Boxes) -> list[tuple[int, int]]:
+    """Return the smallest box that holds all, a pair for each dimension; (0, 0) where there is nothing."""
+    ends = [(one[one[:, 0] < one[:, 1]]) for one in np.moveaxis(boxes, 1, 0)]
+    return [(int(one[:, 0].min()), int(one[:, 1].max())) if len(one) else (0, 0) for one in ends]
+
+
+class Reads:
+    """Hulls of what is read within `noted`; any thread that has its context may add to them."""
+
+    def __init__(self) -> None:
+        self.hulls: dict[Of, dict[str, tuple[int, int]]] = {}
+        self._lock = threading.Lock()
+
+    def add(self, of: Of, read: Hull) -> None:
+        """Widen the hull of one input."""
+        with self._lock:
+            known = self.hulls.setdefault(of, {})
+            for dim, (start, stop) in read.items():
+                before = known.get(dim, (start, stop))
+                known[dim] = min(before[0], start), max(before[1], stop)
+
+
+_READS: ContextVar[Reads | None] = ContextVar("terp_reads", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[Reads]:
+    """Note what is read within the block; what is around it is not told."""
+    reads = Reads()
+    token = _READS.set(reads)
+    try:
+        yield reads
+    finally:
+        _READS.reset(token)
+
+
+def note(of: Of | None, read: Hull) -> None:
+    """Tell that this was read; every reader does, and it is lost where nobody notes it."""
+    reads = _READS.get()
+    if reads is not None and of is not None and all(start < stop for start, stop in read.values()):
+        reads.add(of, read)
