@@ -32,6 +32,7 @@ class Session(Protocol):
 
 
 session: ContextVar[Session | None] = ContextVar("terp_session", default=None)
+repeating: ContextVar[str] = ContextVar("terp_repeating", default="")  # key of the first product of an iteration
 
 
 class Product:

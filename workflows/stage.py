@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from terp.workflows.cutting import Cutting, names
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.arguments import sorted_arguments
-from terp.workflows.session import Product, here
+from terp.workflows.session import Product, here, repeating
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -266,10 +266,15 @@ def iterate(
     Each repetition is a product of its own, named by its number; each decision to stop is recorded with it, so that a
     resumed or repeated run takes the same path. While planning, the first repetition stands for those not yet decided.
     """
-    now = here("iterate")
+    now, first = here("iterate"), ""
     for number in range(limit):
         before = state
-        state = step(before, *others, **parameters)
+        token = repeating.set(first)
+        try:
+            state = step(before, *others, **parameters)
+        finally:
+            repeating.reset(token)
+        first = first or state.key
         if number == 0 and not _like(before, state):
             raise BadStage(f"{step.__name__} is iterated, but returns other variables or sizes than it takes")
         stop = now.decide(state, until) if until else False

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from here import made
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from terp.storage.lineage import Origin
 from terp.storage.product import StoredProduct
 from terp.workflows import Product, iterate, rechunk, stage
-from here import made
 
 Body = Callable[[Product], Any]
 
@@ -53,10 +53,10 @@ def stages(lengths: tuple[int, int], halo: int) -> dict[str, Body]:
         return block + block.sum("place")
 
     return {
-        "map": lambda data: doubled(data),
-        "halo": lambda data: smoothed(data),
-        "reduce": lambda data: summed(data),
-        "group by": lambda data: weekly(data),
+        "map": doubled,
+        "halo": smoothed,
+        "reduce": summed,
+        "group by": weekly,
         "rechunk": lambda data: rechunk(
             rechunk(data, ("place",), block={"place": place}), ("time",), block={"time": 1}
         ),

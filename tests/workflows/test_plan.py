@@ -14,7 +14,7 @@ from prefect import flow
 from terp.storage.home import Home
 from terp.workflows import Product, ingest, iterate, stage
 from terp.workflows.errors import BadStage, Usage
-from terp.workflows.planning.plan import Plan, make_plan
+from terp.workflows.planning.plan import Plan, decision_path, make_plan
 
 Make = Callable[[Callable[..., Any]], Plan]
 HOT = 1000.0  # no made-up value is as large
@@ -88,6 +88,27 @@ def test_an_iteration_without_criterion_is_planned_in_full(plan: Make) -> None:
 def test_an_iteration_with_a_criterion_is_planned_as_at_most(plan: Make) -> None:
     made = plan(lambda data: iterate(halved, data, limit=7, until=lambda state: bool(state["v"].max() < 1)))
     assert made.steps[1].step.at_most == 7
+
+
+def test_all_of_an_iteration_is_stored_alike_whatever_is_known_of_its_end(tmp_path: Path, source: Path) -> None:
+    def little(state: xr.Dataset) -> bool:
+        return bool(state["v"].max() < 1)
+
+    @flow
+    def made(path: str) -> Any:
+        return iterate(halved, ingest(path), limit=7, until=little)
+
+    home = Home(tmp_path / "home").open()
+    before = make_plan(made, {"path": str(source)}, home)[0]
+    first = before.results["halved"]
+    decision = decision_path(home, Product(first, {}), little)
+    decision.parent.mkdir(parents=True)
+    decision.write_text('{"stop": false}')
+    after = make_plan(made, {"path": str(source)}, home)[0]
+    assert after.results["halved"] != first
+    assert before.keeps(first)
+    assert after.keeps(first)
+    assert after.keeps(after.results["halved"])
 
 
 def test_a_flow_that_looks_at_values_ends_its_plan_and_says_so(plan: Make) -> None:

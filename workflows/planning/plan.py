@@ -23,7 +23,7 @@ from terp.workflows.planning.explain import explain
 from terp.workflows.planning.intake import ingested
 from terp.workflows.planning.step import Step
 from terp.workflows.running.blame import blaming
-from terp.workflows.session import Product, session
+from terp.workflows.session import Product, repeating, session
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -88,10 +88,16 @@ class Plan:
     results: Mapping[str, str]
     sources: tuple[Identity, ...]
     ends: str = ""
+    firsts: Mapping[str, str] = field(default_factory=dict)
 
     def keeps(self, key: str) -> bool:
-        """Say whether a product is a result of the flow, or may become one."""
-        return bool(self.ends) or key in self.results.values()
+        """Say whether a product is a result of the flow, or may become one.
+
+        All of an iteration are alike in that, whatever was known of its end: or it would be stored in another way by a
+        run that is interrupted. `firsts` names the first of the iteration of a product.
+        """
+        kept = {self.firsts.get(result, result) for result in self.results.values()}
+        return bool(self.ends) or self.firsts.get(key, key) in kept
 
     @property
     def tasks(self) -> int:
@@ -127,6 +133,7 @@ class Planner:
     sources: dict[str, Identity] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
+    firsts: dict[str, str] = field(default_factory=dict)
 
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
@@ -138,6 +145,7 @@ class Planner:
             steps = list(build())
             self.steps.update((step.key, step) for step in steps)
             self.calls[call] = steps[-1].key
+            self.firsts[steps[-1].key] = repeating.get() or steps[-1].key
         return self.steps[self.calls[call]]
 
     def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
@@ -194,7 +202,8 @@ def make_plan(flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home)
     keys = {name: product.key for name, product in results.items()}
     if not ends:
         planned = _without_needless(planned, keys.values())
-    return Plan(str(flow.name), parameters, tuple(planned), keys, tuple(planner.sources.values()), ends), planner
+    sources = tuple(planner.sources.values())
+    return Plan(str(flow.name), parameters, tuple(planned), keys, sources, ends, planner.firsts), planner
 
 
 def _without_needless(planned: Sequence[Planned], results: Iterable[str]) -> list[Planned]:
