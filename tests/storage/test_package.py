@@ -24,8 +24,12 @@ from hypothesis import strategies as st
 
 from terp.storage import package
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble, Missing
-from terp.storage.package import Member, Packed, damaged_members, pack, read_directory, write_index
+from terp.storage.package import Member, Packed, damaged_members, pack, read_directory
+from terp.storage.packed import write_index
 from terp.storage.zip64 import ALIGNMENT, Entry, central, local, tail
+
+sys.path.insert(0, str(Path(__file__).parent))
+import products
 
 GROUP = b'{"zarr_format":3,"node_type":"group","attributes":{}}'
 
@@ -293,8 +297,13 @@ def test_an_ordinary_zip_is_told_from_a_package(tmp_path: Path) -> None:
         read_directory(tmp_path / "o.zip")
 
 
-def test_the_index_beside_the_package_is_canonical_and_complete(packed: Packed) -> None:
-    path = write_index(packed)
+def test_the_index_beside_the_package_is_canonical_and_complete(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    products.fill(product)
+    entries = list(product.entries())
+    members = [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in entries]
+    packed = pack(members, tmp_path / "p.zarr.zip")
+    path = write_index(packed, product)
     assert path.name == "p.zarr.zip.members.json"
     index = json.loads(path.read_bytes())
     assert path.read_bytes() == json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
@@ -302,6 +311,9 @@ def test_the_index_beside_the_package_is_canonical_and_complete(packed: Packed) 
     assert [(m["name"], m["offset"], m["size"], int(m["crc32"], 16), m["blake3"]) for m in index["members"]] == [
         (e.name, e.offset, e.size, e.crc32, e.blake3) for e in packed.members
     ]
+    assert {m["name"]: m.get("values") for m in index["members"]} == {e.key: e.values for e in entries}
+    assert product.seal is not None
+    assert (index["values"], index["stored"]) == (product.seal.values, product.seal.stored)
 
 
 @pytest.mark.parametrize("call", ["fsync", "write"])
