@@ -146,6 +146,20 @@ def test_show_open_ls_verify_and_logs_answer(terp: Terp, made: dict[str, Any]) -
     assert shown["state"] == "finished"
 
 
+def test_what_is_archived_compares_with_the_working_product_it_was_packed_from(
+    terp: Terp, made: dict[str, Any]
+) -> None:
+    key, identifier = made["results"]["departures"], made["archived"]["identifier"]
+    one = terp("diff", f"{made['id']}/departures", key)
+    assert (one.returncode, len(one.stdout.splitlines())) == (0, 1), one.stderr
+    assert one.stdout.startswith("equal: departures, values ")
+    assert terp("diff", made["id"], identifier).returncode == 0
+    assert "name one of each" in terp("diff", made["id"], key).stderr
+    other = terp("diff", key, made["results"]["mean"])
+    assert other.returncode == 1
+    assert "so there are no regions to compare" in other.stdout
+
+
 def test_a_notebook_does_what_the_command_does(
     home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch, made: dict[str, Any]
 ) -> None:
