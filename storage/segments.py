@@ -14,6 +14,7 @@ import orjson
 
 from terp.storage.errors import BadProduct
 from terp.storage.files import disk
+from terp.storage.rows import row_type
 
 Line = dict[str, Any]
 
@@ -59,11 +60,12 @@ def limits(found: list[tuple[int, Path]]) -> dict[str, int]:
     return known
 
 
-def making(folder: Path, kind: np.dtype[Any], group: int, index: int) -> Making:
-    """Return how a recorded region was made, without reading all of a ledger of rows of a type into memory.
+def making(folder: Path, arrays: int, reads: np.dtype[Any], group: int, index: int) -> Making:
+    """Return how a recorded region was made; of a ledger whose rows are of these arrays and reads, not all is read.
 
     Raises BadProduct where no row that counts tells of it.
     """
+    kind = row_type(arrays, reads)
     with disk(folder):
         known = limits(found := segments(folder))
         for _, path in reversed(found):  # of equal ones the later counts

@@ -78,6 +78,11 @@ def identify(path: Path, cache: Path) -> Identity:
 
     path = path.expanduser().absolute()
     reader = recognise(path)
+    return Identity(str(path), reader.name, parts_at(path, cache))
+
+
+def parts_at(path: Path, cache: Path) -> tuple[Part, ...]:
+    """Return the files at a path, whatever they are, with their digests; raises BadInput."""
     found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     known = _Known(cache)
     try:
@@ -85,7 +90,7 @@ def identify(path: Path, cache: Path) -> Identity:
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from None
     known.save()
-    return Identity(str(path), reader.name, tuple(parts))
+    return tuple(parts)
 
 
 class _Known:

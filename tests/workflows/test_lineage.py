@@ -1,5 +1,6 @@
 """What is recorded of a region's making is what it was made of: no more and no less."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from terp.storage.lineage import Origin
 from terp.storage.product import StoredProduct
 from terp.workflows import Product, iterate, rechunk, stage
+
+sys.path.insert(0, str(Path(__file__).parent))
 
 Body = Callable[[Product], Any]
 

@@ -22,6 +22,8 @@ COMMANDS = {
     "show": "holdings",
     "open": "holdings",
     "diff": "diff",
+    "why": "lineage",
+    "impact": "lineage",
     "verify": "holdings",
     "archive": "holdings",
     "rm": "holdings",

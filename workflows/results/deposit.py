@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from blake3 import blake3
 
-from terp.storage import files
+from terp.storage import descent, files
 from terp.storage.archive import Archive
 from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, README, crate
@@ -92,6 +92,7 @@ def _deposit(
     packed = [pack(_members(product), folder / f"{name}.zarr.zip") for name, product in products.items()]
     for one, product in zip(packed, products.values(), strict=True):
         write_index(one, product)
+    descent.pack(run.results, _made_of(home, products), folder / descent.ARCHIVED)
     told.say(f"packed {', '.join(one.path.name for one in packed)}")
     results = {name: product.open() for name, product in products.items() if _has_root(product)}
     shown = _show(flow, results, folder / PICTURE, told)
@@ -123,6 +124,16 @@ def _deposit(
         "path": str(receipt.path),
         "facts": shown,
     }
+
+
+def _made_of(home: Home, products: Mapping[str, StoredProduct]) -> list[StoredProduct]:
+    """Return products and all that they were made of and that is here, each once."""
+    found, left = dict[str, StoredProduct](), list(products.values())
+    while left:
+        one = found.setdefault(left[-1].key, left.pop())
+        above = {origin.key for some in one.origins.groups.values() for origin in some} - found.keys()
+        left += [StoredProduct(home.product(key)) for key in sorted(above) if home.holds(key)]
+    return list(found.values())
 
 
 def _has_root(product: StoredProduct) -> bool:

@@ -17,6 +17,7 @@ from blake3 import blake3
 
 from terp.storage import provenance
 from terp.storage.canonical import canonical
+from terp.storage.descent import ARCHIVED
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
@@ -116,6 +117,7 @@ def _packed_output(packed: Packed, products: Mapping[str, StoredProduct]) -> pro
 def _other_outputs(folder: Path) -> list[provenance.Output]:
     about = {
         PICTURE: ("Picture", "The results as a picture"),
+        ARCHIVED: ("Lineage", "What every region of the results was made of, down to the sources"),
         VALUES: ("Values", "What the results show in figures, and for each a digest of all its values"),
     }
     outputs = []

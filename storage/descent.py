@@ -1,0 +1,215 @@
+"""Descent: from one region back to the files of its sources, level by level, by what was read (see lineage.py).
+
+Of products that are here, or of what an archived object keeps of them: a ZIP that only stores, with what was frozen of
+each product and the rows of its lineage, without host names, clocks or values.
+"""
+
+import json
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from graphlib import TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from terp.storage.errors import BadPackage, BadProduct
+from terp.storage.files import disk
+from terp.storage.grid import Group
+from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered, hull
+from terp.storage.product import StoredProduct, canonical
+from terp.storage.provenance import scrub
+from terp.storage.runs import names
+
+ARCHIVED = "lineage.zip"
+_DESCRIPTION, _RESULTS = "product.json", "results.json"
+_SHOWN = 3  # shards or files that are told by name
+_DATE = (1980, 1, 1, 0, 0, 0)  # the same products, the same bytes
+
+
+@dataclass(frozen=True)
+class Made:
+    """What is known of a product's making: what was frozen of it, and its lineage."""
+
+    frozen: Mapping[str, Any]
+    lineage: Callable[[], Lineage]
+
+    @property
+    def origins(self) -> Origins:
+        """What its regions are made of."""
+        return Origins.from_json(self.frozen.get("lineage", {}))
+
+    def group(self, path: str) -> Group:
+        """Return how one of its groups is cut."""
+        return next(Group.from_json(one) for one in self.frozen["groups"] if one["path"] == path)
+
+
+Find = Callable[[str], Made | None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One input on the way: what of it was read for regions of `by` that are on the way too.
+
+    `box` is the hull of that; `count` of `total` shards (or files of a source) hold it, `first` of them by name;
+    `lost` where the product is not here any more, so that the way ends.
+    """
+
+    by: str
+    key: str
+    group: str
+    box: dict[str, tuple[int, int]]
+    count: int
+    total: int
+    first: tuple[str, ...]
+    lost: bool = False
+
+
+def of_product(product: StoredProduct) -> Made:
+    """Return what is known of a product that is here."""
+    return Made(product.frozen, lambda: product.lineage)
+
+
+def descent(find: Find, key: str, group: str, index: int) -> Iterator[Step]:
+    """Walk back from a region of a product: each product after all that were made of it, its sources last."""
+    known = dict(_above(find, key))
+    wanted: dict[tuple[str, str], Boxes] = {(key, group): np.array([index])}
+    graph = {one: _keys(made) for one, made in known.items()}
+    for one in reversed(list(TopologicalSorter(graph).static_order())):
+        for path in [path for name, path in wanted if name == one and one in known]:
+            yield from _inputs(known, one, path, wanted)
+
+
+def _above(find: Find, key: str) -> Iterator[tuple[str, Made]]:
+    """Walk a product and all that it was made of and that is known, each once."""
+    seen, left = {key}, [key]
+    while left:
+        made = find(one := left.pop())
+        if made:
+            yield one, made
+            left += sorted(_keys(made) - seen)
+            seen |= _keys(made)
+
+
+def _keys(made: Made) -> set[str]:
+    return keys_of(made.frozen)
+
+
+def keys_of(frozen: Mapping[str, Any]) -> set[str]:
+    """Return the keys of the products that a product was made of, by what was frozen of it."""
+    known = {one["key"] for some in frozen.get("lineage", {}).values() for one in some if one["key"]}
+    return known or {key for key, _ in frozen["ingredients"].get("inputs", ())}
+
+
+def _inputs(known: Mapping[str, Made], key: str, group: str, wanted: dict[tuple[str, str], Boxes]) -> Iterator[Step]:
+    """Walk the inputs of some regions, and want those regions of them that were read."""
+    made = known[key]
+    rows = made.lineage().of(group, wanted[key, group])
+    for origin, boxes in made.origins.boxes(group, rows):
+        box = dict(zip(origin.dims, hull(boxes), strict=True))
+        if not origin.key:
+            yield Step(key, "", origin.group, box, *_files(made, origin, boxes))
+        elif origin.key in known:
+            below = known[origin.key].group(origin.group)
+            reached = _reached(origin, boxes, list(below.cut), list(below.cut.values()))
+            place = origin.key, origin.group
+            wanted[place] = np.union1d(wanted[place], reached) if place in wanted else reached
+            yield Step(key, origin.key, origin.group, box, *_shards(below, reached))
+        else:
+            yield Step(key, origin.key, origin.group, box, 0, 0, (), lost=True)
+
+
+def _reached(origin: Origin, boxes: Boxes, dims: Iterable[str], grid: list[tuple[int, int]]) -> Boxes:
+    """Return the numbers of the blocks of a grid that the boxes reach into."""
+    read = boxes[(boxes[..., 1] > 0).any(1)]
+    return np.flatnonzero(covered(read[:, [origin.dims.index(dim) for dim in dims]], grid))
+
+
+def _shards(group: Group, regions: Boxes) -> tuple[int, int, tuple[str, ...]]:
+    arrays = len(group.arrays)
+    first = [group.shard_key(array, int(index)) for index in regions[:_SHOWN] for array in group.arrays]
+    return len(regions) * arrays, group.regions * arrays, tuple(first[:_SHOWN])
+
+
+def _files(made: Made, origin: Origin, boxes: Boxes) -> tuple[int, int, tuple[str, ...]]:
+    """Return how many files of a source hold what was read, of how many, and the first of them: all where it is one."""
+    everything = list(made.frozen["ingredients"]["source"])
+    if not origin.pieces:
+        return len(everything), len(everything), tuple(everything[:_SHOWN])
+    count, first = 0, list[str]()
+    for one in origin.pieces:
+        sizes = [origin.shape[origin.dims.index(dim)] for dim in one.dims]
+        grid = list(zip(sizes, one.lengths, strict=True))
+        reached = _reached(origin, boxes, one.dims, grid)
+        counts = [-(-size // length) for size, length in grid]
+        count += len(reached)
+        first += [one.name(int(number), counts) for number in reached[:_SHOWN]]
+    return count, len(everything), tuple(first[:_SHOWN])
+
+
+def pack(results: Mapping[str, str], products: Iterable[StoredProduct], path: Path) -> None:
+    """Write what an archive keeps of the making of products, of which some are results, by name; raises DiskTrouble."""
+    with disk(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
+        _put(target, _RESULTS, canonical(dict(results)))
+        for product in sorted(products, key=lambda one: one.key):
+            seal = product.seal
+            kept = {**product.frozen, "lineage_digest": seal.lineage if seal else ""}
+            kept.pop("small")
+            _put(target, f"{product.key}/{_DESCRIPTION}", canonical(scrub(kept)))
+            for name in names(NAME) if seal and seal.lineage else ():
+                _put(target, f"{product.key}/{name}", (product.folder / name).read_bytes())
+
+
+def _put(target: zipfile.ZipFile, name: str, data: bytes) -> None:
+    target.writestr(zipfile.ZipInfo(name, _DATE), data)
+
+
+def results(path: Path) -> dict[str, str]:
+    """Return the keys of an archived object's results by name; raises BadPackage where the file is not that."""
+    found: dict[str, str] = _read(path, _RESULTS)
+    return found
+
+
+def _read(path: Path, name: str) -> Any:
+    try:
+        with disk(path), zipfile.ZipFile(path) as source:
+            return json.loads(source.read(name))
+    except (zipfile.BadZipFile, ValueError):
+        raise BadPackage(f"{path} is damaged: restore it from a copy") from None
+
+
+def unpacked(path: Path) -> Find:
+    """Return how to find what `pack` wrote; raises BadPackage where the file is not that."""
+
+    def find(key: str) -> Made | None:
+        try:
+            frozen = _read(path, f"{key}/{_DESCRIPTION}")
+        except KeyError:
+            return None
+        return Made(frozen, partial(_lineage, path, frozen))
+
+    return find
+
+
+def _lineage(path: Path, frozen: Mapping[str, Any]) -> Lineage:
+    def read(name: str, start: int, length: int) -> bytes:
+        with disk(path), zipfile.ZipFile(path) as source, source.open(f"{frozen['key']}/{name}") as member:
+            member.seek(start)
+            return member.read(length)
+
+    if not frozen["lineage_digest"]:
+        raise BadProduct(f"{frozen['key']} was made before terp noted what a region is made of: nothing more is known")
+    counts = {one.path: one.regions for one in map(Group.from_json, frozen["groups"])}
+    return Lineage(Origins.from_json(frozen["lineage"]), counts, frozen["lineage_digest"], read, f"{path}")
+
+
+def found_in(products: Path) -> Find:
+    """Return how to find what is known of a folder's products."""
+
+    def find(key: str) -> Made | None:
+        folder = products / key
+        return of_product(StoredProduct(folder)) if folder.is_dir() else None
+
+    return find

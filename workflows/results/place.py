@@ -1,0 +1,88 @@
+"""Find the region that holds a value, by the labels of its coordinates."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from terp.storage.grid import Group
+from terp.workflows.errors import Usage
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+
+@dataclass(frozen=True)
+class Along:
+    """Where along one dimension: positions from `start` to before `stop`, and the labels of the first and last."""
+
+    start: int
+    stop: int
+    first: str
+    last: str
+    nearest: bool
+
+    def __str__(self) -> str:
+        span = self.first if self.first == self.last else f"{self.first} to {self.last}"
+        return f"{span} (the nearest)" if self.nearest else span
+
+
+def chosen(groups: tuple[Group, ...], variable: str) -> Group:
+    """Return the group of a variable, which may be left out where there is one; raises Usage, which lists them."""
+    known = {f"{g.path}/{a.name}".strip("/"): g for g in groups for a in g.arrays}
+    fits = {name: g for name, g in known.items() if not variable or variable in (name, name.rpartition("/")[2])}
+    if len({group.path for group in fits.values()}) == 1:
+        return next(iter(fits.values()))
+    said = f"there is no variable {variable!r}" if variable else "there are several groups"
+    raise Usage(f"{said}: name one of {', '.join(fits or known)} with --variable")
+
+
+def along(frame: "xr.Dataset", sizes: Mapping[str, int], at: Mapping[str, str]) -> dict[str, Along]:
+    """Return where labels are; raises Usage for what is not there, with what is."""
+    unknown = [dim for dim in at if dim not in sizes]
+    if unknown:
+        raise Usage(f"there is no dimension {unknown[0]!r}: --at takes {', '.join(sizes)}")
+    return {dim: _along(frame, dim, sizes[dim], label) for dim, label in at.items()}
+
+
+def _along(frame: "xr.Dataset", dim: str, size: int, label: str) -> Along:
+    if dim not in frame.indexes:
+        if not label.lstrip("-").isdecimal() or not 0 <= int(label) < size:
+            raise Usage(f"{dim} has no coordinate: give a number from 0 to {size - 1}, not {label!r}")
+        return Along(int(label), int(label) + 1, label, label, nearest=False)
+    import xarray as xr
+
+    labels = frame[dim]
+    places = xr.DataArray(np.arange(size), {dim: labels}, [dim])
+    try:
+        wanted = float(label) if labels.dtype.kind == "f" else int(label) if labels.dtype.kind in "iu" else label
+        found = np.atleast_1d(places.sel({dim: wanted}, method="nearest" if labels.dtype.kind == "f" else None))
+    except (KeyError, ValueError, TypeError):
+        found = np.zeros(0, int)
+    if not found.size:
+        raise Usage(f"{dim} has no {label!r}: it has {size} labels from {_text(labels[0])} to {_text(labels[-1])}")
+    start, stop = int(found.min()), int(found.max()) + 1
+    nearest = labels.dtype.kind == "f" and float(labels[start]) != wanted
+    return Along(start, stop, _text(labels[start]), _text(labels[stop - 1]), nearest)
+
+
+def _text(label: Any) -> str:
+    value = label.to_numpy()
+    if value.dtype.kind == "M":
+        return str(np.datetime_as_string(value, unit="s")).removesuffix("T00:00:00")
+    return str(value[()])
+
+
+def region(group: Group, found: Mapping[str, Along]) -> int:
+    """Return the number of the region; raises Usage where that could be several."""
+    number = 0
+    for (dim, (size, block)), count in zip(group.cut.items(), group.grid, strict=True):
+        if dim not in found and count > 1:
+            raise Usage(f"it is cut along {dim} into {count:,} regions: say which, as in --at {dim}=LABEL")
+        one = found.get(dim, Along(0, size if count == 1 else 1, "", "", nearest=False))
+        first, last = one.start // block, (one.stop - 1) // block
+        if first != last:
+            raise Usage(f"{dim} {one} lies in {last - first + 1:,} regions: choose one label, as in {dim}={one.first}")
+        number = number * count + first
+    return number

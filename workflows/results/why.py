@@ -1,0 +1,171 @@
+"""Why a value is what it is: the region that holds it, how that was made, and of what, down to the sources' files."""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from blake3 import blake3
+
+from terp.storage.archive import Archive
+from terp.storage.descent import ARCHIVED, Find, Made, Step, descent, found_in, of_product, results, unpacked
+from terp.storage.errors import BadPackage
+from terp.storage.grid import Group
+from terp.storage.home import Home
+from terp.storage.product import StoredProduct, canonical
+from terp.storage.segments import making
+from terp.workflows.errors import Usage
+from terp.workflows.results.place import along, chosen, region
+from terp.workflows.results.show import find, open_archived
+from terp.workflows.running.record import RunRecord, all_runs
+
+if TYPE_CHECKING:
+    import xarray as xr
+
+Told = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is asked about: a product that is here, or a result in an archived object."""
+
+    key: str
+    made: Made
+    find: Find
+    frame: "Callable[[str], xr.Dataset]"
+    region: Callable[[Group, int], Told]
+
+
+def why(home: Home, reference: str, result: str = "", variable: str = "", at: Mapping[str, str] | None = None) -> Told:
+    """Return, as plain values, how the region that holds a value was made, and of what.
+
+    `reference` is a product, a run or an archived object, `result` one of its results; `at` has a label for each
+    dimension, a part of a date or the nearest number too. Raises Usage for what is not there, with what is, BadProduct
+    where the product is not finished, or older than its lineage could be.
+    """
+    subject = _subject(home, reference, result)
+    group = chosen(tuple(Group.from_json(one) for one in subject.made.frozen["groups"]), variable)
+    sizes = {dim: n for a in group.arrays for dim, n in zip(a.dims, a.shape, strict=True)}
+    places = along(subject.frame(group.path), sizes, at or {})
+    index = region(group, places)
+    steps = list(descent(subject.find, subject.key, group.path, index))
+    box = {dim: [part.start, part.stop] for dim, part in group.box(index).items()}
+    runs = all_runs(home)
+    return {
+        "at": {dim: {**asdict(one), "text": str(one)} for dim, one in places.items()},
+        "product": subject.key,
+        "group": group.path,
+        "region": index,
+        "regions": group.regions,
+        "box": box,
+        **subject.region(group, index),
+        "stage": _stage(subject.made),
+        "runs": [run.id for run in runs if subject.key in {stage.key for stage in run.stages}],
+        "from": [_step(step, subject.find, runs) for step in steps],
+    }
+
+
+def _subject(home: Home, reference: str, result: str) -> _Subject:
+    found = find(home, reference)
+    if found.product:
+        return _here(home, found.product)
+    if found.run:
+        name = _named(result, found.run.results, found.run.id)
+        if home.holds(found.run.results[name]):
+            return _here(home, StoredProduct(home.product(found.run.results[name])))
+        if not found.run.archived:
+            raise Usage(f"the product {found.run.results[name]} is not here any more, nor is it archived")
+        return _archived(home, found.run.archived["identifier"], name, found.run.archived["version"])
+    return _archived(home, found.identifier, result, None)
+
+
+def _named(result: str, known: Mapping[str, str], owner: str) -> str:
+    name = result or (next(iter(known)) if len(known) == 1 else "")
+    if name not in known:
+        said = f"no result {result!r}" if result else "several results"
+        raise Usage(f"{owner} has {said}: name one of {', '.join(known)}")
+    return name
+
+
+def _here(home: Home, product: StoredProduct) -> _Subject:
+    return _Subject(product.key, of_product(product), found_in(home.products), product.frame, partial(_region, product))
+
+
+def _region(product: StoredProduct, group: Group, index: int) -> Told:
+    """Return what the ledger and the manifest say of a region."""
+    shards = [product.manifest.shard(group.path, index, number) for number in range(len(group.arrays))]
+    keys = [group.shard_key(array, index) for array in group.arrays]
+    ledger, number = product.folder / "ledger", product.groups.index(group)
+    most = max(len(one.arrays) for one in product.groups)
+    how = making(ledger, most, product.origins.type, number, index)
+    when = datetime.fromtimestamp(how.when, UTC).isoformat() if how.when else ""
+    return {
+        "shards": [
+            {"key": key, "bytes": one.size, "blake3": one.blake3, "values": one.values}
+            for key, one in zip(keys, shards, strict=True)
+        ],
+        "made": {**asdict(how), "when": when},
+    }
+
+
+def _archived(home: Home, identifier: str, result: str, version: str | None) -> _Subject:
+    files = Archive(home.archive).files(identifier, version)
+    kept = files.get(ARCHIVED)
+    if kept is None:
+        raise BadPackage(f"{identifier} was archived before terp kept what a region is made of: nothing more is known")
+    keys = results(kept)
+    name = _named(result, keys, identifier)
+    look = unpacked(kept)
+    made = look(keys[name])
+    if made is None:
+        raise BadPackage(f"{kept} does not tell of {keys[name]}: restore it from a copy")
+    table = files[f"{name}.zarr.zip.members.json"]
+    return _Subject(
+        keys[name],
+        made,
+        look,
+        lambda group: open_archived(home, identifier, name, group, version).coords.to_dataset(),
+        partial(_members, table),
+    )
+
+
+def _members(table: Path, group: Group, index: int) -> Told:
+    """Return what the table of members says of a region; the archive keeps no host, and no times of regions."""
+    keys = {group.shard_key(array, index) for array in group.arrays}
+    rows = [one for one in json.loads(table.read_bytes())["members"] if one["name"] in keys]
+    return {"shards": [{"key": one["name"], "bytes": one["size"], "blake3": one["blake3"]} for one in rows], "made": {}}
+
+
+def _stage(made: Made) -> Told:
+    """Return by what code a product was made, and with what."""
+    ingredients = made.frozen["ingredients"]
+    return {
+        "name": made.frozen["name"],
+        "code": ingredients.get("code", {}),
+        "code_blake3": blake3(canonical(ingredients.get("code", {}))).hexdigest(),
+        "parameters": ingredients.get("parameters", {}),
+        "libraries": ingredients.get("libraries", {}),
+        "reader": ingredients.get("reader", ""),
+    }
+
+
+def _step(step: Step, find_: Find, runs: list[RunRecord]) -> Told:
+    told = {"by": step.by, "group": step.group, "box": step.box, "of": step.total, "first": list(step.first)}
+    if step.key:
+        return {**told, "product": step.key, "shards": step.count, "lost": step.lost}
+    made = find_(step.by)
+    digests: dict[str, str] = made.frozen["ingredients"]["source"] if made else {}
+    found = {name: digests.get(name, "") for name in step.first}
+    return {**told, "files": step.count, "sha256": found, "path": _path(runs, set(digests.values()))}
+
+
+def _path(runs: list[RunRecord], digests: set[str]) -> str:
+    """Return where a source was when it was read last, as a run tells."""
+    for run in reversed(runs):
+        for source in run.sources:
+            if {part["sha256"] for part in source["parts"]} == digests:
+                return str(source["path"])
+    return ""
