@@ -123,8 +123,10 @@ def _inputs(known: Mapping[str, Made], key: str, group: str, wanted: dict[tuple[
 
 def _reached(origin: Origin, boxes: Boxes, dims: Iterable[str], grid: list[tuple[int, int]]) -> Boxes:
     """Return the numbers of the blocks of a grid that the boxes reach into."""
-    read = boxes[(boxes[..., 1] > 0).any(1)]
-    return np.flatnonzero(covered(read[:, [origin.dims.index(dim) for dim in dims]], grid))
+    spans = [boxes[:, origin.dims.index(dim)] for dim in dims]
+    if not spans:  # it is not cut
+        return np.arange(int(boxes[..., 1].any()))
+    return np.flatnonzero(covered(spans, grid))
 
 
 def _shards(group: Group, regions: Boxes) -> tuple[int, int, tuple[str, ...]]:

@@ -126,42 +126,47 @@ class Lineage:
         if not len(chosen):
             return np.zeros((0, *self.origins.type.shape), self.origins.type.base)
         start, first, last = self._starts[group], int(chosen[0]), int(chosen[-1])
-        rows: Boxes = self._rows.span(start + first, start + last + 1)[chosen - first]
-        return rows
+        rows: Boxes = self._rows.span(start + first, start + last + 1)
+        return rows if len(rows) == len(chosen) else rows[chosen - first]
 
     def prove(self) -> None:
         """Read all rows; raises BadProduct where one is not as it was sealed."""
         self._rows.span(0, self._rows.total)
 
 
-def covered(boxes: Boxes, grid: Sequence[tuple[int, int]]) -> np.ndarray[Any, Any]:
-    """Say of each block of a grid, in C order, whether one of the boxes, of the same dimensions, reaches into it.
+def covered(spans: Sequence[Boxes], grid: Sequence[tuple[int, int]]) -> np.ndarray[Any, Any]:
+    """Say of each block of a grid, in C order, whether one of many boxes reaches into it.
 
-    `grid` has size and block length of each dimension. A corner of each box counts up or down where it begins and
-    ends, and sums of that along all dimensions count the boxes over each block: so a million boxes take no loop.
+    `spans` have for each dimension where the boxes start and stop, (boxes, 2); `grid` its size and block length. Each
+    corner of a box counts up or down, and sums along all dimensions count the boxes over each block: so a million boxes
+    take no loop.
     """
-    boxes = boxes[(boxes[..., 0] < boxes[..., 1]).all(1)].astype(np.int64)
-    lengths = np.array([block for _, block in grid], np.int64).reshape(-1)
-    first, last = boxes[..., 0] // lengths, -(-boxes[..., 1] // lengths)
     counts = [-(-size // block) for size, block in grid]
     wide = tuple(n + 1 for n in counts)
+    there = np.logical_and.reduce([one[:, 0] < one[:, 1] for one in spans])
+    some = list(spans) if there.all() else [one[there] for one in spans]
     total = np.zeros(math.prod(wide), np.int64)
-    for ends in product((False, True), repeat=len(grid)):
-        corner = np.zeros(len(boxes), np.int64)
-        for axis, end in enumerate(ends):
-            corner = corner * wide[axis] + (last if end else first)[:, axis]
+    for ends in product((0, 1), repeat=len(grid)):
+        corner = np.zeros(len(some[0]), np.int64)
+        for one, end, (_, block), length in zip(some, ends, grid, wide, strict=True):
+            corner *= length
+            corner += (one[:, 1] - 1) // block + 1 if end else one[:, 0] // block
         total += (-1) ** sum(ends) * np.bincount(corner, minlength=len(total))
     over = total.reshape(wide)
     for axis in range(len(grid)):
-        over = over.cumsum(axis)
+        np.cumsum(over, axis, out=over)
     inside: np.ndarray[Any, Any] = over[tuple(slice(0, n) for n in counts)].reshape(-1) > 0
     return inside
 
 
 def hull(boxes: Boxes) -> list[tuple[int, int]]:
     """Return the smallest box that holds all, a pair for each dimension; (0, 0) where there is nothing."""
-    ends = [(one[one[:, 0] < one[:, 1]]) for one in np.moveaxis(boxes, 1, 0)]
-    return [(int(one[:, 0].min()), int(one[:, 1].max())) if len(one) else (0, 0) for one in ends]
+    return [_hull(boxes[:, at, 0], boxes[:, at, 1]) for at in range(boxes.shape[1])]
+
+
+def _hull(starts: Boxes, stops: Boxes) -> tuple[int, int]:
+    read = starts if not len(stops) or stops.min() else starts[stops > 0]
+    return (int(read.min()), int(stops.max())) if len(read) else (0, 0)
 
 
 class Reads:

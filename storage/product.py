@@ -206,6 +206,11 @@ class StoredProduct:
         counts = {group.path: group.regions for group in self.groups}
         return Lineage(self.origins, counts, digest, files_in(self.folder), self.key)
 
+    def prove_lineage(self) -> None:
+        """Read all of the lineage that was sealed, if any; raises BadProduct where it is not as it was."""
+        if self._sealed.lineage:
+            self.lineage.prove()
+
     @property
     def _sealed(self) -> Seal:
         seal = self.seal
@@ -266,6 +271,11 @@ class StoredProduct:
             said = check_file(self.data / entry.key, entry.size, entry.blake3)
             if said:
                 yield Damaged(f"{entry.key} of {self.name} {said}", self.key)
+        try:
+            if self.seal:
+                self.prove_lineage()
+        except BadProduct as damage:
+            yield Damaged(str(damage), self.key)
 
 
 def _locate(data: Path, manifest: Manifest, group: Group, number: int, place: tuple[int, ...]) -> Extent:

@@ -39,7 +39,8 @@ def finished(folder: Path) -> dict[str, bytes]:
     """All bytes of the sealed product that count."""
     product = StoredProduct(folder / "rows-0")
     assert list(product.verify()) == []
-    seal = {name: (product.folder / name).read_bytes() for name in ("manifest.rows", "manifest.sums", "seal.json")}
+    sealed = ("manifest.rows", "manifest.sums", "lineage.rows", "lineage.sums", "seal.json")
+    seal = {name: (product.folder / name).read_bytes() for name in sealed}
     return {**products.tree(product.folder), **seal}
 
 

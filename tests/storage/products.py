@@ -8,6 +8,7 @@ import xarray as xr
 
 from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
+from terp.storage.lineage import Origin, Origins
 from terp.storage.making import Layout, create
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
@@ -21,7 +22,7 @@ def layout() -> Layout:
     cut = {"x": (SHAPE[0], 1)}
     group = Group("", cut, (shape_array("v", ("x", "t"), SHAPE, "float32", cut),))
     small = xr.Dataset(coords={"x": np.arange(SHAPE[0]), "t": ("t", np.arange(SHAPE[1]), {"units": "s"})})
-    return Layout((group,), {"": small})
+    return Layout((group,), {"": small}, Origins({"": (Origin.of("", "", group.arrays),)}))
 
 
 def new(folder: Path) -> StoredProduct:
@@ -38,7 +39,7 @@ def written(filling: Filling, index: int) -> Written:
     """Do a worker's work for one region."""
     blocks = {"v": values(index)}
     done = write_region(filling.attempts, filling.product.groups[0], index, blocks)
-    return Written("", index, done, 0.01, "test")
+    return Written("", index, done, 0.01, "test", reads=((index, index + 1), (0, SHAPE[1])))
 
 
 def fill(product: StoredProduct) -> list[int]:

@@ -133,6 +133,15 @@ def test_a_file_with_other_columns_or_without_lines_is_refused(tmp_path: Path) -
     assert "no line of values" in refusal(stations.read, daily(tmp_path / "etmgeg_350.txt"))
 
 
+def test_each_station_of_a_folder_is_told_with_its_own_file(tmp_path: Path) -> None:
+    daily(tmp_path / "etmgeg_1.txt", line("20200101", STN=380))
+    daily(tmp_path / "etmgeg_2.txt.gz", line("20200101", STN=260))
+    groups = stations.read(tmp_path)
+    [pieces] = stations.pieces(tmp_path, groups)[""]
+    assert list(groups[""]["station"].to_numpy()) == [260, 380]
+    assert [pieces.name(number, [2]) for number in range(2)] == ["etmgeg_2.txt.gz", "etmgeg_1.txt"]
+
+
 def test_a_station_given_twice_is_refused(tmp_path: Path) -> None:
     for name in ("etmgeg_348.txt", "etmgeg_348.txt.gz"):
         daily(tmp_path / name, line("20200101"))

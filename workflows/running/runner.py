@@ -234,9 +234,12 @@ class Runner:
 def is_whole(product: StoredProduct) -> bool:
     """Say whether a product is sealed and its files are there with their sizes: what reuse and resume trust."""
     try:
-        return product.seal is not None and sizes_are_those(product)
-    except BadProduct:  # a damaged seal or manifest is made again
+        if product.seal is None or not sizes_are_those(product):
+            return False
+        product.prove_lineage()
+    except BadProduct:  # a damaged seal, manifest or lineage is made again
         return False
+    return True
 
 
 @contextmanager

@@ -1,0 +1,177 @@
+"""What lineage weighs, and how long a question takes: `python -m benchmarks.lineage [--regions 1000 100000 1000000]`.
+
+A source, a map, a stage with a halo and a reduction over all, each of so many regions. Their ledgers are written
+directly and there are no shards, so that it is only the record that is measured. The question is that of `terp why`
+about the one region of the result, which all of them went into.
+"""
+
+import argparse
+import json
+import math
+import struct
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numpy as np
+import xarray as xr
+
+from terp.storage import lineage, manifest, runs
+from terp.storage.descent import descent, found_in
+from terp.storage.grid import Group, shape_array
+from terp.storage.lineage import Origin, Origins
+from terp.storage.making import Layout, create
+from terp.storage.product import Seal, StoredProduct, canonical
+from terp.storage.segments import making
+
+BLOCK, REACH, FAN, WIDTH = 10, 3, 16, 64
+Boxes = np.ndarray[Any, Any]
+
+
+def timed(what: Callable[[], Any]) -> float:
+    """Return seconds that something took."""
+    began = time.perf_counter()
+    what()
+    return time.perf_counter() - began
+
+
+def own(grid: tuple[int, int], reach: int = 0) -> Boxes:
+    """The box of each region of a grid, along time, lat and lon, with a halo along time."""
+    time_, lat = (place.reshape(-1) for place in np.indices(grid))
+    first = np.stack([time_ * BLOCK - reach, lat * BLOCK, 0 * lat], 1)
+    last = np.stack([(time_ + 1) * BLOCK + reach, (lat + 1) * BLOCK, 0 * lat + WIDTH], 1)
+    return np.stack([first.clip(0), np.minimum(last, [grid[0] * BLOCK, grid[1] * BLOCK, WIDTH])], 2)
+
+
+def parts(below: int, count: int) -> Boxes:
+    """The run of partial results that each of a level's regions combines, all for one that finishes."""
+    fan = FAN if count > 1 else below
+    first = np.arange(count) * fan
+    return np.stack([first, np.minimum(first + fan, below)], 1)[:, None]
+
+
+class Chain:
+    """Products in a folder, each made of the one before."""
+
+    def __init__(self, folder: Path, regions: int) -> None:
+        self.folder = folder
+        rows = 10 ** (round(math.log10(regions)) // 2)
+        grid = rows, regions // rows
+        cut = {"time": (grid[0] * BLOCK, BLOCK), "lat": (grid[1] * BLOCK, BLOCK)}
+        space = ("time", "lat", "lon"), (grid[0] * BLOCK, grid[1] * BLOCK, WIDTH)
+        self.products = [self.product("source", cut, *space, own(grid))]
+        self.add("map", cut, *space, own(grid))
+        self.add("halo", cut, *space, own(grid, REACH))
+        self.add("blocks", {"part": (regions, 1)}, ("part",), (regions,), own(grid))
+        while regions > FAN:
+            below, regions = regions, -(-regions // FAN)
+            self.add(f"level{regions}", {"part": (regions, 1)}, ("part",), (regions,), parts(below, regions))
+        self.add("result", {"x": (1, 1)}, ("x",), (1,), parts(regions, 1))
+
+    def add(self, name: str, *what: Any) -> None:
+        """Add a product that is made of the last."""
+        self.products.append(self.product(name, *what))
+
+    def product(
+        self, name: str, cut: dict[str, tuple[int, int]], dims: tuple[str, ...], shape: tuple[int, ...], boxes: Boxes
+    ) -> StoredProduct:
+        """Make a sealed product without shards, for whose regions these boxes were read."""
+        group = Group("", cut, (shape_array("v", dims, shape, "float32", cut),))
+        below = self.products[-1] if name != "source" else None
+        read = below.groups[0] if below else group
+        origins = Origins({"": (Origin.of(below.key if below else "", "", read.arrays),)})
+        made_of = {"stage": name, "code": {}, "source": {"": "0" * 64}}
+        product = create(self.folder / name, name, name, made_of, Layout((group,), {"": xr.Dataset()}, origins))
+        recorded(product, boxes)
+        sealed(product)
+        return product
+
+
+def recorded(product: StoredProduct, boxes: Boxes) -> None:
+    """Write a ledger as its controller would have."""
+    rows = np.zeros(len(boxes), product.ledger.type)
+    rows["index"], rows["seconds"], rows["when"], rows["reads"] = np.arange(len(boxes)), 1, time.time(), boxes
+    rows["stored"]["size"] = 1000
+    size = rows.itemsize
+    bodies = (body for (body,) in struct.iter_unpack(f"{size - 4}s4x", rows.tobytes()))
+    rows["crc32c"] = np.fromiter(map(google_crc32c.value, bodies), "<u4", len(rows))
+    product.ledger.claim()
+    (product.folder / "ledger/000001.rows").write_bytes(rows.tobytes())
+
+
+def sealed(product: StoredProduct) -> None:
+    """Write manifest, lineage and seal of a product as filling it would have."""
+
+    def put(name: str, data: bytes) -> None:
+        (product.folder / name).write_bytes(data)
+
+    ledger, [group] = product.ledger, product.groups
+    proof = manifest.written([ledger.stored(group)[1]], put)
+    digest = runs.written(lineage.NAME, [ledger.reads(group)[1]], put)
+    seal = Seal(group.regions, group.regions, 0, proof, "", digest)
+    put("seal.json", canonical({**asdict(seal), "product": product.digest}))
+
+
+def measured(folder: Path, regions: int) -> dict[str, Any]:
+    """Measure one chain."""
+    chain = Chain(folder, regions)
+    halo = next(one for one in chain.products if one.name == "halo")
+    [group], ledger = halo.groups, halo.ledger
+
+    def ask() -> list[Any]:
+        return list(descent(found_in(folder), "result", "", 0))
+
+    def one_row() -> None:
+        StoredProduct(halo.folder).lineage.of("", np.array([regions // 2]))
+
+    def seal() -> None:
+        runs.written(lineage.NAME, [ledger.reads(group)[1]], lambda *_: None)
+
+    steps = ask()
+    assert [step.count for step in steps if step.key == "source"] == [regions], "every region is found"
+    return {
+        "regions": regions,
+        "products": len(chain.products),
+        "bytes of a region's lineage in the ledger": halo.origins.type.itemsize,
+        "bytes of a region's row in the ledger": ledger.type.itemsize,
+        "bytes of a region at rest": round(
+            sum((halo.folder / one).stat().st_size for one in lineage.NAMES) / regions, 1
+        ),
+        "seconds to seal the lineage": best(seal),
+        "seconds to find one region's row": best(one_row),
+        "seconds to find who made one region": best(lambda: making(halo.folder / "ledger", 1, halo.origins.type, 0, 1)),
+        "seconds for why, over all": best(ask),
+    }
+
+
+def best(what: Callable[[], Any]) -> float:
+    """Return the least of three times, in seconds."""
+    return round(min(timed(what) for _ in range(3)), 4)
+
+
+def told(results: list[dict[str, Any]]) -> Iterator[str]:
+    """Walk the lines of a table."""
+    for name in results[0]:
+        yield f"{name:44}" + "".join(f"{result[name]:>14,}" for result in results)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.lineage", description=__doc__)
+    parser.add_argument("--regions", type=int, nargs="+", default=[10**3, 10**5, 10**6], help="powers of ten")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
+    asked = parser.parse_args()
+    results = []
+    for regions in asked.regions:
+        with tempfile.TemporaryDirectory() as folder:
+            results.append(measured(Path(folder), regions))
+    print("\n".join(told(results)))
+    if asked.json:
+        asked.json.write_text(json.dumps(results, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""A value tells what it was made of, and an input what was made of it."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from terp.storage.errors import BadProduct
+from terp.storage.home import Home
+from terp.storage.product import StoredProduct
+from terp.workflows import stage
+from terp.workflows.errors import Usage
+from terp.workflows.results.impact import impact
+from terp.workflows.results.why import why
+
+sys.path.insert(0, str(Path(__file__).parent))
+from here import made
+
+TIMES = 420
+
+
+def series() -> xr.Dataset:
+    when = np.arange("1980-01", "2015-01", dtype="M8[M]").astype("M8[ns]")
+    lat = np.linspace(-2.5, 2.5, 6)
+    values = np.random.default_rng(1).normal(size=(TIMES, 6, 3))
+    return xr.Dataset({"v": (("time", "lat", "beam"), values)}, {"time": when, "lat": lat})
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A Zarr group whose chunks are files."""
+    path = tmp_path / "series.zarr"
+    encoding: dict[str, Any] = {"v": {"chunks": (100, 2, 3)}}
+    series().to_zarr(path, zarr_format=3, consolidated=False, encoding=encoding)
+    return path
+
+
+@stage(cut=("time", "lat"), block={"time": 60, "lat": 2}, halo={"time": 3})
+def smoothed(block: xr.Dataset) -> xr.Dataset:
+    return block.rolling(time=7, center=True, min_periods=1).mean()
+
+
+@stage(over=("time",), block={"time": 20})
+def total(block: xr.Dataset) -> xr.Dataset:
+    return block.sum("time")
+
+
+Ask = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def ask(source: Path, tmp_path: Path) -> Ask:
+    """Make the smoothed series; return how to ask about it."""
+    [*_, product] = made(source, tmp_path / "home", smoothed).values()
+    return lambda **words: why(Home(tmp_path / "home"), product.key, at=words)
+
+
+def test_a_value_is_in_a_region_that_was_made_of_parts_of_files(ask: Ask) -> None:
+    told = ask(time="2010-01", lat="0")
+    assert (told["region"], told["box"]) == (6 * 3 + 1, {"time": [360, 420], "lat": [2, 4]})
+    assert told["at"]["lat"]["nearest"]
+    assert told["at"]["time"]["text"] == "2010-01-01"
+    assert [one["key"] for one in told["shards"]] == ["v/c/6/1/0"]
+    assert told["made"]["worker"]
+    assert told["stage"]["name"] == "smoothed"
+    ingest, files = told["from"]
+    assert ingest["box"] == {"time": (357, 420), "lat": (2, 4), "beam": (0, 3)}
+    assert (ingest["shards"], ingest["of"]) == (1, 1)
+    assert files["files"] == 15, "the one region of the product that took the source in holds all chunks"
+    assert len(files["sha256"]["v/c/0/0/0"]) == 64
+
+
+def test_files_of_a_source_are_those_that_the_region_was_read_from(source: Path, tmp_path: Path) -> None:
+    [product] = made(source, tmp_path / "home", lambda data: data).values()
+    [files] = why(Home(tmp_path / "home"), product.key)["from"]
+    stored = {str(path.relative_to(source)) for path in source.glob("v/c/**/*") if path.is_file()}
+    assert files["files"] == len(stored)
+    assert set(files["first"]) <= stored
+
+
+def test_a_reduction_is_made_of_all_parts_and_no_part_twice(source: Path, tmp_path: Path) -> None:
+    [*_, product] = made(source, tmp_path / "home", total).values()
+    steps = why(Home(tmp_path / "home"), product.key)["from"]
+    assert [(step.get("shards"), step["of"]) for step in steps[:2]] == [(2, 2), (21, 21)]
+    assert [step["box"] for step in steps[:2]] == [
+        {"part": (0, 2), "lat": (0, 6), "beam": (0, 3)},
+        {"part": (0, 21), "lat": (0, 6), "beam": (0, 3)},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ({"tim": "2010"}, "there is no dimension 'tim': --at takes time, lat, beam"),
+        ({"time": "1890", "lat": "0"}, "time has no '1890': it has 420 labels from 1980-01-01 to 2014-12-01"),
+        ({"time": "soon", "lat": "0"}, "time has no 'soon'"),
+        ({"time": "2010", "lat": "north"}, "lat has no 'north': it has 6 labels from -2.5 to 2.5"),
+        ({"time": "2010-01", "lat": "0", "beam": "9"}, "beam has no coordinate: give a number from 0 to 2, not '9'"),
+        ({"lat": "0"}, "it is cut along time into 7 regions: say which, as in --at time=LABEL"),
+    ],
+)
+def test_what_is_not_there_is_answered_with_what_is(ask: Ask, words: dict[str, str], said: str) -> None:
+    with pytest.raises(Usage) as error:
+        ask(**words)
+    assert said in str(error.value)
+
+
+def test_a_label_of_several_regions_has_to_be_narrowed(source: Path, tmp_path: Path) -> None:
+    [*_, product] = made(source, tmp_path / "home", stage(cut=("time",), block={"time": 5})(unchanged)).values()
+    with pytest.raises(Usage, match=r"lies in 3 regions: choose one label, as in time=2010-01-01"):
+        why(Home(tmp_path / "home"), product.key, at={"time": "2010"})
+
+
+def unchanged(block: xr.Dataset) -> xr.Dataset:
+    return block * 1
+
+
+def test_a_variable_that_is_not_there_is_answered_with_those_that_are(source: Path, tmp_path: Path) -> None:
+    [product] = made(source, tmp_path / "home", lambda data: data).values()
+    with pytest.raises(Usage, match="there is no variable 'w': name one of v with --variable"):
+        why(Home(tmp_path / "home"), product.key, variable="w")
+
+
+def test_an_input_that_was_removed_ends_the_way_and_is_told(source: Path, tmp_path: Path) -> None:
+    import shutil
+
+    first, second = made(source, tmp_path / "home", smoothed).values()
+    shutil.rmtree(first.folder)
+    [step] = why(Home(tmp_path / "home"), second.key, at={"time": "2010-01", "lat": "0"})["from"]
+    assert (step["product"], step["lost"]) == (first.key, True)
+
+
+def test_an_unfinished_product_says_so(source: Path, tmp_path: Path) -> None:
+    [product] = made(source, tmp_path / "home", lambda data: data).values()
+    (product.folder / "seal.json").unlink()
+    with pytest.raises(BadProduct, match=r"ingest is not finished|run the same command again"):
+        why(Home(tmp_path / "home"), product.key)
+
+
+def keys(products: list[dict[str, Any]]) -> list[str]:
+    return sorted(one["product"] for one in products)
+
+
+@pytest.fixture
+def kept(source: Path, tmp_path: Path) -> dict[str, StoredProduct]:
+    return made(source, tmp_path / "home", lambda data: (smoothed(data), total(smoothed(data)))[1])
+
+
+def test_all_that_was_made_of_a_source_is_found_by_path_digest_or_product(
+    kept: dict[str, StoredProduct], source: Path, tmp_path: Path
+) -> None:
+    home = Home(tmp_path / "home")
+    assert keys(impact(home, str(source))["products"]) == sorted(kept)
+    digest = kept[next(iter(kept))].frozen["ingredients"]["source"]["v/c/0/0/0"]
+    assert keys(impact(home, digest)["products"]) == sorted(kept)
+    assert keys(impact(home, str(source / "v/c/0/0/0"))["products"]) == sorted(kept)
+    assert keys(impact(home, list(kept)[1])["products"]) == sorted(list(kept)[1:])
+    with pytest.raises(Usage, match="was made of"):
+        impact(home, str(tmp_path / "elsewhere"))
+
+
+def test_what_an_archive_keeps_of_the_making_answers_as_the_products_do(
+    kept: dict[str, StoredProduct], tmp_path: Path
+) -> None:
+    from terp.storage.descent import descent, found_in, pack, results, unpacked
+
+    last = list(kept)[-1]
+    for name in ("one.zip", "two.zip"):
+        pack({"total": last}, kept.values(), tmp_path / name)
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    assert results(tmp_path / "one.zip") == {"total": last}
+    here = list(descent(found_in(tmp_path / "home/products"), last, "", 0))
+    assert list(descent(unpacked(tmp_path / "one.zip"), last, "", 0)) == here
+    assert len(here) == 5
