@@ -15,11 +15,12 @@ from typing import Any
 
 import numpy as np
 
+from terp.storage.canonical import canonical
 from terp.storage.errors import BadPackage, BadProduct
 from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered, hull
-from terp.storage.product import StoredProduct, canonical
+from terp.storage.product import StoredProduct
 from terp.storage.provenance import scrub
 from terp.storage.runs import names
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from here import made
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 

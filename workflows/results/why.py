@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from blake3 import blake3
 
 from terp.storage.archive import Archive
+from terp.storage.canonical import canonical
 from terp.storage.descent import ARCHIVED, Find, Made, Step, descent, found_in, of_product, results, unpacked
 from terp.storage.errors import BadPackage
 from terp.storage.grid import Group
 from terp.storage.home import Home
-from terp.storage.product import StoredProduct, canonical
+from terp.storage.product import StoredProduct
 from terp.storage.segments import making
 from terp.workflows.errors import Usage
 from terp.workflows.results.place import along, chosen, region
