@@ -116,6 +116,7 @@ def _stage(number: int, stage: Stage) -> tuple[Entity, ...]:
     facts = [
         _value(f"stage-{number}", "number of regions", stage.regions),
         _value(f"stage-{number}", "digest of the code", stage.code),
+        *([_value(f"stage-{number}", "tolerance", list(stage.tolerance))] if stage.tolerance else []),
     ]
     product = {
         "@id": f"#product-{quote(stage.key)}",

@@ -70,7 +70,10 @@ class Input:
 
 @dataclass(frozen=True)
 class Stage:
-    """One step: the key of the product it made, in how many regions, when, and the digest of its code."""
+    """One step: the key of the product it made, in how many regions, when, and the digest of its code.
+
+    `tolerance` is what the code declares of floating-point values: relative and absolute; nothing: the same bits.
+    """
 
     name: str
     key: str
@@ -78,6 +81,7 @@ class Stage:
     started: datetime
     ended: datetime
     code: str
+    tolerance: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
 from terp.workflows.prefect.flow import run_flow
+from terp.workflows.results.bundle import code_of, keep
 from terp.workflows.results.costs import accounted, so_far
 from terp.workflows.results.deposit import deposit
 from terp.workflows.running import batch
@@ -63,12 +64,16 @@ def site_of(site: "Site | str | None") -> "Site | None":
 
 
 def _planned(
-    flow: "Flow[Any, Any] | str", inputs: tuple[Any, ...], parameters: Mapping[str, Any], home: Home
+    flow: "Flow[Any, Any] | str",
+    inputs: tuple[Any, ...],
+    parameters: Mapping[str, Any],
+    home: Home,
+    elsewhere: Mapping[str, Path] | None = None,
 ) -> "tuple[Plan, Planner, Flow[Any, Any], dict[str, Any]]":
     prefect_server.prepare(home.root)
     found = load_flow(flow) if isinstance(flow, str) else flow
     values = parameters_of(found, inputs, parameters)
-    made, planner = make_plan(found, values, home)
+    made, planner = make_plan(found, values, home, elsewhere)
     return made, planner, found, values
 
 
@@ -83,6 +88,7 @@ def run(
     take_over: bool = False,
     reporter: Reporter | None = None,
     as_run: str = "",
+    elsewhere: Mapping[str, Path] | None = None,
     **parameters: Any,
 ) -> Run:
     """Run a flow: plan it, make what is missing, seal, archive. The same call again goes on where this one ended.
@@ -90,16 +96,18 @@ def run(
     `flow` is a Prefect flow, the name of a shipped one, or "file.py:flow"; `inputs` and `parameters` are its own.
     `workers` processes of one thread compute (default: a process a core), in SLURM jobs of a `site` if one is named;
     `where` says more about them. `take_over` says that a controller elsewhere, which holds a product and cannot be
-    asked, is known to be gone. `as_run` goes on with a run that was submitted. Raises what terp's error trees hold.
+    asked, is known to be gone. `as_run` goes on with a run that was submitted; `elsewhere` says where sources are now, by
+    what the flow calls them. Raises what terp's error trees hold.
     """
     house = _home(home)
     place = where or Where(site_of(site), most=workers)
-    made, planner, found, values = _planned(flow, inputs, parameters, house)
+    made, planner, found, values = _planned(flow, inputs, parameters, house, elsewhere)
     notes = place.fitting(made)
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
     record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
     record.cluster = so_far(house, record)
+    keep(record.folder(house), code_of(found, target))
     told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt")
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
@@ -121,7 +129,7 @@ def run(
             finally:
                 record.cluster = accounted(record, place.site, crew.close())
             record.results = {name: product.key for name, product in named_results(returned).items()}
-            record.sources = [identity.to_json() for identity in planner.sources.values()]
+            record.sources = [{"given": given, **one.to_json()} for given, one in planner.sources.items()]
             record.ended = now()
             if archive:
                 record.archived = deposit(house, record, found, told)

@@ -1,6 +1,7 @@
-"""How a stage lets its work be cut into blocks, and how what it makes is stored."""
+"""How a stage lets its work be cut into blocks, and how what it makes is stored and compared."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +20,7 @@ class Cutting:
     chunk: Mapping[str, int] = field(default_factory=dict)
     copies: float = 0.0
     codec: str = ""
+    tolerance: tuple[float, ...] = ()  # relative and absolute; none: the same bits each time
     reads: bool = False  # whether reading is most of the work: then regions of the same chunks are made in a row
 
     def __post_init__(self) -> None:
@@ -39,6 +41,7 @@ class Cutting:
     def ingredients(self) -> dict[str, Any]:
         """Return what of it belongs to the key of a product."""
         extras = {name: given for name in ("halo", "chunk", "codec") if (given := getattr(self, name))}
+        extras |= {"tolerance": list(self.tolerance)} if self.tolerance else {}
         return {"cut": [list(self.cut or ()), list(self.whole or ()), list(self.over), dict(self.block)], **extras}
 
 
@@ -47,6 +50,16 @@ def names(what: str, given: Any) -> tuple[str, ...] | None:
     if isinstance(given, str):
         raise BadStage(f'{what}="{given}" is text: write {what}=("{given}",)')
     return None if given is None else tuple(given)
+
+
+def tolerated(given: float | Sequence[float] | None) -> tuple[float, ...]:
+    """Return a relative and an absolute tolerance that were given, or () for none; raises BadStage for no tolerance."""
+    if given is None:
+        return ()
+    pair = (given, 0.0) if isinstance(given, int | float) else tuple(given)
+    if len(pair) != 2 or not all(isinstance(one, int | float) and 0 <= one < math.inf for one in pair):
+        raise BadStage(f"tolerance={given!r}: say a relative tolerance, such as 1e-6, or (relative, absolute)")
+    return tuple(map(float, pair)) if any(pair) else ()
 
 
 def _demand_codec(name: str) -> None:

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from terp.workflows.cutting import Cutting, names
+from terp.workflows.cutting import Cutting, names, tolerated
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.arguments import sorted_arguments
 from terp.workflows.session import Product, here, repeating
@@ -189,6 +189,7 @@ def stage(
     copies: float = 0.0,
     libraries: Sequence[str] = (),
     codec: str = "",
+    tolerance: float | Sequence[float] | None = None,
 ) -> Callable[[Block], Stage]:
     """Make a function on one xarray block a stage.
 
@@ -203,6 +204,8 @@ def stage(
     digitised or "none" (default: what suits its type, smaller for what the flow returns than for what it only goes
     through).
     `copies` says how many times its inputs and its result a worker holds at once, for who has measured it.
+    `tolerance` is for who cannot give the same bits twice: how far floating-point values may be from those of an
+    earlier run, relative to them, or (relative, absolute); `terp replay` holds results to it.
     """
     how = Cutting(
         names("cut", cut),
@@ -213,6 +216,7 @@ def stage(
         dict(chunk or {}),
         copies,
         codec,
+        tolerated(tolerance),
     )
     named = names("libraries", libraries) or ()
     return lambda function: Stage(function, how, named)
@@ -225,13 +229,14 @@ def rechunk(
     block: Mapping[str, int] | None = None,
     chunk: Mapping[str, int] | None = None,
     codec: str = "",
+    tolerance: float | Sequence[float] | None = None,
 ) -> Product:
     """Store a product again, cut along other dimensions: time series for who reads images, images for who reads series.
 
-    `cut`, `block`, `chunk` and `codec` are those of `stage`. Values stay as they are.
+    `cut`, `block`, `chunk`, `codec` and `tolerance` are those of `stage`. Values stay as they are.
     """
     lengths = dict(block or {}), dict(chunk or {})
-    how = Cutting(names("cut", cut), None, (), {}, *lengths, REARRANGED, codec, reads=True)
+    how = Cutting(names("cut", cut), None, (), {}, *lengths, REARRANGED, codec, tolerated(tolerance), reads=True)
     return Stage(rearranged, how, ())(product)
 
 

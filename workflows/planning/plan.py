@@ -16,6 +16,7 @@ from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
+from terp.storage.provenance import scrub
 from terp.storage.source import Identity, identify
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code
@@ -126,7 +127,7 @@ class Plan:
 
 @dataclass
 class Planner:
-    """The session behind a flow's body while it is planned."""
+    """The session behind a flow's body while it is planned; `elsewhere` says where sources are now, by their names."""
 
     home: Home
     steps: dict[str, Step] = field(default_factory=dict)
@@ -134,6 +135,7 @@ class Planner:
     limits: dict[str, int] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
     firsts: dict[str, str] = field(default_factory=dict)
+    elsewhere: Mapping[str, Path] = field(default_factory=dict)
 
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
@@ -153,7 +155,8 @@ class Planner:
         from terp.storage.ingest import locate
 
         if source not in self.sources:
-            self.sources[source] = identify(locate(source), self.home.cache)
+            place = self.elsewhere.get(str(scrub(source))) or locate(source)
+            self.sources[source] = identify(place, self.home.cache)
         step = ingested(self.sources[source])
         return lambda: [step], step.key
 
@@ -185,9 +188,11 @@ def decision_path(home: Home, product: Product, until: Callable[..., bool]) -> P
     return home.product(product.key) / "decisions" / f"{digest}.json"
 
 
-def make_plan(flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home) -> tuple[Plan, Planner]:
-    """Plan a flow; raises what its body or a stage's trial raises."""
-    planner = Planner(home)
+def make_plan(
+    flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home, elsewhere: Mapping[str, Path] | None = None
+) -> tuple[Plan, Planner]:
+    """Plan a flow; raises what its body or a stage's trial raises. `elsewhere` says where sources are now."""
+    planner = Planner(home, elsewhere=elsewhere or {})
     results: dict[str, Product] = {}
     ends = ""
     token = session.set(planner)

@@ -25,7 +25,9 @@ from terp.storage.package import Member, Packed, pack
 from terp.storage.packed import write_index
 from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
+from terp.workflows.results.bundle import SOURCES, code_of, kept
 from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
+from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
 from terp.workflows.running.record import RunRecord
 
@@ -98,7 +100,10 @@ def _deposit(
     shown = _show(flow, results, folder / PICTURE, told)
     values = {name: product.seal.values for name, product in products.items() if product.seal}
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
-    told_of = described(home, run, flow, packed, products, folder)
+    code = kept(run.folder(home)) or code_of(flow, run.target)
+    (folder / SOURCES).write_bytes(code.packed())
+    (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
+    told_of = described(home, run, flow, code, packed, products, folder)
     (folder / README).write_text(readme(told_of, identifier))
     (folder / CHECKSUMS).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)

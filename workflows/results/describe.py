@@ -9,11 +9,8 @@ import subprocess
 from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from blake3 import blake3
 
 from terp.storage import provenance
 from terp.storage.canonical import canonical
@@ -23,7 +20,9 @@ from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
 from terp.storage.product import StoredProduct
 from terp.storage.source import Identity
+from terp.workflows.results.bundle import SOURCES, Bundle, git, git_state
 from terp.workflows.results.costs import resources
+from terp.workflows.results.recipe import RECIPE, digest_of
 from terp.workflows.running.record import RunRecord
 
 if TYPE_CHECKING:
@@ -31,12 +30,14 @@ if TYPE_CHECKING:
 
 PICTURE = "picture.png"
 VALUES = "values.json"
+_WITHHELD = "what must not be archived was taken out, or it is no Python text"
 
 
 def described(
     home: Home,
     run: RunRecord,
     flow: "Flow[Any, Any]",
+    code: Bundle,
     packed: list[Packed],
     products: Mapping[str, StoredProduct],
     folder: Path,
@@ -47,7 +48,7 @@ def described(
     return provenance.Record(
         run=run.id,
         title=title,
-        flow=_flow(flow),
+        flow=_flow(flow, code),
         started=datetime.fromisoformat(run.started),
         ended=datetime.fromisoformat(run.ended or run.started),
         agent=_agent(),
@@ -56,16 +57,17 @@ def described(
         parameters=run.parameters,
         stages=[_stage(home, one) for one in run.stages],
         outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
-        warnings=run.warnings,
+        warnings=[*run.warnings, *(f"{name} is not here as it was run: {_WITHHELD}" for name in code.withheld)],
         resources=resources(run),
     )
 
 
 def _stage(home: Home, noted: Any) -> provenance.Stage:
-    code = StoredProduct(home.product(noted.key)).frozen["ingredients"]["code"]
+    made_of = StoredProduct(home.product(noted.key)).frozen["ingredients"]
     started = datetime.fromisoformat(noted.started)
     ended = datetime.fromisoformat(noted.ended or noted.started)
-    return provenance.Stage(noted.name, noted.key, noted.regions, started, ended, blake3(canonical(code)).hexdigest())
+    tolerance = tuple(made_of.get("tolerance", ()))
+    return provenance.Stage(noted.name, noted.key, noted.regions, started, ended, digest_of(made_of), tolerance)
 
 
 def _inputs(source: Identity) -> list[provenance.Input]:
@@ -119,6 +121,8 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
         PICTURE: ("Picture", "The results as a picture"),
         ARCHIVED: ("Lineage", "What every region of the results was made of, down to the sources"),
         VALUES: ("Values", "What the results show in figures, and for each a digest of all its values"),
+        SOURCES: ("Code", "The flow's file and all own modules it imports, as they were run, in a ZIP"),
+        RECIPE: ("Recipe", "What it takes to make the results again: flow, parameters, sources, keys, tolerances"),
     }
     outputs = []
     for path in sorted(folder.iterdir()):
@@ -133,32 +137,20 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
     return outputs
 
 
-def _flow(flow: "Flow[Any, Any]") -> provenance.Flow:
+def _flow(flow: "Flow[Any, Any]", code: Bundle) -> provenance.Flow:
     path = inspect.getsourcefile(flow.fn)
-    source = Path(path).read_text() if path and Path(path).exists() else inspect.getsource(flow.fn)
     text = inspect.getdoc(flow.fn) or f"The flow {flow.name}"
     shipped = flow.fn.__module__.startswith("terp.")
-    commit, dirty = (None, False) if shipped or not path else _git_state(Path(path))
-    known = version("terp") if shipped else commit or f"sha256:{_sha256(source)[:12]}"
+    source = code.files.get(code.main) or (Path(path).read_text() if path and Path(path).exists() else "")
+    source = source or inspect.getsource(flow.fn)
+    state = code.terp if shipped else git_state(Path(path)) if path else {}
+    commit, dirty = state.get("commit"), bool(state.get("dirty"))
+    known = code.terp["version"] if shipped else commit or f"sha256:{_sha256(source)[:12]}"
     return provenance.Flow(str(flow.name), text, known, source, commit, dirty)
 
 
 def _sha256(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _git_state(path: Path) -> tuple[str | None, bool]:
-    """Return the commit of the repository that a file lies in, and whether the file differs from it."""
-    try:
-        head = _git(path.parent, "rev-parse", "HEAD")
-        return head, bool(_git(path.parent, "status", "--porcelain", "--", path.name))
-    except (OSError, subprocess.SubprocessError):
-        return None, False
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
-    return done.stdout.strip()
 
 
 def orcid_uri(orcid: str | None) -> str | None:
@@ -171,7 +163,7 @@ def _agent() -> provenance.Agent:
     """Return who runs this: as the environment says, as git knows them, or by their login."""
     name = os.environ.get("TERP_AGENT", "")
     try:
-        name = name or _git(Path.home(), "config", "--global", "user.name")
+        name = name or git(Path.home(), "config", "--global", "user.name")
     except (OSError, subprocess.SubprocessError):
         name = name or getpass.getuser()
     return provenance.Agent(

@@ -1,0 +1,175 @@
+"""The code of a run as it was when the run was planned: the flow's file and all of the user's own modules it imports.
+
+It is a ZIP that only stores, with fixed dates and modes: the same code gives the same bytes. What must not be archived
+(home paths, logins, secrets) is taken out, and the files that this changed are named.
+"""
+
+import ast
+import importlib.util
+import io
+import json
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from terp.storage import files
+from terp.storage.product import canonical
+from terp.storage.provenance import scrub
+from terp.workflows.planning.code import is_own
+from terp.workflows.planning.load import SHIPPED
+
+if TYPE_CHECKING:
+    from prefect import Flow
+
+SOURCES, RECORD = "source.zip", "code.json"
+_DATE = (1980, 1, 1, 0, 0, 0)
+_STORED_AS = 0o100644 << 16  # a plain file that its owner may write
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The files of a run's code by their names, and what they are.
+
+    `target` is what names the flow when the files are there, or "" where it was typed at a prompt; `main` the file the
+    flow stands in; `withheld` are files that could not be kept as they were.
+    """
+
+    files: Mapping[str, str]
+    target: str
+    main: str
+    withheld: tuple[str, ...]
+    terp: Mapping[str, Any]
+
+    def packed(self) -> bytes:
+        """Return the ZIP."""
+        with io.BytesIO() as made:
+            with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:
+                for name, text in sorted(self.files.items()):
+                    member = zipfile.ZipInfo(name, _DATE)
+                    member.create_system, member.external_attr = 3, _STORED_AS  # else it is that of this machine
+                    target.writestr(member, text)
+            return made.getvalue()
+
+
+def code_of(flow: "Flow[Any, Any]", target: str) -> Bundle:
+    """Return the code of a flow that was loaded and planned, so that all it imports is there."""
+    main = sys.modules.get(flow.fn.__module__)
+    kept, withheld = {}, []
+    for module in _own_modules(main):
+        path = Path(str(module.__file__))
+        text = path.read_text(errors="replace") if path.suffix == ".py" else None
+        if text is not None:
+            kept[_name(module)] = str(scrub(text))
+        if kept.get(_name(module)) != text or text is None:
+            withheld.append(_name(module))
+    name = _name(main) if main is not None and _name(main) in kept else ""
+    return Bundle(kept, _target(flow, target, name), name, tuple(sorted(withheld)), terp_itself())
+
+
+def _target(flow: "Flow[Any, Any]", target: str, main: str) -> str:
+    """Return what names the flow where the files of its code are: a file among them, or what is installed."""
+    if target in SHIPPED:
+        return target
+    if main and "." not in flow.fn.__module__:
+        return f"{main}:{flow.fn.__name__}"
+    return "" if flow.fn.__module__ == "__main__" else f"{flow.fn.__module__}:{flow.fn.__name__}"
+
+
+def _own_modules(main: ModuleType | None) -> list[ModuleType]:
+    """Return a module and all it imports, directly or not, that are the user's own."""
+    found: dict[str, ModuleType] = {}
+    left = [main.__name__] if main is not None else []
+    while left:
+        name = left.pop()
+        module = sys.modules.get(name)
+        if name in found or module is None or name.partition(".")[0] == "terp" or not is_own(name):
+            continue
+        found[name] = module
+        left += _reached(module)
+    return [module for module in found.values() if getattr(module, "__file__", None)]
+
+
+def _reached(module: ModuleType) -> Iterator[str]:
+    """Yield the names of modules that a module may need: those it imports, and those that what it holds comes from."""
+    for value in vars(module).values():
+        home = value.__name__ if isinstance(value, ModuleType) else getattr(value, "__module__", None)
+        if isinstance(home, str):
+            yield from _with_parents(home)
+    path = Path(str(getattr(module, "__file__", "")))
+    if path.suffix != ".py" or not path.is_file():
+        return
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield from _with_parents(alias.name)
+        elif isinstance(node, ast.ImportFrom):
+            above = "." * node.level + (node.module or "")
+            base = importlib.util.resolve_name(above, module.__package__ or "") if node.level else above
+            for alias in node.names:  # which may be a module too
+                yield from _with_parents(f"{base}.{alias.name}")
+
+
+def _with_parents(name: str) -> Iterator[str]:
+    parts = name.split(".")
+    yield from (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+
+
+def _name(module: ModuleType) -> str:
+    """Return the name of a module's file where it can be imported from: a file is called as it was."""
+    parts = module.__name__.split(".")
+    above = parts if hasattr(module, "__path__") else parts[:-1]
+    return "/".join([*above, Path(str(module.__file__)).name]) if getattr(module, "__file__", None) else ""
+
+
+@cache
+def terp_itself() -> dict[str, Any]:
+    """Return the version of terp and, where it is a checkout, its commit and whether it differs from that."""
+    here = Path(__file__).resolve()
+    return {"version": version("terp"), **git_state(here, here.parents[2])}
+
+
+def git_state(path: Path, whole: Path | None = None) -> dict[str, Any]:
+    """Return the commit of the repository that holds a file, and whether that (or the folder `whole`) differs from it.
+
+    Nothing where no repository holds it.
+    """
+    try:
+        git(path.parent, "ls-files", "--error-unmatch", path.name)
+        changed = git(path.parent, "status", "--porcelain", "--", str(whole or path))
+        return {"commit": git(path.parent, "rev-parse", "HEAD"), "dirty": bool(changed)}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def git(folder: Path, *words: str) -> str:
+    """Return what a git command prints in a folder."""
+    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
+    return done.stdout.strip()
+
+
+# beside a run
+
+
+def keep(folder: Path, code: Bundle) -> None:
+    """Write a run's code into its folder: what is archived later is what was planned then."""
+    about = {"target": code.target, "main": code.main, "withheld": list(code.withheld), "terp": dict(code.terp)}
+    files.replace(folder / SOURCES, code.packed())
+    files.replace(folder / RECORD, canonical(about))
+
+
+def kept(folder: Path) -> Bundle | None:
+    """Return what `keep` wrote, or None where there is nothing."""
+    try:
+        about = json.loads((folder / RECORD).read_bytes())
+        with zipfile.ZipFile(folder / SOURCES) as held:
+            texts = {name: held.read(name).decode() for name in held.namelist()}
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile):
+        return None
+    return Bundle(texts, about["target"], about["main"], tuple(about["withheld"]), about["terp"])
