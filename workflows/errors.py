@@ -7,6 +7,7 @@ WorkflowError
 ├── StageFailed     a stage's code raised on a region
 ├── FlowFailed      the flow's own body raised
 ├── PlanEnds        the flow looks at values that do not exist before the run
+├── Differs         what was made again is not what was made then
 ├── Unavailable     something the work needs is not there (an extra, a server)
 └── Cancelled       a person stopped the run
 """
@@ -52,6 +53,10 @@ class PlanEnds(WorkflowError):
     """The flow looks at values that do not exist before the run."""
 
     exit_code = 65
+
+
+class Differs(WorkflowError):
+    """What was made again is not what was made then."""
 
 
 class Unavailable(WorkflowError):

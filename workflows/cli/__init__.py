@@ -25,6 +25,7 @@ COMMANDS = {
     "why": "lineage",
     "impact": "lineage",
     "verify": "holdings",
+    "replay": "replay",
     "archive": "holdings",
     "rm": "holdings",
     "doctor": "doctor",

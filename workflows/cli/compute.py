@@ -30,7 +30,8 @@ _site = [
 ]
 
 
-def _with_site(function: Any) -> Any:
+def with_site(function: Any) -> Any:
+    """Give a command the options that name a site."""
     for decorate in reversed(_site):
         function = decorate(function)
     return function
@@ -57,7 +58,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
 
 @click.command("plan")
 @_with_flow
-@_with_site
+@with_site
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan_command(
     flow: str,
@@ -124,7 +125,7 @@ def plan_text(plan: "Plan") -> str:
 
 @click.command("run")
 @_with_flow
-@_with_site
+@with_site
 @click.option("--workers", type=click.IntRange(1), help="Worker processes at most (default: one a core; the site's).")
 @click.option("--min-workers", type=click.IntRange(1), help="Workers that are kept while there is little to do.")
 @click.option("--core-hours", type=click.FloatRange(0, min_open=True), help="Stop when jobs have cost so much.")

@@ -101,7 +101,8 @@ def _deposit(
     values = {name: product.seal.values for name, product in products.items() if product.seal}
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
     code = kept(run.folder(home)) or code_of(flow, run.target)
-    (folder / SOURCES).write_bytes(code.packed())
+    if code.files:
+        (folder / SOURCES).write_bytes(code.packed())
     (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
     told_of = described(home, run, flow, code, packed, products, folder)
     (folder / README).write_text(readme(told_of, identifier))

@@ -4,6 +4,7 @@ Parameters keep their types here (null is not "null"); a source is what the flow
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from blake3 import blake3
@@ -25,6 +26,7 @@ def recipe(home: Home, run: RunRecord, code: Bundle, products: Mapping[str, Stor
         "run": run.id,
         "flow": run.flow,
         "target": code.target,
+        "files": sorted(code.files),
         "withheld": list(code.withheld),
         "terp": dict(code.terp),
         "parameters": run.parameters,
@@ -38,7 +40,8 @@ def recipe(home: Home, run: RunRecord, code: Bundle, products: Mapping[str, Stor
 
 def _source(noted: Mapping[str, Any]) -> dict[str, Any]:
     parts = [{name: part[name] for name in ("name", "size", "sha256")} for part in noted["parts"]]
-    return {"given": noted.get("given", noted["path"]), "reader": noted["reader"], "parts": parts}
+    name = Path(noted["path"]).name
+    return {"given": noted.get("given", name), "name": name, "reader": noted["reader"], "parts": parts}
 
 
 def _stage(product: StoredProduct) -> dict[str, Any]:

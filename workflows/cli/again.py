@@ -1,0 +1,45 @@
+"""Make a recorded run again, in a process that sees neither the user's own files nor their TERP_HOME.
+
+`python -I -m terp.workflows.cli.again JOB`, where JOB is a file of JSON: what is run, where its code lies, and where.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from terp.workflows.cli import guarded
+
+
+def again(job: dict[str, Any]) -> None:
+    """Run what a job says in its home; stop the Prefect server that this may have started there."""
+    from terp.storage.home import Home
+    from terp.workflows import api
+    from terp.workflows.cli.compute import the_site
+    from terp.workflows.cli.terminal import Terminal
+    from terp.workflows.prefect import server
+    from terp.workflows.running.where import Where
+
+    home = Path(job["home"])
+    os.environ["TERP_HOME"] = str(home)
+    code = job["code"]
+    sys.path.insert(0, code)  # before all else that is installed
+    target = f"{code}/{job['target']}" if job["target"].partition(":")[0].endswith(".py") else job["target"]
+    server.prepare(Home(home).open().root)
+    try:
+        api.run(
+            target,
+            home=home,
+            where=Where(the_site(job["site"], tuple(job["site_set"])), most=job["workers"]),
+            archive=False,
+            reporter=Terminal(job["quiet"]),
+            elsewhere={given: Path(place) for given, place in job["elsewhere"].items()},
+            **job["parameters"],
+        )
+    finally:
+        server.stop(home)
+
+
+if __name__ == "__main__":
+    guarded(lambda: again(json.loads(Path(sys.argv[1]).read_bytes())))

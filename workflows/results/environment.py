@@ -1,0 +1,100 @@
+"""Compare the environment that a run stood on with the one that is here, and build it where it is another."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import distribution
+from pathlib import Path
+
+import terp.workflows
+from terp.storage.provenance import Environment
+from terp.workflows.errors import Unavailable
+from terp.workflows.results.recorded import Stood
+
+LOCK = "environment.lock"
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How what is here differs from what a run stood on; nothing is said of what is only here."""
+
+    lines: tuple[str, ...]
+    cpu: str
+
+    @classmethod
+    def of(cls, stood: Stood) -> "Differences":
+        """Look at what is here."""
+        here = Environment.here(0)
+        found = [f"Python {stood.python} (here {here.python})"] if stood.python != here.python else []
+        for name, version in stood.distributions.items():
+            now = here.distributions.get(name)
+            if now != version:
+                found.append(f"{name} {version} ({f'here {now}' if now else 'not here'})")
+        cpu = f"the run was computed on {stood.cpu}, its replay on {here.cpu}" if stood.cpu != here.cpu else ""
+        return cls(tuple(found), cpu)
+
+
+def build(stood: Stood, lock: Path | None, folder: Path) -> Path:
+    """Make a virtual environment of exactly the recorded distributions with `uv`; return its Python.
+
+    What `lock` pins is taken from there, else what the crate's metadata name. terp itself, where it is of the recorded
+    version here, is linked: it may be a checkout that no index has. Raises Unavailable that names what cannot be had.
+    """
+    uv = _uv()
+    _run([uv, "venv", "--quiet", "--no-project", "--python", stood.python, str(folder)], stood)
+    python = folder / "bin" / "python"
+    wanted = dict(stood.distributions)
+    linked = wanted.get("terp") == distribution("terp").version and wanted.pop("terp")
+    pinned = folder / "pinned.txt"
+    pinned.write_text(_pinned(lock) or "".join(f"{name}=={version}\n" for name, version in wanted.items()))
+    _run([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), "-r", str(pinned)], stood)
+    if linked:
+        _link_terp(folder)
+    return python
+
+
+def _uv() -> str:
+    beside = Path(sys.executable).parent
+    found = shutil.which("uv", path=f"{beside}{os.pathsep}{os.environ.get('PATH', '')}")
+    if not found:
+        raise Unavailable("an environment is built with uv, which is not here: install it (`pip install uv`)")
+    return found
+
+
+def _pinned(lock: Path | None) -> str:
+    """Return what a lock pins, without terp itself and what is installed from a folder of somebody's."""
+    if lock is None:
+        return ""
+    blocks = re.split(r"\n(?=\S)", lock.read_text())
+    return "\n".join(b for b in blocks if not re.match(r"(-e\b|--editable\b|terp\s*(==|@))", b)) + "\n"
+
+
+def _run(command: list[str], stood: Stood) -> None:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise Unavailable(
+            f"the environment of the run cannot be built: {_blamed(done.stderr, stood)}; "
+            "have it another way, or replay with `--environment here`, in what is installed"
+        )
+
+
+def _blamed(said: str, stood: Stood) -> str:
+    """Return what uv says, with the distribution that it is about at the front."""
+    words = " ".join(said.split())
+    wanted: Mapping[str, str] = {"Python": stood.python, **stood.distributions}
+    named = [name for name in wanted if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", words, re.IGNORECASE)]
+    named = [name for name in named if f"{name}=={wanted[name]}" in words] or named
+    return f"{named[0]} {wanted[named[0]]} cannot be installed ({words[:300]})" if named else words[:300]
+
+
+def _link_terp(folder: Path) -> None:
+    """Let a built environment see the terp that is here, and no other package from where that is."""
+    [site] = folder.glob("lib/python*/site-packages")
+    (site / "terp").symlink_to(Path(terp.workflows.__path__[0]).parent)
+    about = Path(str(distribution("terp").locate_file("")))
+    for metadata in about.glob("terp-*.dist-info"):
+        shutil.copytree(metadata, site / metadata.name)

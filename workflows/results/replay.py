@@ -1,0 +1,212 @@
+"""Replay: make a run again from its crate alone, and compare what comes of it with what is archived.
+
+Code, parameters, environment and inputs are those of the crate. The run is made in a process of its own and in a home
+of its own, which is removed; TERP_HOME is only read.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from terp.storage.errors import BadPackage
+from terp.storage.files import disk
+from terp.storage.home import Home
+from terp.storage.product import StoredProduct
+from terp.storage.provenance import scrub
+from terp.workflows.errors import Unavailable, WorkflowError
+from terp.workflows.results.bundle import SOURCES, terp_itself
+from terp.workflows.results.compare import Comparison, compared
+from terp.workflows.results.environment import LOCK, Differences, build
+from terp.workflows.results.inputs import Inputs
+from terp.workflows.results.recipe import digest_of
+from terp.workflows.results.recorded import Recorded, recorded
+from terp.workflows.running.record import RunRecord, load_run, now
+
+ENVIRONMENTS = ("recorded", "build", "here")
+
+
+@dataclass(frozen=True)
+class How:
+    """How a run is to be replayed: where else inputs are, in which environment, and by which workers."""
+
+    inputs: Sequence[Path] = ()
+    environment: str = "recorded"
+    workers: int | None = None
+    site: str | None = None
+    site_set: Sequence[str] = ()
+    room: Path | None = None  # in which the temporary home is made
+    quiet: bool = False
+
+
+@dataclass
+class Replay:
+    """What came of a replay."""
+
+    crate: str
+    run: str
+    flow: str
+    when: str
+    environment: str
+    inputs: list[dict[str, str]]
+    results: list[Comparison]
+    notes: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def same(self) -> bool:
+        """Whether all results are identical or within their tolerance."""
+        return all(one.verdict != "differs" for one in self.results)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values, without what does not belong into a file that is given on."""
+        results = {one.name: one.to_json() for one in self.results}
+        scrubbed: dict[str, Any] = scrub({**vars(self), "results": results, "same": self.same})
+        return scrubbed
+
+
+def replay(home: Home, reference: str, how: How) -> Replay:
+    """Make a run again and compare; raises what terp's error trees hold where it cannot be made or compared."""
+    began = time.monotonic()
+    with disk(how.room or "/"), TemporaryDirectory(prefix="terp-replay-", dir=how.room) as made:
+        scratch = Path(made).resolve()
+        crate = recorded(home, reference, scratch)
+        crate.prove()
+        told = Replay(crate.name, crate.recipe["run"], crate.recipe["flow"], now(), how.environment, [], [])
+        told.notes += _notes_on_code(crate.recipe)
+        python = _environment(crate, how, told, scratch)
+        places = Inputs(how.inputs, scratch / "home" / "cache", scratch / "inputs")
+        where, told.inputs = places.found(crate.recipe["sources"])
+        fresh = Home(scratch / "home")
+        _run(python, _job(crate, how, fresh, where, _unpacked(crate, scratch)), scratch)
+        record = load_run(fresh, "last")
+        told.results = _compared(crate, fresh, record)
+        told.notes += _notes_on_keys(crate.recipe, fresh, record)
+    told.seconds = round(time.monotonic() - began, 1)
+    return told
+
+
+def _notes_on_code(recipe: Mapping[str, Any]) -> list[str]:
+    if not recipe["target"]:
+        raise BadPackage(f"the flow {recipe['flow']} was typed at a prompt: its crate has no file that could be run")
+    notes = [
+        f"{name} is not in the crate as it was run: what must not be archived was taken out of it"
+        for name in recipe["withheld"]
+    ]
+    then, here = recipe["terp"], terp_itself()
+    if then != here or then.get("dirty"):
+        notes.append(f"terp was {_told(then)} then, and is {_told(here)} here")
+    return notes
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    commit = f" at commit {one['commit'][:12]}" if one.get("commit") else ""
+    return f"{one['version']}{commit}{' with changes' if one.get('dirty') else ''}"
+
+
+def _environment(crate: Recorded, how: How, told: Replay, scratch: Path) -> Path:
+    """Return the Python to replay with; raises Unavailable where that of the run is not here."""
+    stood = crate.environment
+    other = Differences.of(stood)
+    if other.cpu:
+        told.notes.append(f"{other.cpu}: values may differ in their last bits, as far as a tolerance is declared")
+    if how.environment == "build" and other.lines:
+        return build(stood, crate.files.get(LOCK), scratch / "environment")
+    if other.lines and how.environment == "recorded":
+        raise Unavailable(
+            f"the environment is not that of the run: {_several(other.lines)}. `--environment build` makes that one, "
+            "`--environment here` replays in this one"
+        )
+    if other.lines:
+        told.notes.append(f"replayed in another environment than that of the run: {_several(other.lines)}")
+    return Path(sys.executable)
+
+
+def _several(lines: Sequence[str], most: int = 8) -> str:
+    more = f", and {len(lines) - most} more" if len(lines) > most else ""
+    return ", ".join(lines[:most]) + more
+
+
+def _unpacked(crate: Recorded, scratch: Path) -> Path:
+    """Return the folder of the run's code."""
+    folder = scratch / "code"
+    folder.mkdir()
+    wanted = crate.recipe["files"]
+    if wanted:
+        with zipfile.ZipFile(crate.file(SOURCES)) as held:
+            held.extractall(folder)
+    lost = [name for name in wanted if not (folder / name).is_file()]
+    if lost:
+        raise BadPackage(f"{SOURCES} of {crate.name} lacks {', '.join(lost)}: restore it from a copy")
+    return folder
+
+
+def _job(crate: Recorded, how: How, fresh: Home, where: Mapping[str, Path], code: Path) -> dict[str, Any]:
+    return {
+        "target": crate.recipe["target"],
+        "parameters": crate.recipe["parameters"],
+        "elsewhere": {given: str(place) for given, place in where.items()},
+        "code": str(code),
+        "home": str(fresh.root),
+        "workers": how.workers,
+        "site": how.site,
+        "site_set": list(how.site_set),
+        "quiet": how.quiet,
+    }
+
+
+def _run(python: Path, job: Mapping[str, Any], scratch: Path) -> None:
+    """Have another process make the run: one that sees neither this one's modules nor folders of the user's."""
+    told = scratch / "job.json"
+    told.write_text(json.dumps(job))
+    command = [str(python), "-I", "-m", "terp.workflows.cli.again", str(told)]
+    with subprocess.Popen(command, cwd=scratch, stdout=sys.stderr.fileno()) as process:
+        try:
+            code = process.wait()
+        except BaseException:
+            with suppress(OSError):
+                os.kill(process.pid, signal.SIGTERM)  # it has workers, and perhaps jobs, to end
+            process.wait()
+            raise
+    if code:
+        failure = WorkflowError("the run could not be made again: the lines above say why")
+        failure.exit_code = code
+        raise failure
+
+
+def _compared(crate: Recorded, fresh: Home, record: RunRecord) -> list[Comparison]:
+    results: Mapping[str, str] = crate.recipe["results"]
+    if results.keys() != record.results.keys():
+        raise BadPackage(f"{crate.name} holds {', '.join(results)}, but its flow returns {', '.join(record.results)}")
+    tolerances = {stage["key"]: stage["tolerance"] for stage in crate.recipe["stages"]}
+    return [
+        compared(
+            name,
+            crate.file(f"{name}.zarr.zip"),
+            crate.file(f"{name}.zarr.zip.members.json"),
+            StoredProduct(fresh.product(record.results[name])),
+            tolerances.get(key, ()),
+        )
+        for name, key in results.items()
+    ]
+
+
+def _notes_on_keys(recipe: Mapping[str, Any], fresh: Home, record: RunRecord) -> list[str]:
+    """Say what was made otherwise than it was: equal keys mean the same code, parameters and inputs."""
+    if recipe["results"] == record.results:
+        return []
+    known = {(stage["name"], stage["code"]) for stage in recipe["stages"]}
+    made = [StoredProduct(fresh.product(stage.key)) for stage in record.stages]
+    other = sorted({one.name for one in made if (one.name, digest_of(one.frozen["ingredients"])) not in known})
+    if other:
+        return [f"the code of {', '.join(other)} is not the recorded one"]
+    return ["the results have other keys than were recorded: a parameter, a library or how they are cut is another"]
