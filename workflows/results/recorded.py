@@ -100,8 +100,8 @@ def recorded(home: Home, reference: str, scratch: Path) -> Recorded:
     if found.product or (found.run and not found.run.archived):
         raise Usage(f"{reference} is not archived, so there is no crate to repeat it from: `terp archive RUN` makes it")
     archived: dict[str, str] = found.run.archived if found.run else {"identifier": found.identifier}
-    held = Archive(home.archive).files(archived["identifier"], archived.get("version"))
-    return Recorded(archived["identifier"], held)
+    files = Archive(home.archive).files(archived["identifier"], archived.get("version"))
+    return Recorded(archived["identifier"], files)
 
 
 def _in_folder(name: str, folder: Path) -> Recorded:

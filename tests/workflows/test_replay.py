@@ -1,0 +1,370 @@
+"""A run is made again from its crate alone: what comes of it is held, region by region, against what is archived."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from terp.storage.errors import BadInput, BadPackage
+from terp.storage.home import Home
+from terp.storage.ingest import locate
+from terp.storage.package import Member, pack, write_index
+from terp.storage.product import StoredProduct
+from terp.storage.shard import write_shard
+from terp.storage.zipstore import open_zip
+from terp.workflows.errors import BadStage, Unavailable
+from terp.workflows.results.environment import build
+from terp.workflows.results.recorded import Recorded, Stood, recorded
+from terp.workflows.results.replay import How, replay
+from terp.workflows.stage import stage
+
+Terp = Callable[..., subprocess.CompletedProcess[str]]
+
+MINE = '''
+import os
+
+import numpy as np
+import xarray as xr
+from prefect import flow
+
+import factors
+from terp.workflows import Product, ingest, stage
+
+
+@stage(cut=("latitude", "time"), block={"latitude": 6, "time": 60})
+def scaled(block: xr.Dataset, *, offset: float | None = None) -> xr.Dataset:
+    return factors.scale(block) + (offset or 0)
+
+
+@flow
+def mine(source: str = "ostia", offset: float | None = None, label: str = "") -> Product:
+    """Sea-surface temperature on another scale."""
+    return scaled(ingest(source), offset=offset)
+
+
+def noise(block):
+    return block * (1 + 1e-9 * int.from_bytes(os.urandom(1)))
+
+
+@flow
+def noisy(source: str = "ostia") -> dict[str, Product]:
+    """What no two runs give alike: with a tolerance, and without."""
+    data = ingest(source)
+    return {"told": stage(cut=("latitude",), tolerance=1e-5)(noise)(data), "untold": stage(cut=("latitude",))(noise)(data)}
+'''
+FACTORS = "FACTOR = 1.5\n\n\ndef scale(block):\n    return block * FACTOR\n"
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a flow of one's own, a helper beside it, and measurements: a git repository with changes in it."""
+    folder = tmp_path_factory.mktemp("desk")
+    (folder / "mine.py").write_text(MINE)
+    (folder / "factors.py").write_text("FACTOR = 1\n")
+    shutil.copy(locate("ostia"), folder / "sst.nc")
+    git = ["git", "-c", "user.name=A", "-c", "user.email=a@b"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "before"]):
+        subprocess.run([*git, *words], cwd=folder, check=True)
+    (folder / "factors.py").write_text(FACTORS)
+    with (folder / "mine.py").open("a") as file:
+        file.write("# not committed\n")
+    return folder
+
+
+@pytest.fixture
+def home(desk: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One home for all tests here."""
+    monkeypatch.setenv("TERP_HOME", str(desk / "home"))
+    monkeypatch.setenv("TERP_AGENT", "A Tester")
+    return desk / "home"
+
+
+@pytest.fixture
+def made(terp: Terp, desk: Path, home: Path) -> dict[str, Any]:
+    """The record of a run of that flow, run once; its code is edited and broken after it."""
+    known = home / "mine.json"
+    if not known.exists():
+        done = terp("run", "mine.py:mine", "sst.nc", "--set", 'label="null"', "--workers=1", "--json")
+        assert done.returncode == 0, done.stderr
+        known.write_text(done.stdout)
+        (desk / "factors.py").write_text("raise RuntimeError('not the recorded code')\n")
+    record: dict[str, Any] = json.loads(known.read_text())
+    return record
+
+
+@pytest.fixture
+def crate(made: dict[str, Any], tmp_path: Path) -> Path:
+    """The files of its crate, taken elsewhere."""
+    copy = shutil.copytree(Path(made["archived"]["path"]) / "v1" / "content", tmp_path / "crate")
+    for path in copy.iterdir():
+        path.chmod(0o644)
+    return copy
+
+
+def sum_up(crate: Path) -> None:
+    """Have all checksums fit what is there."""
+    lines = [
+        f"{hashlib.sha512(path.read_bytes()).hexdigest()}  {path.name}\n"
+        for path in sorted(crate.iterdir())
+        if path.name != "SHA512SUMS"
+    ]
+    (crate / "SHA512SUMS").write_text("".join(lines))
+
+
+def alter(crate: Path, name: str, change: Callable[[Any], None]) -> None:
+    """Change a JSON file of a crate so that nothing shows it."""
+    plain = json.loads((crate / name).read_bytes())
+    change(plain)
+    (crate / name).write_text(json.dumps(plain))
+    sum_up(crate)
+
+
+def report(folder: Path) -> dict[str, Any]:
+    [path] = folder.glob("replay-*.json")
+    plain: dict[str, Any] = json.loads(path.read_text())
+    path.unlink()
+    return plain
+
+
+def verdicts(done: subprocess.CompletedProcess[str]) -> dict[str, str]:
+    assert done.stdout, done.stderr
+    return {name: one["verdict"] for name, one in json.loads(done.stdout)["results"].items()}
+
+
+def seen(folder: Path) -> dict[str, tuple[int, int]]:
+    return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
+
+
+MANY = pytest.param(4, marks=pytest.mark.campaign)
+
+
+@pytest.mark.parametrize("workers", [1, 2, MANY])
+def test_the_climatology_of_the_sample_comes_out_the_same(terp: Terp, home: Path, workers: int) -> None:
+    run = terp("run", "climatology", "--workers=1", "--json")
+    assert run.returncode == 0, run.stderr
+    before = seen(home)
+    done = terp("replay", json.loads(run.stdout)["id"], f"--workers={workers}", "--json", cwd=home.parent)
+    assert done.returncode == 0, done.stderr
+    assert verdicts(done) == dict.fromkeys(("normals", "anomalies", "index", "zonal"), "identical")
+    assert seen(home) == before, "nothing is written to TERP_HOME"
+
+
+@pytest.mark.parametrize("workers", [1, 2, MANY])
+def test_an_image_comes_out_the_same(terp: Terp, home: Path, desk: Path, workers: int) -> None:
+    for needed in ("pyuvdata", "ducc0", "numba", "casacore"):
+        pytest.importorskip(needed, reason="imaging needs the radio extra")
+    sys.path.insert(0, str(Path(__file__).parent))
+    from test_imaging import CELL, simulate
+
+    source = desk / "triple.uvfits"
+    if not source.exists():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # astropy's, about the random parameters it writes
+            simulate(source)
+    chosen = ("--set=pixels=64", f"--set=cell_mas={2 * CELL}", "--set=threshold=0.05")
+    run = terp("run", "imaging", str(source), *chosen, "--workers=2", "--json")
+    assert run.returncode == 0, run.stderr
+    done = terp("replay", json.loads(run.stdout)["id"], f"--workers={workers}", "--json")
+    assert done.returncode == 0, done.stderr
+    assert set(verdicts(done).values()) == {"identical"}
+
+
+def test_the_crate_holds_the_code_as_it_was_run_with_what_lies_beside_it(made: dict[str, Any], crate: Path) -> None:
+    with zipfile.ZipFile(crate / "source.zip") as held:
+        assert held.namelist() == ["factors.py", "mine.py"]
+        assert held.read("factors.py").decode() == FACTORS
+        assert held.read("mine.py").decode() == MINE + "# not committed\n"
+        assert {one.date_time for one in held.infolist()} == {(1980, 1, 1, 0, 0, 0)}
+    assert "code differs from that commit" in (crate / "ro-crate-metadata.json").read_text()
+    recipe = json.loads((crate / "replay.json").read_bytes())
+    assert recipe["target"] == "mine.py:mine"
+    assert recipe["parameters"] == {"source": "sst.nc", "offset": None, "label": "null"}, "None is not 'null'"
+    assert recipe["withheld"] == []
+
+
+def test_what_counts_is_the_code_in_the_crate_not_the_edited_file(made: dict[str, Any], terp: Terp, desk: Path) -> None:
+    done = terp("replay", made["id"], "--workers=2")
+    assert done.returncode == 0, done.stderr
+    assert "scaled: identical (3 regions)" in done.stdout or "scaled: identical (" in done.stdout
+    assert report(desk)["same"] is True
+
+
+def test_a_crate_taken_elsewhere_is_enough_once_the_home_is_gone(
+    crate: Path, terp: Terp, tmp_path: Path, desk: Path
+) -> None:
+    packed = shutil.make_archive(str(tmp_path / "moved"), "zip", crate)
+    inputs = tmp_path / "inputs"
+    inputs.mkdir()
+    shutil.copy(desk / "sst.nc", inputs / "of_another_name.bin")
+    away = tmp_path / "away"
+    away.mkdir()
+    words = ("replay", packed, "--input", str(inputs), "--workers=1")
+    done = terp(*words, cwd=away, TERP_HOME=str(tmp_path / "no-home"))
+    assert done.returncode == 0, done.stderr
+    told = report(away)
+    assert told["results"]["scaled"]["verdict"] == "identical"
+    assert told["inputs"] == [{"name": "sst.nc", "found": "by its digest"}]
+    assert not (tmp_path / "no-home").exists()
+
+
+def test_a_value_that_was_altered_in_the_archive_is_found_and_named(
+    made: dict[str, Any], crate: Path, terp: Terp, home: Path, desk: Path, tmp_path: Path
+) -> None:
+    product = StoredProduct(Home(home).product(made["results"]["scaled"]))
+    [group] = product.groups
+    [array] = group.arrays
+    key, box = group.shard_key(array, 1), group.box(1)
+    values = product.array("", array.name).read([box.get(d, slice(0, n)) for d, n in zip(array.dims, array.shape)])
+    at = {dim: 2 for dim in array.dims}
+    true = values[2, 2, 2]
+    values[2, 2, 2] = np.float32(271.25)
+    with zipfile.ZipFile(crate / "scaled.zarr.zip") as held:
+        held.extractall(tmp_path / "unpacked")
+    (tmp_path / "unpacked" / key).unlink()
+    write_shard(tmp_path / "unpacked" / key, array, values)
+    (crate / "scaled.zarr.zip").unlink()
+    files = [path for path in (tmp_path / "unpacked").rglob("*") if path.is_file()]
+    members = [Member(str(p.relative_to(tmp_path / "unpacked")), p, p.stat().st_size) for p in files]
+    write_index(pack(members, crate / "scaled.zarr.zip"))
+    sum_up(crate)
+    assert float(open_zip(crate / "scaled.zarr.zip")[array.name].max()) > 0, "by itself it looks sound"
+    done = terp("replay", str(crate), "--workers=2")
+    assert done.returncode == 1, done.stderr
+    place = ", ".join(f"{dim} {at[dim] + box.get(dim, slice(0, 0)).start}" for dim in array.dims)
+    assert f"differs in region 1: {array.name}[{place}] was 271.25, is {true}" in done.stdout
+    assert "scaled came out otherwise than archived" in done.stderr
+    assert report(desk)["results"]["scaled"]["other"] == 1
+
+
+def test_another_input_with_a_forged_digest_gives_other_values(crate: Path, terp: Terp, tmp_path: Path) -> None:
+    import xarray as xr
+
+    with xr.open_dataset(locate("ostia")) as source:
+        source.load().assign(surface_temperature=source["surface_temperature"] + 1).to_netcdf(tmp_path / "warm.nc")
+    data = (tmp_path / "warm.nc").read_bytes()
+
+    def forge(recipe: dict[str, Any]) -> None:
+        recipe["sources"][0]["parts"][0] |= {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+
+    alter(crate, "replay.json", forge)
+    done = terp("replay", str(crate), "--input", str(tmp_path / "warm.nc"), "--workers=1", "--json")
+    assert done.returncode == 1, done.stderr
+    one = json.loads(done.stdout)
+    assert one["results"]["scaled"]["first"]["region"] == 0
+    assert one["notes"] == [n for n in one["notes"] if "terp was" in n] + [
+        "the results have other keys than were recorded: a parameter, a library or how they are cut is another"
+    ]
+
+
+@pytest.mark.parametrize(
+    "part", ["SHA512SUMS", "replay.json", "source.zip", "scaled.zarr.zip", "scaled.zarr.zip.members.json"]
+)
+def test_what_a_crate_lacks_is_named(crate: Path, home: Path, part: str) -> None:
+    (crate / part).unlink()
+    with pytest.raises(BadPackage, match=f"crate lacks {part}, without which its run cannot be repeated"):
+        replay(Home(home), str(crate), How())
+
+
+def test_a_part_that_is_not_as_it_was_is_named(crate: Path, home: Path) -> None:
+    with (crate / "source.zip").open("ab") as file:
+        file.write(b"more")
+    with pytest.raises(BadPackage, match=r"source\.zip of crate is not as SHA512SUMS says"):
+        replay(Home(home), str(crate), How())
+
+
+def test_an_input_that_is_not_found_is_named_with_its_digest(
+    crate: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alter(crate, "replay.json", lambda plain: plain["sources"][0]["parts"][0].update(sha256="ab" * 32))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        BadInput, match=rf"sst\.nc \(1,713,012 bytes, SHA-256 {'ab' * 32}\) is not found: give the file"
+    ):
+        replay(Home(home), str(crate), How())
+
+
+def stood(crate: Path, name: str, version: str) -> None:
+    """Have a crate say that the run stood on a distribution."""
+    entity = {"@id": f"#distribution-{name}", "@type": "PropertyValue", "name": name, "value": version}
+    alter(crate, "ro-crate-metadata.json", lambda plain: plain["@graph"].append(entity))
+
+
+def test_another_environment_is_named_and_used_only_when_asked_for(crate: Path, home: Path, terp: Terp) -> None:
+    stood(crate, "not-a-distribution", "1.2")
+    with pytest.raises(
+        Unavailable, match=r"not that of the run: not-a-distribution 1\.2 \(not here\)\. `--environment"
+    ):
+        replay(Home(home), str(crate), How())
+    done = terp("replay", str(crate), "--environment=here", "--workers=1", "--json")
+    assert done.returncode == 0, done.stderr
+    [note] = [note for note in json.loads(done.stdout)["notes"] if "environment" in note]
+    assert note == "replayed in another environment than that of the run: not-a-distribution 1.2 (not here)"
+
+
+def test_a_distribution_that_cannot_be_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_OFFLINE", "1")
+    python = ".".join(map(str, sys.version_info[:3]))
+    with pytest.raises(Unavailable, match=r"cannot be built: not-a-distribution 1\.2 cannot be installed \("):
+        build(Stood(python, "", {"not-a-distribution": "1.2"}), None, tmp_path / "environment")
+
+
+@pytest.mark.campaign
+def test_an_environment_is_built_from_what_is_recorded(crate: Path, terp: Terp) -> None:
+    def forget(plain: dict[str, Any]) -> None:
+        [python] = [entity for entity in plain["@graph"] if entity["@id"] == "#distribution-ruff"]
+        python["value"] = "0.14.0"
+
+    alter(crate, "ro-crate-metadata.json", forget)
+    done = terp("replay", str(crate), "--environment=build", "--workers=1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert verdicts(done) == {"scaled": "identical"}
+
+
+def test_a_tolerance_that_a_stage_declares_is_what_its_result_is_held_to(terp: Terp, home: Path, desk: Path) -> None:
+    (desk / "factors.py").write_text(FACTORS)
+    run = terp("run", "mine.py:noisy", "--workers=1", "--json")
+    assert run.returncode == 0, run.stderr
+    done = terp("replay", "last", "--workers=1")
+    assert done.returncode == 1, done.stderr
+    assert "told: within 1e-05 relative, 0 absolute" in done.stdout
+    assert "untold: differs in region 0" in done.stdout
+    object_ = Path(json.loads(run.stdout)["archived"]["path"])
+    assert '"tolerance"' in next(object_.rglob("ro-crate-metadata.json")).read_text()
+
+
+@pytest.mark.parametrize("tolerance", [-1, (1e-6,), "much", float("inf")])
+def test_a_tolerance_that_is_none_is_refused(tolerance: Any) -> None:
+    with pytest.raises(BadStage, match="say a relative tolerance"):
+        stage(cut=(), tolerance=tolerance)
+
+
+def test_code_that_scrubbing_had_to_change_is_told(terp: Terp, desk: Path, home: Path, tmp_path: Path) -> None:
+    (desk / "open.py").write_text(
+        MINE.replace("import factors\n", "").replace("factors.scale(block)", "block") + "KEY = 'hunter2-hunter2'\n"
+    )
+    run = terp("run", "open.py:mine", "--workers=1", "--json", A_TOKEN="hunter2-hunter2")
+    assert run.returncode == 0, run.stderr
+    archived = json.loads(run.stdout)["archived"]
+    content = Path(archived["path"]) / "v1" / "content"
+    assert b"hunter2" not in b"".join(path.read_bytes() for path in content.iterdir())
+    assert "open.py is not here as it was run" in (content / "README.md").read_text()
+    done = terp("replay", archived["identifier"], "--workers=1")
+    assert done.returncode == 0, done.stderr
+    assert "note: open.py is not in the crate as it was run" in done.stdout
+
+
+def test_the_newest_version_of_an_object_is_meant_by_its_identifier(
+    made: dict[str, Any], home: Path, tmp_path: Path
+) -> None:
+    found = recorded(Home(home), made["archived"]["identifier"], tmp_path)
+    assert isinstance(found, Recorded)
+    assert found.recipe["run"] == made["id"]
