@@ -95,6 +95,11 @@ def number_of(inventory: Mapping[str, Any]) -> int:
     return int(inventory["head"][1:])
 
 
+def is_kept(folder: Path) -> bool:
+    """Say whether a folder is within an object, where only what its inventory names may be."""
+    return any((above / f"0={OBJECT}").exists() for above in (folder.resolve(), *folder.resolve().parents))
+
+
 def identifier_of(home: Path) -> str:
     """Return the identifier of the object in a folder."""
     with suppress(BadPackage):

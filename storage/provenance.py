@@ -17,7 +17,7 @@ from typing import Any
 
 _SECRET = re.compile(r"password|passwd|secret|token|credential|api.?key|private.?key", re.IGNORECASE)
 _LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
-_WITHHELD = "(withheld)"
+WITHHELD = "(withheld)"
 
 
 @dataclass(frozen=True)
@@ -155,7 +155,7 @@ def scrub(value: Any) -> Any:
     A secret is the value of a key that is named like one, and the value of an environment variable that is.
     """
     if isinstance(value, Mapping):
-        return {scrub(key): _WITHHELD if _is_secret(key, inner) else scrub(inner) for key, inner in value.items()}
+        return {scrub(key): WITHHELD if _is_secret(key, inner) else scrub(inner) for key, inner in value.items()}
     if isinstance(value, list | tuple):
         return [scrub(inner) for inner in value]
     return _scrub_text(value) if isinstance(value, str) else value
@@ -168,7 +168,7 @@ def _is_secret(key: object, value: object) -> bool:
 def _scrub_text(text: str) -> str:
     for name, secret in os.environ.items():
         if len(secret) >= 8 and _SECRET.search(name):
-            text = text.replace(secret, _WITHHELD)
+            text = text.replace(secret, WITHHELD)
     for home in {str(Path.home()), str(Path.home().resolve())} - {"/"}:
         text = re.sub(rf"{re.escape(home)}(?![\w-])", "~", text)
     return _LOGIN.sub("", text)

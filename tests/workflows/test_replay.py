@@ -30,8 +30,6 @@ from terp.workflows.stage import stage
 Terp = Callable[..., subprocess.CompletedProcess[str]]
 
 MINE = '''
-import os
-
 import numpy as np
 import xarray as xr
 from prefect import flow
@@ -40,7 +38,7 @@ import factors
 from terp.workflows import Product, ingest, stage
 
 
-@stage(cut=("latitude", "time"), block={"latitude": 6, "time": 60})
+@stage(cut=("latitude",), block={"latitude": 6})
 def scaled(block: xr.Dataset, *, offset: float | None = None) -> xr.Dataset:
     return factors.scale(block) + (offset or 0)
 
@@ -52,14 +50,16 @@ def mine(source: str = "ostia", offset: float | None = None, label: str = "") ->
 
 
 def noise(block):
-    return block * (1 + 1e-9 * int.from_bytes(os.urandom(1)))
+    chance = np.random.default_rng()
+    return block.map(lambda values: (values * (1 + 1e-6 * chance.random(values.shape))).astype(values.dtype))
 
 
 @flow
 def noisy(source: str = "ostia") -> dict[str, Product]:
     """What no two runs give alike: with a tolerance, and without."""
     data = ingest(source)
-    return {"told": stage(cut=("latitude",), tolerance=1e-5)(noise)(data), "untold": stage(cut=("latitude",))(noise)(data)}
+    told = stage(cut=("latitude",), tolerance=1e-5)(noise)(data)
+    return {"told": told, "untold": stage(cut=("latitude",))(noise)(data)}
 '''
 FACTORS = "FACTOR = 1.5\n\n\ndef scale(block):\n    return block * FACTOR\n"
 
@@ -159,7 +159,7 @@ def test_the_climatology_of_the_sample_comes_out_the_same(terp: Terp, home: Path
 
 
 @pytest.mark.parametrize("workers", [1, 2, MANY])
-def test_an_image_comes_out_the_same(terp: Terp, home: Path, desk: Path, workers: int) -> None:
+def test_an_image_comes_out_the_same(terp: Terp, desk: Path, workers: int) -> None:
     for needed in ("pyuvdata", "ducc0", "numba", "casacore"):
         pytest.importorskip(needed, reason="imaging needs the radio extra")
     sys.path.insert(0, str(Path(__file__).parent))
@@ -178,7 +178,7 @@ def test_an_image_comes_out_the_same(terp: Terp, home: Path, desk: Path, workers
     assert set(verdicts(done).values()) == {"identical"}
 
 
-def test_the_crate_holds_the_code_as_it_was_run_with_what_lies_beside_it(made: dict[str, Any], crate: Path) -> None:
+def test_the_crate_holds_the_code_as_it_was_run_with_what_lies_beside_it(crate: Path) -> None:
     with zipfile.ZipFile(crate / "source.zip") as held:
         assert held.namelist() == ["factors.py", "mine.py"]
         assert held.read("factors.py").decode() == FACTORS
@@ -194,7 +194,7 @@ def test_the_crate_holds_the_code_as_it_was_run_with_what_lies_beside_it(made: d
 def test_what_counts_is_the_code_in_the_crate_not_the_edited_file(made: dict[str, Any], terp: Terp, desk: Path) -> None:
     done = terp("replay", made["id"], "--workers=2")
     assert done.returncode == 0, done.stderr
-    assert "scaled: identical (3 regions)" in done.stdout or "scaled: identical (" in done.stdout
+    assert "scaled: identical (3 regions)" in done.stdout
     assert report(desk)["same"] is True
 
 
@@ -223,9 +223,10 @@ def test_a_value_that_was_altered_in_the_archive_is_found_and_named(
     [group] = product.groups
     [array] = group.arrays
     key, box = group.shard_key(array, 1), group.box(1)
-    values = product.array("", array.name).read([box.get(d, slice(0, n)) for d, n in zip(array.dims, array.shape)])
-    at = {dim: 2 for dim in array.dims}
-    true = values[2, 2, 2]
+    picks = [box.get(dim, slice(0, size)) for dim, size in zip(array.dims, array.shape, strict=True)]
+    values = product.array("", array.name).read(picks)
+    at = dict.fromkeys(array.dims, 2)
+    true = str(values[2, 2, 2])
     values[2, 2, 2] = np.float32(271.25)
     with zipfile.ZipFile(crate / "scaled.zarr.zip") as held:
         held.extractall(tmp_path / "unpacked")
@@ -329,7 +330,7 @@ def test_an_environment_is_built_from_what_is_recorded(crate: Path, terp: Terp) 
     assert verdicts(done) == {"scaled": "identical"}
 
 
-def test_a_tolerance_that_a_stage_declares_is_what_its_result_is_held_to(terp: Terp, home: Path, desk: Path) -> None:
+def test_a_tolerance_that_a_stage_declares_is_what_its_result_is_held_to(terp: Terp, desk: Path) -> None:
     (desk / "factors.py").write_text(FACTORS)
     run = terp("run", "mine.py:noisy", "--workers=1", "--json")
     assert run.returncode == 0, run.stderr
@@ -347,7 +348,7 @@ def test_a_tolerance_that_is_none_is_refused(tolerance: Any) -> None:
         stage(cut=(), tolerance=tolerance)
 
 
-def test_code_that_scrubbing_had_to_change_is_told(terp: Terp, desk: Path, home: Path, tmp_path: Path) -> None:
+def test_code_that_scrubbing_had_to_change_is_told(terp: Terp, desk: Path) -> None:
     (desk / "open.py").write_text(
         MINE.replace("import factors\n", "").replace("factors.scale(block)", "block") + "KEY = 'hunter2-hunter2'\n"
     )

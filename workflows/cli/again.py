@@ -5,6 +5,7 @@
 
 import json
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ def again(job: dict[str, Any]) -> None:
     from terp.workflows.cli.compute import the_site
     from terp.workflows.cli.terminal import Terminal
     from terp.workflows.prefect import server
+    from terp.workflows.prefect.folders import own_folder
     from terp.workflows.running.where import Where
 
     home = Path(job["home"])
@@ -39,6 +41,7 @@ def again(job: dict[str, Any]) -> None:
         )
     finally:
         server.stop(home)
+        shutil.rmtree(own_folder(home), ignore_errors=True)  # on a network file system it is not in the home
 
 
 if __name__ == "__main__":

@@ -39,16 +39,21 @@ def replay_command(
     where they were, below --input, or among the samples. --room must be a folder that nodes of a --site see (default
     then: the present one). The report goes to replay-RUN.json; TERP_HOME is not changed.
     """
-    from terp.storage.files import replace
+    from terp.storage.files import disk
     from terp.storage.home import Home
-    from terp.workflows.errors import Differs
+    from terp.storage.ocfl import is_kept
+    from terp.workflows.errors import Differs, Usage
     from terp.workflows.results.replay import How, replay
 
     room = room or (Path.cwd() if site else None)
+    beside = report.absolute().parent if report else Path.cwd()
+    if any(is_kept(folder) for folder in (beside, room) if folder):
+        raise Usage("nothing but results may be in an archive: start this elsewhere, or name another place (--report)")
     done = replay(Home.here(), run, How(inputs, environment, workers, site, site_set, room, as_json))
     plain = json.dumps(done.to_json(), indent=1)
     place = report or Path(f"replay-{done.run}.json")
-    replace(place.absolute(), f"{plain}\n".encode())
+    with disk(place):
+        place.write_text(f"{plain}\n")
     click.echo(plain if as_json else "\n".join([*_lines(done), f"report: {place}"]))
     if not done.same:
         other = ", ".join(one.name for one in done.results if one.verdict == "differs")

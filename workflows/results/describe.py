@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 PICTURE = "picture.png"
 VALUES = "values.json"
-_WITHHELD = "what must not be archived was taken out, or it is no Python text"
+_CHANGED = "what must not be archived was taken out, or it is no Python text"
 
 
 def described(
@@ -57,7 +57,7 @@ def described(
         parameters=run.parameters,
         stages=[_stage(home, one) for one in run.stages],
         outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
-        warnings=[*run.warnings, *(f"{name} is not here as it was run: {_WITHHELD}" for name in code.withheld)],
+        warnings=[*run.warnings, *(f"{name} is not here as it was run: {_CHANGED}" for name in code.withheld)],
         resources=resources(run),
     )
 

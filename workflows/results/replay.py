@@ -5,14 +5,11 @@ of its own, which is removed; TERP_HOME is only read.
 """
 
 import json
-import os
-import signal
 import subprocess
 import sys
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,7 +19,7 @@ from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.storage.provenance import scrub
+from terp.storage.provenance import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
 from terp.workflows.results.bundle import SOURCES, terp_itself
 from terp.workflows.results.compare import Comparison, compared
@@ -77,7 +74,7 @@ class Replay:
 def replay(home: Home, reference: str, how: How) -> Replay:
     """Make a run again and compare; raises what terp's error trees hold where it cannot be made or compared."""
     began = time.monotonic()
-    with disk(how.room or "/"), TemporaryDirectory(prefix="terp-replay-", dir=how.room) as made:
+    with disk(how.room or "/"), TemporaryDirectory("", "terp-replay-", how.room, ignore_cleanup_errors=True) as made:
         scratch = Path(made).resolve()
         crate = recorded(home, reference, scratch)
         crate.prove()
@@ -98,6 +95,11 @@ def replay(home: Home, reference: str, how: How) -> Replay:
 def _notes_on_code(recipe: Mapping[str, Any]) -> list[str]:
     if not recipe["target"]:
         raise BadPackage(f"the flow {recipe['flow']} was typed at a prompt: its crate has no file that could be run")
+    lost = [name for name, value in recipe["parameters"].items() if WITHHELD in json.dumps(value)]
+    if lost:
+        raise BadPackage(
+            f"the parameter {', '.join(lost)} was withheld from the crate: only who knows it can run it again"
+        )
     notes = [
         f"{name} is not in the crate as it was run: what must not be archived was taken out of it"
         for name in recipe["withheld"]
@@ -169,12 +171,11 @@ def _run(python: Path, job: Mapping[str, Any], scratch: Path) -> None:
     told = scratch / "job.json"
     told.write_text(json.dumps(job))
     command = [str(python), "-I", "-m", "terp.workflows.cli.again", str(told)]
-    with subprocess.Popen(command, cwd=scratch, stdout=sys.stderr.fileno()) as process:
+    with subprocess.Popen(command, cwd=scratch, stdout=sys.stderr.fileno(), start_new_session=True) as process:
         try:
             code = process.wait()
         except BaseException:
-            with suppress(OSError):
-                os.kill(process.pid, signal.SIGTERM)  # it has workers, and perhaps jobs, to end
+            process.terminate()  # once, as it is in a session of its own: it has workers, and perhaps jobs, to end
             process.wait()
             raise
     if code:
