@@ -95,9 +95,9 @@ def run(
 
     `flow` is a Prefect flow, the name of a shipped one, or "file.py:flow"; `inputs` and `parameters` are its own.
     `workers` processes of one thread compute (default: a process a core), in SLURM jobs of a `site` if one is named;
-    `where` says more about them. `take_over` says that a controller elsewhere, which holds a product and cannot be
-    asked, is known to be gone. `as_run` goes on with a run that was submitted; `elsewhere` says where sources are
-    now, by what the flow calls them. Raises what terp's error trees hold.
+    `where` says more about them. `take_over`: a controller elsewhere, which holds a product and cannot be asked, is
+    known to be gone. `as_run` goes on with a submitted run; `elsewhere`: where sources are now, by what the flow
+    calls them. Raises what terp's error trees hold.
     """
     house = _home(home)
     place = where or Where(site_of(site), most=workers)
@@ -114,11 +114,10 @@ def run(
     try:
         with _recorded(house, record, made.tasks):
             demand_progress(record)
-            for note in notes:
+            doubts = list(dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts))
+            record.warnings += doubts
+            for note in [*notes, *doubts]:
                 told.warn(note)
-            for doubt in dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts):
-                record.warnings.append(doubt)
-                told.warn(doubt)
             if made.tasks:
                 crew.want()
             try:
