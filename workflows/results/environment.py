@@ -1,6 +1,7 @@
 """Compare the environment that a run stood on with the one that is here, and build it where it is another."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -45,13 +46,15 @@ def build(stood: Stood, lock: Path | None, folder: Path) -> Path:
     version here, is linked: it may be a checkout that no index has. Raises Unavailable that names what cannot be had.
     """
     uv = _uv()
-    _run([uv, "venv", "--quiet", "--no-project", "--python", stood.python, str(folder)], stood)
+    _run(
+        [uv, "venv", "--quiet", "--no-project", "--python", _interpreter(stood), str(folder)], {"Python": stood.python}
+    )
     python = folder / "bin" / "python"
     wanted = dict(stood.distributions)
     linked = wanted.get("terp") == distribution("terp").version and wanted.pop("terp")
     pinned = folder / "pinned.txt"
     pinned.write_text(_pinned(lock) or "".join(f"{name}=={version}\n" for name, version in wanted.items()))
-    _run([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), "-r", str(pinned)], stood)
+    _run([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), "-r", str(pinned)], wanted)
     if linked:
         _link_terp(folder)
     return python
@@ -73,21 +76,26 @@ def _pinned(lock: Path | None) -> str:
     return "\n".join(b for b in blocks if not re.match(r"(-e\b|--editable\b|terp\s*(==|@))", b)) + "\n"
 
 
-def _run(command: list[str], stood: Stood) -> None:
+def _interpreter(stood: Stood) -> str:
+    """Return the interpreter below this environment, where it is of the recorded version, else that version for uv."""
+    return os.path.realpath(sys.executable) if stood.python == platform.python_version() else stood.python
+
+
+def _run(command: list[str], wanted: Mapping[str, str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise Unavailable(
-            f"the environment of the run cannot be built: {_blamed(done.stderr, stood)}; "
+            f"the environment of the run cannot be built: {_blamed(done.stderr, wanted)}; "
             "have it another way, or replay with `--environment here`, in what is installed"
         )
 
 
-def _blamed(said: str, stood: Stood) -> str:
+def _blamed(said: str, wanted: Mapping[str, str]) -> str:
     """Return what uv says, with the distribution that it is about at the front."""
     words = " ".join(said.split())
-    wanted: Mapping[str, str] = {"Python": stood.python, **stood.distributions}
     named = [name for name in wanted if re.search(rf"(?<![\w.-]){re.escape(name)}(?![\w-])", words, re.IGNORECASE)]
     named = [name for name in named if f"{name}=={wanted[name]}" in words] or named
+    named = named or (list(wanted) if len(wanted) == 1 else [])
     return f"{named[0]} {wanted[named[0]]} cannot be installed ({words[:300]})" if named else words[:300]
 
 
