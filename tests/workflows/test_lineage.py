@@ -16,6 +16,7 @@ from terp.storage.product import StoredProduct
 from terp.workflows import Product, iterate, rechunk, stage
 
 sys.path.insert(0, str(Path(__file__).parent))
+from here import made
 
 Body = Callable[[Product], Any]
 
