@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage import provenance
-from terp.storage.canonical import canonical
 from terp.storage.descent import ARCHIVED
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
