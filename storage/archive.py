@@ -124,6 +124,14 @@ class Archive:
         placed = ((name, home / inventory["manifest"][digest][0]) for digest, names in state.items() for name in names)
         return dict(sorted(placed))
 
+    def digests(self, identifier: str) -> dict[str, str]:
+        """Return the SHA-512 of each logical name of the newest version, as the inventory tells it."""
+        home = self._home(identifier)
+        with disk(home):
+            inventory = newest(home)[0]
+        state = inventory["versions"][inventory["head"]]["state"]
+        return {name: digest for digest, names in state.items() for name in names}
+
     def list(self) -> Sequence[str]:
         """Return the identifiers of all objects, sorted."""
         with disk(self.root):

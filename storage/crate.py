@@ -18,6 +18,8 @@ from terp.storage.files import replace as put
 from terp.storage.provenance import Agent, Flow, Input, Output, Record, Resource, Stage, scrub
 
 METADATA, SOURCE, README, CHECKSUMS = "ro-crate-metadata.json", "flow.py", "README.md", "SHA512SUMS"
+SIGNATURE = "SHA512SUMS.sig"
+HEAD = "BLAKE3 of the last line of the journal"
 
 _SPECIFICATION = "https://w3id.org/ro/crate/1.1"
 _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
@@ -26,6 +28,7 @@ _PYTHON = "https://www.python.org/"
 _BESIDE = {
     README: ("Read me first", "What this is, how it was made, how to check and read it", "text/markdown"),
     CHECKSUMS: ("Checksums", "SHA-512 of the results, for sha512sum -c", "text/plain"),
+    SIGNATURE: ("Signature", "Of the checksums, for ssh-keygen -Y verify -n file", "application/x-pem-file"),
 }
 
 Entity = dict[str, Any]
@@ -34,8 +37,8 @@ Entity = dict[str, Any]
 def crate(record: Record, folder: Path) -> Path:
     """Write the crate's metadata and the flow's code into a folder; return the path of the metadata.
 
-    The outputs of the record are files in that folder; a README.md and SHA512SUMS that are there already are described
-    too. Raises DiskTrouble.
+    The outputs of the record are files in that folder; a README.md, SHA512SUMS and SHA512SUMS.sig that are there
+    already are described too. Raises DiskTrouble.
     """
     code = scrub(record.flow.source).encode()
     beside = [name for name in _BESIDE if (folder / name).exists()]
@@ -147,7 +150,14 @@ def _facts(record: Record) -> list[Entity]:
         *(_value("distribution", name, version) for name, version in there.distributions.items()),
         *(_numbered("place", number, place) for number, place in enumerate(record.places, 1)),
         *(_numbered("warning", number, warning) for number, warning in enumerate(record.warnings, 1)),
+        *([_value("journal", HEAD, record.journal)] if record.journal else []),
     ]
+
+
+def journal_head(metadata: bytes) -> str:
+    """Return the digest of the last line of the journal, as a crate's metadata tell it; "" where they do not."""
+    graph = json.loads(metadata)["@graph"]
+    return next((str(one["value"]) for one in graph if one.get("name") == HEAD), "")
 
 
 def _resource(number: int, one: Resource) -> Entity:

@@ -9,7 +9,8 @@ StorageError
 ├── Busy            another controller works on the product
 ├── Fenced          a newer controller took the product over
 ├── DiskTrouble     the file system refused: full, read-only, I/O error
-└── BadPackage      a package or archive object does not hold together
+├── BadPackage      a package or archive object does not hold together
+└── BadKey          a key cannot be used to sign, or a signature is not one
 """
 
 
@@ -70,5 +71,11 @@ class DiskTrouble(StorageError):
 
 class BadPackage(StorageError):
     """A package or archive object does not hold together."""
+
+    exit_code = 65
+
+
+class BadKey(StorageError):
+    """A key cannot be used to sign, or a signature is not one."""
 
     exit_code = 65

@@ -130,7 +130,10 @@ class Environment:
 
 @dataclass(frozen=True)
 class Record:
-    """One run. `places` are classes of hosts ("snellius, thin node"); host names only where the user asked for them."""
+    """One run. `places` are classes of hosts ("snellius, thin node"); host names only where the user asked for them.
+
+    `journal` is the BLAKE3 of the last line of the journal that is among the outputs.
+    """
 
     run: str
     title: str
@@ -147,6 +150,7 @@ class Record:
     warnings: Sequence[str] = ()
     resources: Sequence[Resource] = ()
     licence: Licence = NO_LICENCE
+    journal: str = ""
 
 
 def scrub(value: Any) -> Any:

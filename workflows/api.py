@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.errors import Stopped, Walled
-from terp.storage.errors import DiskTrouble
+from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
+from terp.storage.signature import SigningKey
 from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
@@ -19,6 +20,7 @@ from terp.workflows.results.deposit import deposit
 from terp.workflows.running import batch
 from terp.workflows.running.batch import demand_progress, go_on_later
 from terp.workflows.running.blame import blaming
+from terp.workflows.running.events import named, noted_plan, noted_workers
 from terp.workflows.running.record import RunRecord, load_run, now
 from terp.workflows.running.report import Logged, LogReporter, Reporter
 from terp.workflows.running.runner import Runner, Workers, running
@@ -100,6 +102,8 @@ def run(
     calls them. Raises what terp's error trees hold.
     """
     house = _home(home)
+    if archive:
+        SigningKey.here()  # not after days of work
     place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house, elsewhere)
     notes = place.fitting(made)
@@ -118,6 +122,7 @@ def run(
             record.warnings += doubts
             for note in [*notes, *doubts]:
                 told.warn(note)
+            noted_plan(house, record, made)
             if made.tasks:
                 crew.want()
             try:
@@ -127,6 +132,8 @@ def run(
                     returned = run_flow(found, values, connection)
             finally:
                 record.cluster = accounted(record, place.site, crew.close())
+                with suppress(StorageError):  # nor may this hide what happened
+                    noted_workers(house, record)
             record.results = {name: product.key for name, product in named_results(returned).items()}
             record.sources = [{"given": given, **one.to_json()} for given, one in planner.sources.items()]
             record.ended = now()
@@ -179,6 +186,7 @@ def _recorded(home: Home, record: RunRecord, left: int) -> Iterator[None]:
             _failed(home, record, error)
         raise
     record.state = "finished"
+    record.note(home, "stopped", state=record.state, results=record.results)
     record.save(home)
 
 
@@ -190,5 +198,7 @@ def _failed(home: Home, record: RunRecord, error: BaseException) -> None:
         record.attempts[-1]["walled"] = True
     else:
         record.state, record.error = "failed", str(error) or type(error).__name__
+    with suppress(StorageError):  # nor must a newer start of this run, which keeps the journal now
+        record.note(home, "stopped", state=record.state, why=named(error))
     if record.save(home) and record.state == "failed":
         (record.folder(home) / "error.txt").write_text("".join(traceback.format_exception(error)))

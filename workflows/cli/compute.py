@@ -1,6 +1,7 @@
 """`terp plan` and `terp run`."""
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -183,7 +184,7 @@ def run_command(
         as_run=as_run,
         **values,
     )
-    click.echo(json.dumps(vars(done.record), default=vars, indent=1) if as_json else run_text(done))
+    click.echo(json.dumps(asdict(done.record), indent=1) if as_json else run_text(done))
 
 
 def _needed(site: "Site | None") -> "Site":

@@ -18,18 +18,20 @@ from blake3 import blake3
 from terp.storage import descent, files
 from terp.storage.archive import Archive
 from terp.storage.canonical import canonical
-from terp.storage.crate import CHECKSUMS, README, crate
+from terp.storage.crate import CHECKSUMS, README, SIGNATURE, crate
 from terp.storage.errors import BadPackage, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack
 from terp.storage.packed import write_index
 from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
+from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, code_of, kept
 from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
+from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
-from terp.workflows.running.record import RunRecord
+from terp.workflows.running.record import JOURNAL, RunRecord
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -51,6 +53,7 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
     identifier = f"urn:terp:{run.flow.replace('_', '-')}:{blake3(canonical(run.results)).hexdigest()[:20]}"
     found = _already(home, identifier, values)
     if found:
+        run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
         told.say(f"archived before as {identifier} {found['version']}")
         return found
     folder = run.folder(home) / "package"
@@ -91,6 +94,7 @@ def _deposit(
     identifier: str,
     folder: Path,
 ) -> dict[str, Any]:
+    key = SigningKey.here()
     packed = [pack(_members(product), folder / f"{name}.zarr.zip") for name, product in products.items()]
     for one, product in zip(packed, products.values(), strict=True):
         write_index(one, product)
@@ -100,15 +104,20 @@ def _deposit(
     shown = _show(flow, results, folder / PICTURE, told)
     values = {name: product.seal.values for name, product in products.items() if product.seal}
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
+    run.note(home, "archiving", identifier=identifier, values=values)
+    (folder / JOURNAL).write_bytes(sound_journal(home, run))
     code = kept(run.folder(home)) or code_of(flow, run.target)
     if code.files:
         (folder / SOURCES).write_bytes(code.packed())
     (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
     told_of = described(home, run, flow, code, packed, products, folder)
     (folder / README).write_text(readme(told_of, identifier))
-    (folder / CHECKSUMS).touch()  # so that the crate tells of it; it holds the crate's own checksum
+    for name in (CHECKSUMS, *([SIGNATURE] if key else [])):
+        (folder / name).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)
-    _write_checksums(folder, packed)
+    sums = _write_checksums(folder, packed)
+    if key:
+        (folder / SIGNATURE).write_bytes(key.sign((folder / CHECKSUMS).read_bytes()))
     for path in folder.iterdir():
         files.sync_file(path)
     archive = Archive(home.archive)
@@ -123,6 +132,7 @@ def _deposit(
         digests={one.path.name: one.sha512 for one in packed},
         move=True,
     )
+    run.note(home, "archived", identifier=identifier, version=receipt.version, sha512=sums)
     told.say(f"archived {identifier} {receipt.version}")
     return {
         "identifier": identifier,
@@ -166,14 +176,15 @@ def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: P
     return shown
 
 
-def _write_checksums(folder: Path, packed: list[Packed]) -> None:
-    """Write a file for `sha512sum -c`; what was packed was hashed on the way."""
+def _write_checksums(folder: Path, packed: list[Packed]) -> str:
+    """Write a file for `sha512sum -c`, and return its own SHA-512; what was packed was hashed on the way."""
     known = {one.path.name: one.sha512 for one in packed}
     lines = []
-    for path in sorted(path for path in folder.iterdir() if path.name != CHECKSUMS):
+    for path in sorted(path for path in folder.iterdir() if path.name not in (CHECKSUMS, SIGNATURE)):
         digest = known.get(path.name) or hashlib.sha512(path.read_bytes()).hexdigest()
         lines.append(f"{digest}  {path.name}\n")
     (folder / CHECKSUMS).write_text("".join(lines))
+    return hashlib.sha512((folder / CHECKSUMS).read_bytes()).hexdigest()
 
 
 def redeposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from terp.storage.source import Identity
 from terp.workflows.results.bundle import SOURCES, Bundle, git, git_state
 from terp.workflows.results.costs import resources
 from terp.workflows.results.recipe import RECIPE, digest_of
-from terp.workflows.running.record import RunRecord
+from terp.workflows.running.record import JOURNAL, RunRecord
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -58,6 +58,7 @@ def described(
         outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
         warnings=[*run.warnings, *(f"{name} is not here as it was run: {_CHANGED}" for name in code.withheld)],
         resources=resources(run),
+        journal=str(run.journal["head"]),
     )
 
 
@@ -96,7 +97,13 @@ def _licence(source: Identity) -> str:
 
 def _media_type(name: str) -> str:
     known = {".nc": "application/netcdf", ".txt": "text/plain", ".csv": "text/csv", ".gz": "application/gzip"}
-    known |= {".zip": "application/zip", ".json": "application/json", ".png": "image/png", ".md": "text/markdown"}
+    known |= {
+        ".jsonl": "application/jsonl",
+        ".zip": "application/zip",
+        ".json": "application/json",
+        ".png": "image/png",
+        ".md": "text/markdown",
+    }
     return known.get(Path(name).suffix, "application/octet-stream")
 
 
@@ -122,6 +129,7 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
         VALUES: ("Values", "What the results show in figures, and for each a digest of all its values"),
         SOURCES: ("Code", "The flow's file and all own modules it imports, as they were run, in a ZIP"),
         RECIPE: ("Recipe", "What it takes to make the results again: flow, parameters, sources, keys, tolerances"),
+        JOURNAL: ("Journal", "What happened in the run, in order: each line has the BLAKE3 of the line before"),
     }
     outputs = []
     for path in sorted(folder.iterdir()):

@@ -4,6 +4,7 @@ from terp.storage.errors import BadProduct, Busy, DiskTrouble
 from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
+from terp.workflows.results.evidence import damage_of_evidence, damage_of_journal, signed_by
 from terp.workflows.results.show import damage_of_object, find
 
 
@@ -11,7 +12,7 @@ def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
     """Return what was checked and what is wrong with it, as sentences."""
     found = find(home, reference)
     if found.identifier:
-        return [found.identifier], damage_of_object(home, found.identifier)
+        return _object(home, found.identifier)
     if found.product:
         return [found.product.key], damage_of(found.product)
     assert found.run is not None
@@ -21,10 +22,18 @@ def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
         checked.append(key)
         damage += _known(home, key)
     if found.run.archived:
-        identifier = found.run.archived["identifier"]
-        checked.append(identifier)
-        damage += damage_of_object(home, identifier)
-    return checked, damage
+        names, wrong = _object(home, found.run.archived["identifier"])
+        checked, damage = [*checked, *names], [*damage, *wrong]
+    if found.run.journal:
+        checked.append(f"the journal of {found.run.id}")
+    return checked, [*damage, *damage_of_journal(home, found.run)]
+
+
+def _object(home: Home, identifier: str) -> tuple[list[str], list[str]]:
+    """Return an archived object as what was checked, with who signed it, and what is wrong with it."""
+    by = signed_by(home, identifier)
+    damage = damage_of_object(home, identifier) + damage_of_evidence(home, identifier)
+    return [f"{identifier}, signed by the key {by}" if by else identifier], damage
 
 
 def _known(home: Home, key: str) -> list[str]:

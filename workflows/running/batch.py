@@ -15,7 +15,14 @@ from terp.storage.home import Home
 from terp.workflows.running.record import RunRecord
 from terp.workflows.running.where import requeue_this
 
-_HANDED_ON = ("TERP_AGENT", "TERP_ORCID", "TERP_AFFILIATION", "TERP_AFFILIATION_ROR", "PREFECT_API_URL")
+_HANDED_ON = (
+    "TERP_AGENT",
+    "TERP_ORCID",
+    "TERP_AFFILIATION",
+    "TERP_AFFILIATION_ROR",
+    "TERP_SIGNING_KEY",
+    "PREFECT_API_URL",
+)
 _IN_VAIN = 3  # starts without any region done, before it is given up
 _PATIENCE = 120.0  # seconds until SLURM ends a job that was put back
 
@@ -43,6 +50,7 @@ def submit(home: Home, record: RunRecord, site: Site, words: list[str]) -> str:
         files.make_folders(script.parent)
         script.write_text(controller_script(site, record.id, folder, command, kept))
     record.submitted, record.state, record.site = True, "submitted", site.name
+    record.note(home, "submitted", site=site.name)
     record.save(home)
     record.job = Slurm().submit(script)[0]
     record.save(home)

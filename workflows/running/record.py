@@ -1,4 +1,8 @@
-"""The record of a run: one JSON file in the run's folder, whole at any time, by which others see it."""
+"""The record of a run, in its folder, by which others see it.
+
+run.json is how it stands, one JSON file, whole at any time; journal.jsonl is what happened, a line each, which nobody
+can change unseen (see storage/journal.py).
+"""
 
 import json
 import os
@@ -14,7 +18,11 @@ from terp.cluster.jobs import own_job
 from terp.storage import files
 from terp.storage.holder import Holder
 from terp.storage.home import Home
+from terp.storage.journal import Journal
+from terp.storage.provenance import scrub
 from terp.workflows.errors import BadRecord, Usage
+
+JOURNAL = "journal.jsonl"
 
 
 def now() -> str:
@@ -24,7 +32,10 @@ def now() -> str:
 
 @dataclass
 class StageRecord:
-    """What a run did for one product; `memory` is what a worker held at most for a region, in bytes."""
+    """What a run did for one product; `memory` is what a worker held at most for a region, in bytes.
+
+    `made_by` is the run that made what was reused, and `made_at` when, as far as records tell.
+    """
 
     name: str
     key: str
@@ -38,13 +49,16 @@ class StageRecord:
     ended: str = ""
     values: str = ""
     remarks: list[str] = field(default_factory=list)
+    made_by: str = ""
+    made_at: str = ""
 
 
 @dataclass
 class RunRecord:
     """One execution of a flow: what, with what, by which process, how it ended, and what came of it.
 
-    A controller that is a job may be started many times for one run: each start is one of the `attempts`.
+    A controller that is a job may be started many times for one run: each start is one of the `attempts`. `journal` is
+    how many lines the journal had when this was written, and its head.
     """
 
     id: str
@@ -70,6 +84,11 @@ class RunRecord:
     attempts: list[dict[str, Any]] = field(default_factory=list)
     cluster: dict[str, Any] = field(default_factory=dict)
     prefect: dict[str, Any] = field(default_factory=dict)
+    journal: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Have no journal open."""
+        self._writer: Journal | None = None
 
     @classmethod
     def begin(cls, home: Home, flow: str, target: str, parameters: dict[str, Any]) -> "RunRecord":
@@ -79,6 +98,7 @@ class RunRecord:
         record.holder = Holder.me().to_json()
         with files.disk(home.runs):
             files.make_folders(record.folder(home))
+        record.note(home, "begun", run=record.id, flow=flow, parameters=parameters)
         record.save(home)
         return record
 
@@ -88,7 +108,18 @@ class RunRecord:
         self.job = (self.submitted and own_job()) or self.job  # who submitted it may not have been told
         self.attempts.append({"holder": self.holder, "started": now(), "left": left})
         self.state, self.error, self.ended = "running", "", ""
+        self.note(home, "started", start=len(self.attempts), left=left, workers=self.workers, site=self.site)
         self.save(home)
+
+    def note(self, home: Home, event: str, **facts: Any) -> None:
+        """Add what happened to the journal, without what is nobody else's; durable when this returns.
+
+        Raises Fenced where a newer start of this run keeps the journal.
+        """
+        if self._writer is None:
+            self._writer = Journal(self.folder(home) / JOURNAL)
+        self._writer.append(event, scrub(_at_home(facts, str(home.root))))
+        self.journal = {"lines": self._writer.lines, "head": self._writer.head}
 
     def folder(self, home: Home) -> Path:
         """Return the run's folder."""
@@ -120,6 +151,15 @@ class RunRecord:
         return "killed" if self.state in ("running", "planned") and not self.alive else self.state
 
 
+def _at_home(value: Any, root: str) -> Any:
+    """Return plain values in which the home has no place."""
+    if isinstance(value, dict):
+        return {key: _at_home(inner, root) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_at_home(inner, root) for inner in value]
+    return value.replace(root, "$TERP_HOME") if isinstance(value, str) else value
+
+
 def load_run(home: Home, wanted: str) -> RunRecord:
     """Return a run by its id, a beginning of it that is the only one, or "last"; raises Usage when there is none."""
     runs = sorted((p.name for p in home.runs.glob("*") if (p / "run.json").exists()), key=lambda n: _age(home, n))
@@ -137,6 +177,12 @@ def load_run(home: Home, wanted: str) -> RunRecord:
 def all_runs(home: Home) -> list[RunRecord]:
     """Return all runs whose records can be read, the oldest first."""
     return sorted((run for run in _records(home) if isinstance(run, RunRecord)), key=lambda run: run.started)
+
+
+def makers(home: Home) -> dict[str, tuple[str, str]]:
+    """Return which run made each product, whole and last, and when, as far as records tell."""
+    made = [(stage.ended, run.id, stage.key) for run in all_runs(home) for stage in run.stages if stage.made]
+    return {key: (run, ended) for ended, run, key in sorted(made) if ended}
 
 
 def damaged_runs(home: Home) -> list[str]:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.crew import Crew
@@ -22,7 +23,7 @@ from terp.workflows.prefect.flow import record as prefect_record
 from terp.workflows.running.fill import fill
 from terp.workflows.running.gather import Input
 from terp.workflows.running.progress import Progress, Tell
-from terp.workflows.running.record import RunRecord, StageRecord, now
+from terp.workflows.running.record import RunRecord, StageRecord, makers, now
 from terp.workflows.running.report import Reporter
 from terp.workflows.running.task import EMPTY
 from terp.workflows.session import Product, session
@@ -115,13 +116,25 @@ class Runner:
         """Return the recorded decision about a product, or make and record it."""
         path = decision_path(self.home, product, until)
         known = self.planner.decide(product, until)
-        if known is not None:
-            return known
-        stop = bool(until(self.values(product)))
-        with files.disk(path):
-            files.make_folders(path.parent)
-        files.replace(path, json.dumps({"stop": stop, "by": until.__name__}).encode())
+        stop = bool(until(self.values(product))) if known is None else known
+        if known is None:
+            with files.disk(path):
+                files.make_folders(path.parent)
+            files.replace(path, json.dumps({"stop": stop, "by": until.__name__}).encode())
+        self._event("decided", key=product.key, by=until.__name__, stop=stop, before=known is not None)
         return stop
+
+    @cached_property
+    def _makers(self) -> dict[str, tuple[str, str]]:
+        return makers(self.home)
+
+    def _event(self, event: str, **facts: Any) -> None:
+        self.run.note(self.home, event, **facts)
+
+    def _warn(self, text: str) -> None:
+        """Tell people and the journal."""
+        self._event("warned", words=text)
+        self.reporter.warn(text)
 
     def make(self, step: Step) -> None:
         """Make one product, or find it made."""
@@ -141,6 +154,13 @@ class Runner:
         assert product.seal is not None
         noted.values, noted.ended = product.seal.values, now()
         self._made[step.key] = product
+        self._event(
+            "reused" if noted.reused else "stage ended",
+            stage=step.name,
+            key=step.key,
+            values=noted.values,
+            **({"made_by": noted.made_by, "made_at": noted.made_at} if noted.reused else {"made": noted.made}),
+        )
         self.run.save(self.home)
 
     def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
@@ -148,12 +168,15 @@ class Runner:
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, layout)
         if is_whole(product):
             noted.reused, noted.done_before = not noted.made, step.regions - noted.made
+            if noted.reused:
+                noted.made_by, noted.made_at = self._makers.get(step.key, ("", ""))
             self.reporter.say(f"{step.name}: {step.regions:,} regions exist ({step.key})")
             return product
         inputs = tuple(self._input(key, group) for key, group in step.inputs)
+        self._event("stage begun", stage=step.name, key=step.key, regions=step.regions)
         with Filling(product, self.take_over) as filling:
             for place in filling.found_bad:
-                self.reporter.warn(f"{step.name}: a shard of region {place[1]} was not as recorded; it is made again")
+                self._warn(f"{step.name}: a shard of region {place[1]} was not as recorded; it is made again")
             noted.done_before = step.regions - noted.made - filling.left
             self._fill_and_seal(step, filling, inputs, noted)
         return product
@@ -186,7 +209,7 @@ class Runner:
             sealed = filling.seal()
             if isinstance(sealed, Seal):
                 return sealed
-            self.reporter.warn(f"{step.name}: {len(sealed)} regions were not as recorded; they are made again")
+            self._warn(f"{step.name}: {len(sealed)} regions were not as recorded; they are made again")
         raise DiskTrouble(f"shards of {step.name} are found damaged again and again: check the disk")
 
     def _teller(self, step: Step, noted: StageRecord) -> Tell:
@@ -217,6 +240,7 @@ class Runner:
         for remark, count in Counter(told).most_common(5):
             noted.remarks.append(remark)
             self.run.warnings.append(f"{progress.name}: {remark}")
+            self._event("warned", words=f"{progress.name}: {remark}", regions=count)
             self.reporter.warn(f"{progress.name}: {remark} (in {count:,} regions)")
 
     def _mend(self, damage: Damaged) -> None:
@@ -224,7 +248,7 @@ class Runner:
         key = damage.product
         if key not in self._made:
             raise damage
-        self.reporter.warn(f"{damage}; it is made again")
+        self._warn(f"{damage}; it is made again")
         product = self._made.pop(key)
         with Filling(product, self.take_over) as filling:
             filling.seal()  # reads all of it, and gives up what is not as recorded

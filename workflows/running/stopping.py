@@ -100,6 +100,7 @@ def _note(home: Home, record: RunRecord) -> None:
     last = load_run(home, record.id)
     if last.state not in ("finished", "failed", "cancelled"):
         last.state, last.error, last.ended = "cancelled", "stopped by a person", now()
+        last.note(home, "stopped", state=last.state, why=last.error)
         last.save(home)
 
 
