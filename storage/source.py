@@ -106,9 +106,9 @@ class _Known:
 
     def digest(self, path: Path, stamp: tuple[int, int, int]) -> str:
         entry = self.known.get(str(path))
-        if entry and tuple(entry[0]) == stamp:
-            return str(entry[1])
-        with path.open("rb") as file:
+        with path.open("rb") as file:  # also where it is known: who may not read it may not have what was made of it
+            if entry and tuple(entry[0]) == stamp:
+                return str(entry[1])
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         if _stamp(path) != stamp:
             raise BadInput(f"{path} was changed while it was being read: run again when it stays as it is")

@@ -60,6 +60,7 @@ def _settings(given: tuple[str, ...]) -> dict[str, Any]:
 @click.command("plan")
 @_with_flow
 @with_site
+@click.option("--why", is_flag=True, help="Show all that differs in the code of what is made again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
 def plan_command(
     flow: str,
@@ -67,6 +68,7 @@ def plan_command(
     settings: tuple[str, ...],
     site: str | None,
     site_set: tuple[str, ...],
+    why: bool,
     as_json: bool,
 ) -> None:
     """Show all that a run would do, and do none of it; with --site, the batch script of its workers too.
@@ -82,11 +84,14 @@ def plan_command(
     if as_json:
         click.echo(json.dumps({**made.to_json(), **({"site": there.to_json()} if there else {})}, indent=1))
     else:
-        click.echo(plan_text(made) + (f"\n\n{there.text()}" if there else ""))
+        click.echo(plan_text(made, 0 if why else _DIFF) + (f"\n\n{there.text()}" if there else ""))
 
 
-def plan_text(plan: "Plan") -> str:
-    """Return a plan as a table for people."""
+_DIFF = 8  # lines of a diff that a plan shows
+
+
+def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
+    """Return a plan as a table for people, with so many lines of each diff of code at most (0: all)."""
     from terp.workflows.cli.terminal import size, span
 
     rows = [("stage", "regions", "to make", "bytes", "files", "memory", "time", "why")]
@@ -112,6 +117,7 @@ def plan_text(plan: "Plan") -> str:
         ).rstrip()
         for row in rows
     ]
+    lines += _diffs(plan, diff)
     plain = plan.to_json()
     lines += ["", f"{plan.flow}: {plan.tasks:,} tasks, {size(plain['bytes'])} in {plain['files']:,} shards"]
     lines += [
@@ -122,6 +128,21 @@ def plan_text(plan: "Plan") -> str:
     if plan.ends:
         lines.append(f"the plan ends here: {plan.ends}")
     return "\n".join(lines)
+
+
+def _diffs(plan: "Plan", most: int) -> list[str]:
+    """Return how code differs, once for all steps of which that is so."""
+    steps: dict[tuple[str, ...], list[str]] = {}
+    for one in plan.steps:
+        if one.reason.diff:
+            steps.setdefault(tuple(one.reason.diff), []).append(one.step.name)
+    lines = []
+    for diff, names in steps.items():
+        lines += ["", f"the code of {', '.join(names)}:"]
+        lines += [f"    {line}".rstrip() for line in diff[: most or None]]
+        if most and len(diff) > most:
+            lines.append(f"    ... {len(diff) - most:,} lines more: terp plan --why")
+    return lines
 
 
 @click.command("run")

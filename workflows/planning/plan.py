@@ -20,7 +20,7 @@ from terp.storage.provenance import scrub
 from terp.storage.source import Identity, identify
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code
-from terp.workflows.planning.explain import explain
+from terp.workflows.planning.explain import Reasons, Why
 from terp.workflows.planning.intake import ingested
 from terp.workflows.planning.step import Step
 from terp.workflows.running.blame import blaming
@@ -45,8 +45,13 @@ class Planned:
     step: Step
     done: int
     sealed: bool
-    why: str
+    reason: Why
     needless: bool = False
+
+    @property
+    def why(self) -> str:
+        """Why it is done or not, in a line."""
+        return self.reason.words
 
     @property
     def missing(self) -> int:
@@ -68,6 +73,7 @@ class Planned:
             "missing": self.missing,
             "sealed": self.sealed,
             "why": self.why,
+            "causes": [cause.to_json() for cause in self.reason.causes],
             "bytes": self.step.nbytes,
             "stored_bytes_estimate": int(self.step.nbytes * _PACKED),
             "files": self.step.shards,
@@ -203,7 +209,8 @@ def make_plan(
         ends = str(end)
     finally:
         session.reset(token)
-    planned = [_planned(home, step, planner.limits.get(step.key, 1)) for step in planner.steps.values()]
+    reasons = Reasons(home, planner.steps)
+    planned = [_planned(home, step, planner.limits.get(step.key, 1), reasons) for step in planner.steps.values()]
     keys = {name: product.key for name, product in results.items()}
     if not ends:
         planned = _without_needless(planned, keys.values())
@@ -217,8 +224,8 @@ def _without_needless(planned: Sequence[Planned], results: Iterable[str]) -> lis
     for one in reversed(planned):
         if one.step.key in needed and one.missing:
             needed |= {key for key, _ in one.step.inputs}
-    why = "not needed: all that is made of it exists"
-    return [one if one.sealed or one.step.key in needed else replace(one, needless=True, why=why) for one in planned]
+    why = Why("not needed: all that is made of it exists")
+    return [one if one.sealed or one.step.key in needed else replace(one, needless=True, reason=why) for one in planned]
 
 
 def named_results(returned: Any) -> dict[str, Product]:
@@ -235,14 +242,14 @@ def named_results(returned: Any) -> dict[str, Product]:
     raise Usage("the flow must return a Product, or a dict of them by name: they are what is kept and archived")
 
 
-def _planned(home: Home, step: Step, at_most: int) -> Planned:
+def _planned(home: Home, step: Step, at_most: int, reasons: Reasons) -> Planned:
     step = replace(step, at_most=at_most)
     try:
         product = StoredProduct(home.product(step.key))
         done, total = product.progress()
         sealed = product.seal is not None
     except BadProduct:
-        return Planned(step, 0, False, explain(home, step))
+        return Planned(step, 0, False, reasons.of(step))
     if sealed:
-        return Planned(step, total, True, "exists")
-    return Planned(step, done, False, f"goes on: {done:,} of {total:,} regions exist")
+        return Planned(step, total, True, Why("exists"))
+    return Planned(step, done, False, Why(f"half done: {done:,} of {total:,} regions"))
