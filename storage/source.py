@@ -3,8 +3,10 @@
 import hashlib
 import json
 import os
+import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -83,14 +85,27 @@ def identify(path: Path, cache: Path) -> Identity:
 
 def parts_at(path: Path, cache: Path) -> tuple[Part, ...]:
     """Return the files at a path, whatever they are, with their digests; raises BadInput."""
-    found = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.is_file())
     known = _Known(cache)
     try:
+        found = [path] if path.is_file() else sorted(_files(path))
         parts = [_part(p, p.name if p == path else str(p.relative_to(path)), known) for p in found]
     except OSError as error:
         raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from None
     known.save()
     return tuple(parts)
+
+
+def _files(root: Path) -> Iterator[Path]:
+    """Walk all files below a folder; what may not be looked at is an OSError, not a smaller source."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for folder, _, names in root.walk(on_error=refuse):
+        for name in names:
+            with suppress(FileNotFoundError):  # a link that leads nowhere
+                if stat.S_ISREG(os.stat(folder / name).st_mode):
+                    yield folder / name
 
 
 class _Known:

@@ -118,11 +118,7 @@ def run(
     try:
         with _recorded(house, record, made.tasks):
             demand_progress(record)
-            doubts = list(dict.fromkeys(doubt for one in made.steps for doubt in one.step.doubts))
-            record.warnings += doubts
-            for note in [*notes, *doubts]:
-                told.warn(note)
-            noted_plan(house, record, made)
+            _tell_plan(house, record, made, notes, told)
             if made.tasks:
                 crew.want()
             try:
@@ -144,6 +140,15 @@ def run(
             go_on_later(told)
         raise
     return Run(house, record)
+
+
+def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told: Reporter) -> None:
+    """Have the journal know the plan, and people what should be looked at in it."""
+    noted_plan(home, record, plan)
+    doubts = list(dict.fromkeys(doubt for one in plan.steps for doubt in one.step.doubts))
+    record.warnings += doubts
+    for note in [*notes, *doubts]:
+        told.warn(note)
 
 
 def submit(

@@ -1,0 +1,390 @@
+"""Whoever changes what was recorded of a run, or what was archived of it, is found, and the first line is named."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rfc8785
+import xarray as xr
+from blake3 import blake3
+
+from terp.storage.errors import BadInput, BadKey, Fenced
+from terp.storage.home import Home
+from terp.storage.journal import Chain, Journal
+from terp.storage.source import identify
+from terp.workflows.errors import BadRecord
+from terp.workflows.results.deposit import redeposit
+from terp.workflows.results.evidence import damage_of_journal
+from terp.workflows.results.verify import verify
+from terp.workflows.running.record import RunRecord, load_run
+
+Terp = Callable[..., subprocess.CompletedProcess[str]]
+
+FLOW = '''
+import xarray as xr
+from prefect import flow
+from terp.workflows import Product, ingest, iterate, stage
+
+@stage(cut=("y",))
+def halved(block: xr.Dataset) -> xr.Dataset:
+    return block / 2
+
+def small(state: xr.Dataset) -> bool:
+    return bool(state["v"].max() < 1)
+
+@flow
+def small_enough(source: str, note: str = "") -> Product:
+    """Half of it until it is small."""
+    return iterate(halved, ingest(source), limit=3, until=small)
+'''
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a source, a flow and a key."""
+    folder = tmp_path_factory.mktemp("desk")
+    grid = {"y": range(4), "x": range(6)}
+    xr.Dataset({"v": (("y", "x"), np.full((4, 6), 3, "f4"))}, grid).to_netcdf(folder / "grid.nc")
+    (folder / "mine.py").write_text(FLOW)
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "", "-f", folder / "key"], check=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def made(desk: Path, prefect: dict[str, str]) -> Home:
+    """A home with a finished, signed and archived run, and a second that found all of it."""
+    home = desk / "home"
+    words = [f"{desk / 'mine.py'}:small_enough", str(desk / "grid.nc"), "--set", f"note={home}/a token=x"]
+    environment = {**os.environ, **prefect, "TERP_HOME": str(home), "TERP_AGENT": "A Tester", "HOME": str(desk)}
+    environment |= {"TERP_SIGNING_KEY": str(desk / "key")}
+    for _ in range(2):
+        done = subprocess.run(
+            [Path(sys.executable).with_name("terp"), "run", *words], env=environment, capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr
+    return Home(home)
+
+
+@pytest.fixture
+def copied(made: Home, tmp_path: Path) -> Home:
+    """A home of the test's own to change things in."""
+    shutil.copytree(made.root, tmp_path / "copy", symlinks=True)
+    return Home(tmp_path / "copy")
+
+
+def runs(home: Home) -> list[RunRecord]:
+    return sorted((load_run(home, path.name) for path in home.runs.iterdir()), key=lambda run: run.started)
+
+
+def journal(home: Home, run: RunRecord) -> Path:
+    return run.folder(home) / "journal.jsonl"
+
+
+def events(home: Home, run: RunRecord) -> list[dict[str, Any]]:
+    return Chain.of(journal(home, run).read_bytes()).entries()
+
+
+def content(home: Home) -> Path:
+    [found] = home.archive.rglob("v1/content")
+    return found
+
+
+def test_the_journal_tells_the_story_of_a_run(made: Home) -> None:
+    first, second = runs(made)
+    story = [entry["event"] for entry in events(made, first)]
+    stage = ["stage begun", "stage ended"]
+    begin, end = ["begun", "started", "planned"], ["workers ended", "archiving", "archived", "stopped"]
+    assert story == [*begin, *stage, *stage, "decided", *stage, "decided", *end]
+    planned = events(made, first)[2]["facts"]
+    assert [one["why"] for one in planned["stages"]] == ["never made here"] * 2
+    keys = {
+        entry["facts"]["key"]: entry["facts"]["values"]
+        for entry in events(made, first)
+        if "ended" in entry["event"] and "key" in entry["facts"]
+    }
+    assert keys == {one.key: one.values for one in first.stages}
+    again = [entry["facts"] for entry in events(made, second) if entry["event"] == "reused"]
+    assert {one["key"]: (one["values"], one["made_by"]) for one in again} == {
+        key: (values, first.id) for key, values in keys.items()
+    }
+    assert all(one.made_by == first.id and one.made_at for one in second.stages)
+    assert "archived before" in [entry["event"] for entry in events(made, second)]
+
+
+def test_nothing_personal_goes_into_a_journal(made: Home) -> None:
+    import socket
+
+    text = "".join(journal(made, run).read_text() for run in runs(made))
+    for word in (str(made.root), str(made.root.parent), socket.gethostname(), str(os.getpid())):
+        assert word not in text
+
+
+def test_all_is_as_it_was_recorded_and_who_signed_is_said(made: Home, desk: Path) -> None:
+    for run in runs(made):
+        checked, damage = verify(made, run.id)
+        assert damage == []
+        assert f"the journal of {run.id}" in checked
+    fingerprint = subprocess.run(["ssh-keygen", "-l", "-f", desk / "key.pub"], capture_output=True, text=True).stdout
+    assert any(fingerprint.split()[1] in one for one in checked)
+
+
+def test_the_head_of_the_journal_is_in_the_crate_and_all_checksums_hold(made: Home) -> None:
+    folder = content(made)
+    last = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)[-1]
+    assert blake3(last).hexdigest() in (folder / "ro-crate-metadata.json").read_text()
+    done = subprocess.run(["sha512sum", "--quiet", "-c", "SHA512SUMS"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+    assert {"journal.jsonl", "ro-crate-metadata.json"} <= set((folder / "SHA512SUMS").read_text().split())
+
+
+def test_the_signature_is_verified_by_the_three_commands_of_the_page(made: Home, desk: Path) -> None:
+    page = (Path(__file__).parents[2] / "docs/archivists.md").read_text()
+    block = page.partition("ssh-keygen -Y verify")[0].rpartition("```text\n")[2]
+    block += "ssh-keygen -Y verify" + page.partition("ssh-keygen -Y verify")[2].partition("```")[0]
+    script = "\n".join(line.removeprefix("$ ") for line in block.splitlines() if line.startswith("$ "))
+    assert script.count("\n") == 2
+    shutil.copy(desk / "key.pub", content(made).parent / "maker.pub")
+    try:
+        script = script.replace("maker.pub", "../maker.pub").replace("allowed_signers", "../allowed_signers")
+        done = subprocess.run(["bash", "-euc", script], cwd=content(made), capture_output=True, text=True)
+    finally:
+        for name in ("maker.pub", "allowed_signers"):
+            (content(made).parent / name).unlink(missing_ok=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'Good "file" signature' in done.stdout
+
+
+def edit(path: Path, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    data = b"".join(change(path.read_bytes().splitlines(keepends=True)))
+    path.chmod(0o644)
+    path.write_bytes(data)
+
+
+CHANGES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
+    "edited": (lambda lines: [*lines[:3], lines[3].replace(b'"regions":1', b'"regions":9'), *lines[4:]], 4),
+    "deleted": (lambda lines: [*lines[:3], *lines[4:]], 4),
+    "swapped": (lambda lines: [*lines[:3], lines[4], lines[3], *lines[5:]], 4),
+    "duplicated": (lambda lines: [*lines[:4], *lines[3:]], 5),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_a_changed_line_of_a_journal_is_named(copied: Home, change: str) -> None:
+    run = runs(copied)[0]
+    how, line = CHANGES[change]
+    edit(journal(copied, run), how)
+    [said] = [one for one in verify(copied, run.id)[1] if "journal" in one]
+    assert f"{run.id}: line {line} " in said
+
+
+def test_a_journal_that_was_cut_short_or_is_gone_is_told(copied: Home) -> None:
+    run = runs(copied)[0]
+    whole = len(events(copied, run))
+    edit(journal(copied, run), lambda lines: lines[:-2])
+    assert f"line {whole - 1} is gone" in damage_of_journal(copied, run)[0]
+    journal(copied, run).unlink()
+    assert "line 1 is gone" in damage_of_journal(copied, run)[0]
+
+
+def test_a_line_that_a_stranger_adds_rightly_to_what_is_over_is_told(copied: Home) -> None:
+    run = runs(copied)[0]
+    whole = len(events(copied, run))
+    Journal(journal(copied, run)).append("decided", {"stop": True})
+    assert f"line {whole + 1} was put in" in damage_of_journal(copied, run)[0]
+
+
+def test_a_journal_that_is_made_anew_whole_is_not_the_one_that_was_archived(copied: Home) -> None:
+    """Somebody writes a chain that holds and puts its head into the record."""
+    run = runs(copied)[0]
+    told = events(copied, run)
+    journal(copied, run).unlink()
+    for entry in told:
+        run.note(copied, entry["event"], **entry["facts"])
+    run.save(copied)
+    assert Chain.of(journal(copied, run).read_bytes()).damage() == ""
+    said = damage_of_journal(copied, load_run(copied, run.id))
+    assert len(said) == 1
+    assert "its journal is not the one of its run" in said[0]
+
+
+def forge(home: Home, name: str, change: Callable[[list[bytes]], list[bytes]]) -> None:
+    """Change a file of the object, and all that OCFL knows of it."""
+    edit(content(home) / name, change)
+    digest = hashlib.sha512((content(home) / name).read_bytes()).hexdigest()
+    for folder in (content(home).parent, content(home).parents[1]):
+        inventory = json.loads((folder / "inventory.json").read_bytes())
+        old = next(one for one, paths in inventory["manifest"].items() if paths == [f"v1/content/{name}"])
+        text = (folder / "inventory.json").read_text().replace(old, digest)
+        (folder / "inventory.json").write_text(text)
+        sums = hashlib.sha512(text.encode()).hexdigest()
+        (folder / "inventory.json.sha512").write_text(f"{sums}  inventory.json\n")
+
+
+def resum(home: Home) -> None:
+    """Have the object's checksums be those of what is there."""
+    folder = content(home)
+    names = sorted(path.name for path in folder.iterdir() if not path.name.startswith("SHA512SUMS"))
+    lines = [f"{hashlib.sha512((folder / name).read_bytes()).hexdigest()}  {name}\n".encode() for name in names]
+    forge(home, "SHA512SUMS", lambda _: lines)
+
+
+def appended(lines: list[bytes]) -> list[bytes]:
+    entry = json.loads(lines[-1])
+    entry |= {"number": entry["number"] + 1, "before": blake3(lines[-1]).hexdigest()}
+    return [*lines, rfc8785.dumps(entry) + b"\n"]
+
+
+@pytest.mark.parametrize("change", [*CHANGES, "cut short", "appended rightly"])
+def test_a_forged_journal_in_an_object_is_told_though_its_inventory_fits(copied: Home, change: str) -> None:
+    run = runs(copied)[0]
+    number = len((content(copied) / "journal.jsonl").read_bytes().splitlines())
+    more = {"cut short": (lambda lines: lines[:-1], number - 1), "appended rightly": (appended, number + 1)}
+    how, line = {**CHANGES, **more}[change]
+    forge(copied, "journal.jsonl", how)
+    damage = verify(copied, run.archived["identifier"])[1]
+    assert any(f"journal.jsonl: line {line} " in one for one in damage), damage
+    assert any("by SHA512SUMS journal.jsonl should be otherwise" in one for one in damage)
+
+
+def test_forged_checksums_are_told_by_the_signature_and_by_the_journal_of_the_run(copied: Home) -> None:
+    run = runs(copied)[0]
+    forge(copied, "flow.py", lambda lines: [*lines, b"# forged\n"])
+    damage = verify(copied, run.archived["identifier"])[1]
+    assert any("by SHA512SUMS flow.py should be otherwise" in one for one in damage)
+    resum(copied)
+    damage = verify(copied, run.archived["identifier"])[1]
+    assert [one.partition(": ")[2].partition(":")[0] for one in damage] == ["SHA512SUMS.sig"]
+    assert any("its SHA512SUMS is not the one that its run archived" in one for one in damage_of_journal(copied, run))
+
+
+def test_terp_verify_ends_with_65_and_names_the_line(terp: Terp, copied: Home) -> None:
+    run = runs(copied)[0]
+    edit(journal(copied, run), CHANGES["edited"][0])
+    said = terp("--home", str(copied.root), "verify", run.id)
+    assert said.returncode == 65
+    assert "line 4 was altered" in said.stdout
+
+
+def test_a_run_whose_journal_was_altered_is_not_archived(copied: Home, prefect: dict[str, str]) -> None:
+    run = runs(copied)[0]
+    edit(journal(copied, run), CHANGES["edited"][0])
+    shutil.rmtree(copied.archive)
+    from terp.workflows.planning.load import load_flow
+    from terp.workflows.running.report import LogReporter
+
+    with pytest.raises(BadRecord, match=r"line 4 was altered.*run the same command again"):
+        redeposit(copied, run, load_flow(run.target), LogReporter())
+    assert not list(copied.archive.rglob("inventory.json"))
+    assert prefect
+
+
+def test_a_newer_start_of_a_run_goes_on_with_its_journal_and_the_older_cannot(home: Path) -> None:
+    house = Home(home).open()
+    older = RunRecord.begin(house, "mine", "mine", {})
+    older.go_on(house, 2)
+    newer = load_run(house, older.id)
+    newer.go_on(house, 1)
+    with pytest.raises(Fenced):
+        older.note(house, "stage ended")
+    newer.note(house, "stopped", state="finished")
+    newer.state = "finished"
+    newer.save(house)
+    assert [entry["event"] for entry in events(house, newer)] == ["begun", "started", "started", "stopped"]
+    assert damage_of_journal(house, newer) == []
+
+
+def test_two_runs_at_once_have_each_a_journal_of_their_own(home: Path) -> None:
+    house = Home(home).open()
+    pair = [RunRecord.begin(house, "mine", "mine", {}) for _ in range(2)]
+    for number in range(3):
+        for run in pair:
+            run.note(house, "decided", number=number)
+    for run in pair:
+        run.save(house)
+        assert damage_of_journal(house, run) == []
+        assert [entry["number"] for entry in events(house, run)] == [1, 2, 3, 4]
+
+
+def test_a_killed_run_whose_journal_is_ahead_of_its_record_is_sound(home: Path) -> None:
+    house = Home(home).open()
+    run = RunRecord.begin(house, "mine", "mine", {})
+    run.go_on(house, 1)
+    run.note(house, "stage begun", stage="a")
+    with journal(house, run).open("ab") as torn:
+        torn.write(b'{"before"')
+    assert damage_of_journal(house, load_run(house, run.id)) == []
+
+
+def test_a_run_of_a_terp_that_kept_no_journal_is_as_it_was(copied: Home) -> None:
+    run = runs(copied)[0]
+    journal(copied, run).unlink()
+    run.journal, run.archived = {}, {}
+    assert damage_of_journal(copied, run) == []
+
+
+def test_a_home_that_can_only_be_read_is_verified(made: Home) -> None:
+    run, script = (
+        runs(made)[0],
+        "mount --bind -o ro $0 $0 && mount -o remount,bind,ro $0 && touch $0/x; exec $1 verify $2",
+    )
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode:
+        pytest.skip("needs a mount of its own, as root may have with unshare(1)")
+    words = ["unshare", "-m", "bash", "-c", script, str(made.root), str(Path(sys.executable).with_name("terp")), run.id]
+    said = subprocess.run(words, env={**os.environ, "TERP_HOME": str(made.root)}, capture_output=True, text=True)
+    assert "Read-only" in said.stderr
+    assert "all is as it was recorded" in said.stdout, said.stdout + said.stderr
+
+
+def test_a_key_that_cannot_be_used_is_told_before_anything_runs(
+    desk: Path, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from terp.workflows import api
+
+    shutil.copy(desk / "key", tmp_path / "key")
+    (tmp_path / "key").chmod(0o644)
+    monkeypatch.setenv("TERP_SIGNING_KEY", str(tmp_path / "key"))
+    with pytest.raises(BadKey, match="chmod 600"):
+        api.run(f"{desk / 'mine.py'}:small_enough", str(desk / "grid.nc"))
+    assert not list((home / "runs").iterdir())
+
+
+@pytest.mark.parametrize("unreadable", ["", "v/c/0/0", "v/c"])
+def test_who_may_not_read_a_source_is_not_given_what_was_made_of_it(unreadable: str) -> None:
+    """Though its digest is known, and so the key of all that was made of it; nobody is root here."""
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)
+        place.chmod(0o755)
+        xr.Dataset({"v": (("y", "x"), np.ones((4, 6), "f4"))}).to_zarr(
+            place / "grid.zarr", zarr_format=3, consolidated=False
+        )
+        closed = place / "grid.zarr" / unreadable
+        for path in (place / "grid.zarr").rglob("*"):
+            os.utime(path, (10**9, 10**9))
+        known = identify(place / "grid.zarr", place / "cache")
+        closed.chmod(0)
+        with pytest.raises(BadInput, match=r"Permission denied"), as_nobody():
+            identify(place / "grid.zarr", place / "cache")
+        closed.chmod(0o755)
+        with as_nobody():
+            assert identify(place / "grid.zarr", place / "cache").content == known.content
+
+
+@contextmanager
+def as_nobody() -> Iterator[None]:
+    was = os.geteuid()
+    if was == 0:
+        os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(was)
