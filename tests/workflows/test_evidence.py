@@ -18,15 +18,20 @@ import rfc8785
 import xarray as xr
 from blake3 import blake3
 
-from terp.storage.errors import BadInput, BadKey, Fenced
+sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
+import products
+
+from terp.storage.errors import BadInput, BadKey, DiskTrouble, Fenced
 from terp.storage.home import Home
 from terp.storage.journal import Chain, Journal
+from terp.storage.product import StoredProduct
 from terp.storage.source import identify
 from terp.workflows.errors import BadRecord
 from terp.workflows.results.deposit import redeposit
 from terp.workflows.results.evidence import damage_of_journal
 from terp.workflows.results.verify import verify
 from terp.workflows.running.record import RunRecord, load_run
+from terp.workflows.running.runner import is_whole
 
 Terp = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -377,6 +382,20 @@ def test_who_may_not_read_a_source_is_not_given_what_was_made_of_it(unreadable: 
         closed.chmod(0o755)
         with as_nobody():
             assert identify(place / "grid.zarr", place / "cache").content == known.content
+
+
+def test_who_may_not_read_a_product_cannot_have_it_reused() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        product = products.new(Path(folder) / "home")
+        products.fill(product)
+        for closed in (product.folder / "product.json", product.folder / "seal.json", product.data):
+            closed.chmod(0)
+            with pytest.raises(DiskTrouble, match="may not read"), as_nobody():
+                is_whole(StoredProduct(product.folder))
+            closed.chmod(0o755)
+        with as_nobody():
+            assert is_whole(StoredProduct(product.folder))
 
 
 @contextmanager
