@@ -31,6 +31,9 @@ class Comparable(Protocol):
     def frame(self, group: str) -> "xr.Dataset":
         """Load the coordinates and attributes of a group."""
 
+    def document(self, key: str) -> bytes:
+        """Return one of the small files."""
+
 
 @dataclass(frozen=True)
 class Region:

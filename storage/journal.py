@@ -19,9 +19,9 @@ from typing import Any
 
 from blake3 import blake3
 
+from terp.storage.canonical import canonical
 from terp.storage.errors import Fenced
 from terp.storage.files import disk, replace, write_all
-from terp.storage.product import canonical
 
 NOTHING = "0" * 64  # before the first line
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")

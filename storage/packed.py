@@ -103,9 +103,10 @@ class PackedProduct:
 
     def _small(self) -> dict[str, bytes]:
         documents = [name for name in self._members if name.rpartition("/")[2] == small.META]
-        return small.digests(self._store, {key: self._document(key) for key in documents}, self.groups)
+        return small.digests(self._store, {key: self.document(key) for key in documents}, self.groups)
 
-    def _document(self, key: str) -> bytes:
+    def document(self, key: str) -> bytes:
+        """Return one of the small files."""
         found = self._store.get_sync(key)
         assert found is not None
         return found.to_bytes()

@@ -231,6 +231,11 @@ class StoredProduct:
         store, documents = self._small(), [entry for entry in self.small_files if entry.key.endswith(small.META)]
         return small.digests(store, {one.key: store.read(one.key, 0, one.size) for one in documents}, self.groups)
 
+    def document(self, key: str) -> bytes:
+        """Return one of the small files, proven."""
+        [size] = [entry.size for entry in self.small_files if entry.key == key]
+        return self._small().read(key, 0, size)
+
     def progress(self) -> tuple[int, int]:
         """Return how many regions are recorded, of how many."""
         return self.ledger.count, self.regions

@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from terp.storage import files
-from terp.storage.product import canonical
+from terp.storage.canonical import canonical
 from terp.storage.provenance import scrub
 from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED

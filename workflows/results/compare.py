@@ -1,25 +1,18 @@
-"""Compare a package with a product that should be the same: region by region, reading only what differs.
-
-What has the same BLAKE3 of its bytes is equal. Other bytes are decoded, as another version of a codec may have stored
-the same values otherwise.
-"""
+"""Compare a package with a product that was made again: to the last bit, or as far as a tolerance allows."""
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import zarr
 
-from terp.storage.grid import Array, Group
-from terp.storage.package import read_directory
-from terp.storage.product import Entry, StoredProduct
-from terp.storage.zipstore import PackageStore
+from terp.storage.compare import Comparable, Differences, Region, compare
+from terp.storage.packed import PackedProduct
+from terp.storage.product import StoredProduct
+from terp.storage.small import META
 
-_META = "zarr.json"
 Values = np.ndarray[Any, Any]
 
 
@@ -57,59 +50,39 @@ class Comparison:
         return {"verdict": self.verdict, **asdict(self)}
 
 
-def compared(
-    name: str, package: Path, table: Path, product: StoredProduct, tolerance: Sequence[float] = ()
-) -> Comparison:
-    """Compare a package, whose members a table tells, with a sealed product; the package is what it should be.
+def compared(name: str, package: Path, product: StoredProduct, tolerance: Sequence[float] = ()) -> Comparison:
+    """Compare a package, beside which is its table, with a sealed product; the package is what it should be.
 
     Values of floating-point numbers may be within the tolerance; all else must be the same to the last bit.
     """
-    digests = {one["name"]: one["blake3"] for one in json.loads(table.read_bytes())["members"]}
-    held = {entry.name: digests.get(entry.name, "") for entry in read_directory(package)}
-    allowed = tuple(tolerance)
-    first = _of_small_files(package, held, product)
+    before, allowed = PackedProduct(package), tuple(tolerance)
+    found = compare(before, product)
+    first = _of_the_whole(before, product, found)
     if first:
-        return Comparison(name, product.regions, tolerance=allowed, first=first)
-    other, most = set(), 0.0
-    for (path, index), entry in product.shards():
-        if held[entry.key] == entry.blake3:
-            continue
-        one = _Shard(package, product, product.group(path), index, entry)
-        away, beyond = one.compare(allowed)
-        if away is not None:
-            other.add((path, index))
-            most = max(most, away)
-            first = first or beyond
-    return Comparison(name, product.regions, len(other), allowed, most, first)
+        return Comparison(name, product.regions, len(found.regions), allowed, first=first)
+    most = 0.0
+    for region in found.regions:
+        away, beyond = _of_a_region(before, product, region, allowed)
+        most, first = max(most, away), first or beyond
+    return Comparison(name, product.regions, len(found.regions), allowed, most, first)
 
 
-def _of_small_files(package: Path, held: Mapping[str, str], product: StoredProduct) -> Difference | None:
-    """Return the first difference in names, metadata or coordinates."""
-    there = {entry.key: entry.blake3 for entry in product.entries()}
-    for key in sorted(held.keys() ^ there.keys()):
-        here = {True: "there", False: "not there"}
-        return Difference(key, -1, here[key in held], here[key in there])
-    store = PackageStore(package)
-    for entry in sorted(product.small_files, key=lambda one: not one.key.endswith(_META)):
-        if held[entry.key] == entry.blake3:
-            continue
-        if entry.key.endswith(_META):
-            before, now = (json.loads(data) for data in (_bytes(store, entry.key), _now(product, entry.key)))
-            found = next(_unlike(before, now, entry.key), None)
-        else:
-            found = _coordinate(package, product, re.sub(r"/c(/\d+)*$", "", entry.key))
-        if found:
-            return found
-    return None
+def _of_the_whole(before: Comparable, now: Comparable, found: Differences) -> Difference | None:
+    """Return the first difference in what is cut how, in metadata or in coordinates."""
+    if found.unlike:
+        return Difference(found.unlike, -1, found.roots[0], found.roots[1])
+    differences = (
+        _of_a_small_file(before, now, key) for key in sorted(found.small, key=lambda k: not k.endswith(META))
+    )
+    return next(filter(None, differences), None)
 
 
-def _bytes(store: PackageStore, key: str) -> bytes:
-    found = store.get_sync(key)
-    return found.to_bytes() if found else b""
-
-
-def _now(product: StoredProduct, key: str) -> bytes:
-    return (product.data / key).read_bytes()
+def _of_a_small_file(before: Comparable, now: Comparable, key: str) -> Difference | None:
+    if key.rpartition("/")[2] == META:
+        return next(_unlike(json.loads(before.document(key)), json.loads(now.document(key)), key), None)
+    group, _, name = key.partition("/c")[0].rpartition("/")
+    one, two = before.frame(group)[name], now.frame(group)[name]
+    return _first(_other(one.values, two.values), one.values, two.values, name, -1, one.dims, [0] * one.ndim)
 
 
 def _unlike(before: Any, now: Any, where: str) -> Iterator[Difference]:
@@ -121,50 +94,25 @@ def _unlike(before: Any, now: Any, where: str) -> Iterator[Difference]:
         yield Difference(where, -1, repr(before), repr(now))
 
 
-def _coordinate(package: Path, product: StoredProduct, name: str) -> Difference | None:
-    before, now = _array(PackageStore(package), name)[...], _array(str(product.data), name)[...]
-    return _first(_other(before, now), before, now, name, -1, [], [0] * now.ndim)
-
-
-def _array(store: Any, name: str) -> Any:
-    return zarr.open_array(store, path=name, mode="r", zarr_format=3)
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """A region of one array whose bytes are not those of the package."""
-
-    package: Path
-    product: StoredProduct
-    group: Group
-    index: int
-    entry: Entry
-
-    def compare(self, tolerance: Sequence[float]) -> tuple[float | None, Difference | None]:
-        """Return the largest relative difference (None: the values are the same), and the first beyond tolerance."""
-        array = self._array
-        box = self.group.box(self.index)
-        picks = tuple(box.get(d, slice(0, n)) for d, n in zip(array.dims, array.shape, strict=True))
-        name = "/".join(filter(None, (self.group.path, array.name)))
-        before = np.asarray(_array(PackageStore(self.package), name)[picks])
-        now = self.product.array(self.group.path, array.name).read(picks)
-        other = _other(before, now)
-        if not other.any():
-            return None, None
-        away, allowed = _away(before, now, tolerance)
+def _of_a_region(
+    before: Comparable, now: Comparable, region: Region, tolerance: Sequence[float]
+) -> tuple[float, Difference | None]:
+    """Return the largest relative difference that is allowed, and the first value that is beyond."""
+    [group] = [one for one in before.groups if one.path == region.group]
+    most, first = 0.0, None
+    for array in map(group.array, region.arrays):
+        picks = [slice(*region.box.get(d, (0, n))) for d, n in zip(array.dims, array.shape, strict=True)]
+        one, two = (product.array(group.path, array.name).read(picks) for product in (before, now))
+        away, near = _away(one, two, tolerance)
         starts = [pick.start for pick in picks]
-        return away, _first(other & ~allowed, before, now, name, self.index, array.dims, starts)
-
-    @property
-    def _array(self) -> Array:
-        found = self.group.find(self.entry.key)
-        assert found is not None
-        return self.group.arrays[found[1]]
+        beyond = _first(_other(one, two) & ~near, one, two, group.home(array), region.index, array.dims, starts)
+        most, first = max(most, away), first or beyond
+    return most, first
 
 
 def _other(before: Values, now: Values) -> Values:
     """Return where values are not the same to the last bit: NaN is NaN, and 0.0 is not -0.0."""
-    if before.dtype != now.dtype or before.dtype.kind not in "biufcmM":
+    if before.shape != now.shape or before.dtype != now.dtype or before.dtype.kind not in "biufcmM":
         return np.asarray(before != now)
     bits = [np.ascontiguousarray(one).view(np.uint8).reshape(*one.shape, one.dtype.itemsize) for one in (before, now)]
     return np.asarray((bits[0] != bits[1]).any(axis=-1))
@@ -184,12 +132,12 @@ def _away(before: Values, now: Values, tolerance: Sequence[float]) -> tuple[floa
 
 
 def _first(
-    other: Values, before: Values, now: Values, name: str, region: int, dims: Sequence[str], starts: Sequence[int]
+    other: Values, before: Values, now: Values, name: str, region: int, dims: Sequence[Any], starts: Sequence[int]
 ) -> Difference | None:
     """Return the first place, in C order, that is another, by its place in the whole array."""
     if not other.any():
         return None
     at = np.unravel_index(int(other.argmax()), other.shape) if other.shape else ()
     numbers = [int(place) + start for place, start in zip(at, starts, strict=True)]
-    place = ", ".join(f"{dim} {number}".strip() for dim, number in zip(dims or [""] * len(at), numbers, strict=True))
+    place = ", ".join(f"{dim} {number}" for dim, number in zip(dims, numbers, strict=True))
     return Difference(f"{name}[{place}]" if place else name, region, str(before[at]), str(now[at]))

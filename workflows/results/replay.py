@@ -193,7 +193,6 @@ def _compared(crate: Recorded, fresh: Home, record: RunRecord) -> list[Compariso
         compared(
             name,
             crate.file(f"{name}.zarr.zip"),
-            crate.file(f"{name}.zarr.zip.members.json"),
             StoredProduct(fresh.product(record.results[name])),
             tolerances.get(key, ()),
         )
