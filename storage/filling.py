@@ -4,26 +4,23 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import asdict
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import numpy as np
-import rfc8785
 
-from terp.storage import files, lineage, runs
+from terp.storage import files, lineage
 from terp.storage.errors import DiskTrouble
 from terp.storage.grid import Group
 from terp.storage.ledger import Gone, Place
 from terp.storage.looking import Sizes, check_file, sizes_found
-from terp.storage.manifest import NAMES, written
+from terp.storage.manifest import NAMES
 from terp.storage.product import Seal, StoredProduct
 from terp.storage.rows import Record
-from terp.storage.tree import root
+from terp.storage.sealing import Look, bad_shards, closed, glance, whole
 from terp.storage.writing import Written
 
 
@@ -195,16 +192,24 @@ class Filling:
                 return f"{key} had {seen if seen >= 0 else 'no'} bytes, not {size}"
         return ""
 
-    def seal(self, threads: int = 4) -> Seal | list[Place]:
-        """Read everything; when all is there as recorded, close the product. Else return what has to be made (again).
+    def seal(self) -> Seal | list[Place]:
+        """Look at all files; when all is there as recorded, close the product. Else return what has to be made (again).
 
+        Of a shard size, tag and index are looked at: who reads it proves the rest, a stage by CRC32C, the archive by
+        BLAKE3. To read all here would take one controller longer than all workers took to write it.
         Raises DiskTrouble when a small file is damaged that cannot be made again here.
         """
+        self._give_up_bad(glance)
+        return list(self.missing()) or self._close()
+
+    def read_all(self) -> None:
+        """Read every byte, and give up the regions of which a shard is not as recorded; raises as `seal` does."""
+        self._give_up_bad(whole)
+
+    def _give_up_bad(self, look: Look) -> None:
         self.ledger.check()
-        self.ledger.reload()  # what is sealed is what can be read, not what is remembered
-        with ThreadPoolExecutor(threads) as pool:
-            bad = dict(self._bad_shards(pool, threads))
-        for place, why in bad.items():
+        self.ledger.reload()  # what counts is what can be read, not what is remembered
+        for place, why in dict(bad_shards(self.product, self.ledger, look)).items():
             self.void(place, why)
         for entry in self.product.small_files:
             wrong = check_file(self.product.data / entry.key, entry.size, entry.blake3)
@@ -212,56 +217,12 @@ class Filling:
                 raise DiskTrouble(
                     f"{entry.key} of {self.product.name} {wrong}: run the same command again to put it back"
                 )
-        return list(self.missing()) or self._close()
-
-    def _bad_shards(self, pool: ThreadPoolExecutor, threads: int) -> Iterator[tuple[Place, str]]:
-        """Read all shards that are recorded; yield the regions of those that are not as recorded, and why."""
-        data = str(self.product.data)
-        for group, numbers, rows in self.product.parts(self.ledger):
-            keys = group.keys(numbers)
-            shards = list(zip(keys, rows["size"].ravel().tolist(), rows["blake3"].ravel().tolist(), strict=True))
-            for number, said in enumerate(_checked(pool, threads, data, shards)):
-                if said:
-                    yield (group.path, int(numbers[number // len(group.arrays)])), f"{keys[number]} {said}"
 
     def _close(self) -> Seal:
-        product, put = self.product, self._put
-        parts = [(group, numbers, rows.reshape(-1)) for group, numbers, rows in product.parts(self.ledger)]
-        manifest, values, stored = written(((g.keys(numbers), rows) for g, numbers, rows in parts), put)
-        small = product.small_files
-        seal = Seal(
-            product.regions,
-            len(small) + sum(len(rows) for _, _, rows in parts),
-            sum(entry.size for entry in small) + sum(int(rows["size"].sum()) for _, _, rows in parts),
-            manifest,
-            root(product.small_digests(), values),
-            root({entry.key: bytes.fromhex(entry.blake3) for entry in small}, stored),
-            self._put_lineage(),
-        )
-        put("seal.json", rfc8785.dumps({**asdict(seal), "product": product.digest}) + b"\n")
+        seal = closed(self.product, self.ledger, self._put)
         for name in ("manifest", "lineage"):
-            product.__dict__.pop(name, None)
+            self.product.__dict__.pop(name, None)
         return seal
-
-    def _put_lineage(self) -> str:
-        """Put in its place what was read for all regions; return the digest that proves it, "" where none is noted."""
-        if not self.product.origins.width:
-            return ""
-        rows = (self.ledger.reads(group)[1] for group in self.product.groups)
-        return runs.written(lineage.NAME, rows, self._put)
-
-
-def _checked(pool: ThreadPoolExecutor, threads: int, data: str, shards: list[tuple[str, int, bytes]]) -> list[str]:
-    """Read shards on several threads, given by key, size and BLAKE3; return what is wrong with each, "" for nothing."""
-    said = [""] * len(shards)
-
-    def check(first: int) -> None:
-        for number in range(first, len(shards), threads):
-            key, size, digest = shards[number]
-            said[number] = check_file(f"{data}/{key}", size, digest.hex()) or ""
-
-    list(pool.map(check, range(threads)))
-    return said
 
 
 def _clear(folder: Path) -> None:

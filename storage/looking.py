@@ -2,16 +2,18 @@
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import google_crc32c
 import numpy as np
 from blake3 import blake3
 
-from terp.storage.files import sizes_below
+from terp.storage.files import read_at, sizes_below
 from terp.storage.grid import Group
+from terp.storage.shard import INDEX_CRC_BYTES
 
 Sizes = np.ndarray[Any, Any]
 
@@ -44,13 +46,29 @@ _block = _Block()
 
 def check_file(path: Path | str, size: int, digest: str) -> str | None:
     """Read a file whole and hold it against its size and BLAKE3; return what is wrong with it, or None."""
+    return _looked(path, size, lambda descriptor: _blake3(descriptor, size) == digest)
+
+
+def check_shard(path: Path | str, size: int, tag: bytes, chunks: int) -> str | None:
+    """Hold a shard of so many chunks against its size, tag and index; return what is wrong with it, or None."""
+    index = 16 * chunks + INDEX_CRC_BYTES
+
+    def is_that(descriptor: int) -> bool:
+        table = read_at(descriptor, size - index, index)
+        crc = int.from_bytes(table[-INDEX_CRC_BYTES:], "little")
+        return read_at(descriptor, 0, len(tag)) == tag and google_crc32c.value(table[:-INDEX_CRC_BYTES]) == crc
+
+    return _looked(path, size, is_that)
+
+
+def _looked(path: Path | str, size: int, is_that: Callable[[int], bool]) -> str | None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             found = os.fstat(descriptor).st_size
             if found != size:
                 return f"has {found} bytes where {size} were recorded"
-            return None if _blake3(descriptor, size) == digest else "has other bytes than were recorded"
+            return None if is_that(descriptor) else "has other bytes than were recorded"
         finally:
             os.close(descriptor)
     except FileNotFoundError:

@@ -49,7 +49,7 @@ def damage_of(product: StoredProduct) -> list[str]:
     if damage:
         try:
             with Filling(product) as filling:
-                filling.seal()
+                filling.read_all()
         except (Busy, DiskTrouble) as trouble:
             return [*damage, str(trouble)]
     done, total = product.progress()

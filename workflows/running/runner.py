@@ -251,7 +251,7 @@ class Runner:
         self._warn(f"{damage}; it is made again")
         product = self._made.pop(key)
         with Filling(product, self.take_over) as filling:
-            filling.seal()  # reads all of it, and gives up what is not as recorded
+            filling.read_all()
         self.make(self.planner.steps[key])
 
 
