@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from terp.storage.canonical import canonical
-from terp.storage.errors import BadPackage, BadProduct
+from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered, hull
@@ -202,10 +202,10 @@ def _lineage(path: Path, frozen: Mapping[str, Any]) -> Lineage:
             member.seek(start)
             return member.read(length)
 
-    if not frozen["lineage_digest"]:
-        raise BadProduct(f"{frozen['key']} was made before terp noted what a region is made of: nothing more is known")
     counts = {one.path: one.regions for one in map(Group.from_json, frozen["groups"])}
-    return Lineage(Origins.from_json(frozen["lineage"]), counts, frozen["lineage_digest"], read, f"{path}")
+    return Lineage(
+        Origins.from_json(frozen["lineage"]), counts, frozen["lineage_digest"], read, f"{frozen['key']} in {path}"
+    )
 
 
 def found_in(products: Path) -> Find:

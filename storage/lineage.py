@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from terp.storage import runs
+from terp.storage.errors import BadProduct
 from terp.storage.runs import ProvenRows, Read
 
 NAME = "lineage"
@@ -116,6 +117,8 @@ class Lineage:
     """The rows of a sealed product: one is found by one read, and proven."""
 
     def __init__(self, origins: Origins, regions: Mapping[str, int], digest: str, read: Read, where: str) -> None:
+        if not digest:
+            raise BadProduct(f"{where} was made before terp noted what a region is made of: nothing more is known")
         self.origins = origins
         starts = np.cumsum([0, *regions.values()])
         self._starts = dict(zip(regions, map(int, starts), strict=False))

@@ -6,8 +6,7 @@ ledger/          what is done (see ledger.py)
 attempts/        shards that are being written; never read
 manifest.rows    every shard with its digests, once sealed (see manifest.py)
 manifest.sums
-lineage.rows     what was read for each region, once sealed (see lineage.py)
-lineage.sums
+lineage.rows     what was read for each region, once sealed (see lineage.py), and lineage.sums
 seal.json        the digest of the manifest, and the roots of two trees: from here on nothing changes
 """
 
@@ -200,11 +199,8 @@ class StoredProduct:
     @cached_property
     def lineage(self) -> Lineage:
         """What was read for each region of the sealed product; raises BadProduct where that was not noted."""
-        digest = self._sealed.lineage
-        if not digest:
-            raise BadProduct(f"{self.key} was made before terp noted what a region is made of: nothing more is known")
         counts = {group.path: group.regions for group in self.groups}
-        return Lineage(self.origins, counts, digest, files_in(self.folder), self.key)
+        return Lineage(self.origins, counts, self._sealed.lineage, files_in(self.folder), self.key)
 
     def prove_lineage(self) -> None:
         """Read all of the lineage that was sealed, if any; raises BadProduct where it is not as it was."""

@@ -7,6 +7,7 @@ from typing import Any
 from terp.storage.descent import keys_of
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
+from terp.storage.ingest import locate
 from terp.storage.product import StoredProduct
 from terp.storage.source import parts_at
 from terp.workflows.errors import Usage
@@ -16,7 +17,7 @@ Told = dict[str, Any]
 
 
 def impact(home: Home, named: str) -> Told:
-    """Return, as plain values, what was made of an input: the path of a file or folder, a SHA-256, or a product's key.
+    """Return, as plain values, what was made of an input: a file or folder, a SHA-256, or a product's key.
 
     What is at a path now, and what was there when a run read it, are told apart by digest. Raises Usage where nothing
     here was made of it.
@@ -55,7 +56,7 @@ def _versions(home: Home, named: str, runs: Iterable[RunRecord]) -> list[Told]:
     """Return what a name stands for: digests of files by path, what is there now first, then what runs have read."""
     if len(named) == 64 and all(letter in "0123456789abcdef" for letter in named.lower()):
         return [{"sha256": {named: named.lower()}, "now": False, "runs": _readers(runs, {named.lower()})}]
-    path = Path(named).expanduser().absolute()
+    path = locate(named).absolute()
     versions: list[Told] = []
     if path.exists():
         versions.append({"sha256": _digests(home, path), "now": True, "runs": []})
