@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import rfc8785
 from blake3 import blake3
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -73,6 +73,7 @@ def test_what_was_done_to_a_line_is_found_and_the_first_is_named(tmp_path: Path,
     assert Chain.of(b"".join(change(lines))).damage().startswith(f"line {first} ")
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.data())
 def test_any_change_to_any_byte_is_found_by_the_chain_or_by_its_head(data: st.DataObject) -> None:
     whole = _made(data.draw(st.lists(st.text(), min_size=1, max_size=6)))
@@ -85,6 +86,7 @@ def test_any_change_to_any_byte_is_found_by_the_chain_or_by_its_head(data: st.Da
     assert int(named.split()[1]) <= whole[:at].count(b"\n") + 2
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.text(), min_size=2, max_size=6), st.data())
 def test_no_other_order_or_choice_of_lines_is_the_same_journal(words: list[str], data: st.DataObject) -> None:
     chain = Chain.of(_made(words))
