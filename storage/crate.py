@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from terp.storage.environment import LOCK
 from terp.storage.files import disk
 from terp.storage.files import replace as put
-from terp.storage.provenance import Agent, Flow, Input, Output, Record, Resource, Stage, scrub
+from terp.storage.provenance import Agent, Flow, Input, Output, Record, Resource, Stage
+from terp.storage.scrub import scrub
 
 METADATA, SOURCE, README, CHECKSUMS = "ro-crate-metadata.json", "flow.py", "README.md", "SHA512SUMS"
 SIGNATURE = "SHA512SUMS.sig"
@@ -26,6 +28,7 @@ _PROFILE = "https://w3id.org/ro/wfrun/process/0.5"
 _CONTEXT = [f"{_SPECIFICATION}/context", "https://w3id.org/ro/terms/workflow-run/context"]
 _PYTHON = "https://www.python.org/"
 _BESIDE = {
+    LOCK: ("Environment", "Every Python distribution it was run with, for uv pip install -r", "text/plain"),
     README: ("Read me first", "What this is, how it was made, how to check and read it", "text/markdown"),
     CHECKSUMS: ("Checksums", "SHA-512 of the results, for sha512sum -c", "text/plain"),
     SIGNATURE: ("Signature", "Of the checksums, for ssh-keygen -Y verify -n file", "application/x-pem-file"),
@@ -41,6 +44,8 @@ def crate(record: Record, folder: Path) -> Path:
     already are described too. Raises DiskTrouble.
     """
     code = scrub(record.flow.source).encode()
+    with disk(folder):
+        put(folder / LOCK, scrub(record.environment.lock()).encode())
     beside = [name for name in _BESIDE if (folder / name).exists()]
     about, root, *others = scrub([_compact(entity) for entity in _graph(record, code, beside)])
     once = {str(entity["@id"]): entity for entity in others}  # two stages may have made the same product
@@ -143,11 +148,14 @@ def _stage(number: int, stage: Stage) -> tuple[Entity, ...]:
 def _facts(record: Record) -> list[Entity]:
     """Return what is to be said of the run beyond what schema.org has words for."""
     there, flow = record.environment, record.flow
-    system = {"operating system": there.os, "C library": there.libc, "CPU": there.cpu, "threads": there.threads}
+    machine = there.machine
+    system = {"operating system": machine.system, "C library": machine.libc, "CPU": machine.cpu}
+    system |= {"CPU features": " ".join(machine.features), "numerical library": machine.blas, "locale": there.locale}
+    system = {name: value for name, value in system.items() if value} | {"workers": record.workers}
     code = {"git commit": flow.commit, "code differs from that commit": flow.dirty} if flow.commit else {}
     return [
         *(_value("environment", name, value) for name, value in (system | code).items()),
-        *(_value("distribution", name, version) for name, version in there.distributions.items()),
+        *(_value("distribution", name, one.version) for name, one in there.distributions.items()),
         *(_numbered("place", number, place) for number, place in enumerate(record.places, 1)),
         *(_numbered("warning", number, warning) for number, warning in enumerate(record.warnings, 1)),
         *([_value("journal", HEAD, record.journal)] if record.journal else []),

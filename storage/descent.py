@@ -21,8 +21,8 @@ from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered, hull
 from terp.storage.product import StoredProduct
-from terp.storage.provenance import scrub
 from terp.storage.runs import names
+from terp.storage.scrub import scrub
 
 ARCHIVED = "lineage.zip"
 _DESCRIPTION, _RESULTS = "product.json", "results.json"

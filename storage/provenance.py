@@ -1,23 +1,15 @@
-"""Provenance: the record of a run, from which its crate and its README are written.
+"""Provenance: the record of a run, the one source from which its crate, PROV, picture and README are written.
 
-Nothing in it tells more than is needed: home directories, logins and secrets are taken out by `scrub` on the way
-to a file, hosts are named by class, and environment variables are not recorded.
+Nothing in it tells more than is needed: homes, logins and secrets are taken out by `scrub` on the way to a file, hosts
+are named by class, and environment variables are not recorded.
 """
 
-import os
-import platform
-import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from importlib import metadata
-from pathlib import Path
 from typing import Any
 
-_SECRET = re.compile(r"password|passwd|secret|token|credential|api.?key|private.?key", re.IGNORECASE)
-_LOGIN = re.compile(r"(?<=://)[^/@\s]+@")
-WITHHELD = "(withheld)"
+from terp.storage.environment import Environment
 
 
 @dataclass(frozen=True)
@@ -109,26 +101,6 @@ class Resource:
 
 
 @dataclass(frozen=True)
-class Environment:
-    """What it ran on; `distributions` maps Python distributions to versions. Never environment variables."""
-
-    python: str
-    os: str
-    libc: str
-    cpu: str
-    threads: int
-    distributions: Mapping[str, str]
-
-    @classmethod
-    def here(cls, threads: int) -> "Environment":
-        """Return what this process runs on, with the number of threads it computes with."""
-        found = {d.metadata["Name"]: d.version for d in metadata.distributions()}
-        system = f"{platform.system()} {platform.release()}"
-        libc = " ".join(platform.libc_ver())
-        return cls(platform.python_version(), system, libc, _cpu(), threads, dict(sorted(found.items())))
-
-
-@dataclass(frozen=True)
 class Record:
     """One run. `places` are classes of hosts ("snellius, thin node"); host names only where the user asked for them.
 
@@ -142,6 +114,7 @@ class Record:
     ended: datetime
     agent: Agent
     environment: Environment
+    workers: int = 0
     inputs: Sequence[Input] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
     stages: Sequence[Stage] = ()
@@ -151,35 +124,3 @@ class Record:
     resources: Sequence[Resource] = ()
     licence: Licence = NO_LICENCE
     journal: str = ""
-
-
-def scrub(value: Any) -> Any:
-    """Return plain values without home directories ("~"), logins in URLs, and secrets.
-
-    A secret is the value of a key that is named like one, and the value of an environment variable that is.
-    """
-    if isinstance(value, Mapping):
-        return {scrub(key): WITHHELD if _is_secret(key, inner) else scrub(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [scrub(inner) for inner in value]
-    return _scrub_text(value) if isinstance(value, str) else value
-
-
-def _is_secret(key: object, value: object) -> bool:
-    return isinstance(value, str) and _SECRET.search(str(key)) is not None
-
-
-def _scrub_text(text: str) -> str:
-    for name, secret in os.environ.items():
-        if len(secret) >= 8 and _SECRET.search(name):
-            text = text.replace(secret, WITHHELD)
-    for home in {str(Path.home()), str(Path.home().resolve())} - {"/"}:
-        text = re.sub(rf"{re.escape(home)}(?![\w-])", "~", text)
-    return _LOGIN.sub("", text)
-
-
-def _cpu() -> str:
-    with suppress(OSError, StopIteration):
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return platform.processor() or platform.machine()

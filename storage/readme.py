@@ -1,7 +1,9 @@
 """README: what a reader in some decades needs to know who has never heard of terp, in plain words."""
 
 from terp.storage.crate import CHECKSUMS, METADATA, SOURCE
-from terp.storage.provenance import Output, Record, scrub
+from terp.storage.environment import LOCK
+from terp.storage.provenance import Output, Record
+from terp.storage.scrub import scrub
 
 
 def readme(record: Record, identifier: str = "") -> str:
@@ -57,6 +59,7 @@ def _files(record: Record) -> str:
         ("README.md", "this text"),
         (METADATA, "who made what from what, when and how, as JSON-LD"),
         (SOURCE, "the program as it was run (Python)"),
+        (LOCK, "every Python distribution it was run with, for `uv pip install -r`"),
         (CHECKSUMS, "SHA-512 checksums of the results"),
     ]
     rows = [f"| `{one.file}` | {_about(one)} |" for one in record.outputs]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.errors import Stopped, Walled
+from terp.storage.environment import Environment
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.signature import SigningKey
@@ -110,6 +111,7 @@ def run(
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
     record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
+    record.environment = Environment.here().to_json()
     record.cluster = so_far(house, record)
     keep(record.folder(house), code_of(found, target))
     told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt")

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,19 @@ from typing import Any
 import pytest
 
 from terp.storage.crate import CHECKSUMS, METADATA, README, SOURCE, crate
+from terp.storage.environment import LOCK, Distribution, Environment
 from terp.storage.errors import DiskTrouble
+from terp.storage.machine import Machine
 from terp.storage.package import Member, Packed, pack
-from terp.storage.provenance import Agent, Environment, Flow, Input, Licence, Output, Record, Stage, scrub
+from terp.storage.provenance import Agent, Flow, Input, Licence, Output, Record, Stage
 from terp.storage.readme import readme
+from terp.storage.scrub import scrub
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ZARR = "application/zip"
+MACHINE = Machine("Linux 6.1", "glibc 2.36", "EPYC", ("avx", "avx2"), "openblas 0.3", (("OMP", "1"),))
+INSTALLED = {"numpy": Distribution("2.3.5"), "zarr": Distribution("3.4.2")}
+ENVIRONMENT = Environment("CPython 3.13.1", MACHINE, INSTALLED, "nl_NL.UTF-8")
 
 
 @pytest.fixture
@@ -46,7 +52,8 @@ def record(packed: Packed) -> Record:
         started=START,
         ended=START + timedelta(hours=3),
         agent=Agent("Ada de Vries", "0000-0002-1825-0097", "Example University", "https://ror.org/05dxps055"),
-        environment=Environment("3.13.1", "Linux 6.1", "glibc 2.36", "EPYC", 2, {"numpy": "2.3.5", "zarr": "3.4.2"}),
+        environment=ENVIRONMENT,
+        workers=2,
         inputs=[
             Input("station 260", "https://doi.org/10.5072/x", "ab" * 32, 123, "application/x-netcdf", "CC0-1.0", "t")
         ],
@@ -133,7 +140,10 @@ def test_the_crate_names_what_was_run_on_what_and_what_came_out(folder: Path, re
         "operating system": "Linux 6.1",
         "C library": "glibc 2.36",
         "CPU": "EPYC",
-        "threads": "2",
+        "CPU features": "avx avx2",
+        "numerical library": "openblas 0.3",
+        "locale": "nl_NL.UTF-8",
+        "workers": "2",
         "git commit": "0a1b2c3",
         "code differs from that commit": "true",
         "numpy": "2.3.5",
@@ -193,25 +203,63 @@ def test_home_logins_and_secrets_stay_out(record: Record, tmp_path: Path, monkey
     for name in (METADATA, SOURCE, README):
         text = (tmp_path / name).read_text()
         assert "planted" not in text
-        assert "/home/ada.devries" not in text.replace("/home/ada.devries-old", "")
+        assert "ada.devries" not in text
         assert os.environ["PATH"] not in text
     told = {e["name"]: e["value"] for e in entities(tmp_path).values() if e["@id"].startswith("#parameter")}
     assert told["source"] == "~/data/x.nc"
     assert told["store"] == "https://example.org/x"
     assert told["password"] == "(withheld)"
-    assert told["neighbour"] == "/home/ada.devries-old/x"
+    assert told["neighbour"] == "/home/(someone)/x"
     assert scrub({"n": (1, None, "/home/ada.devries/a")}) == {"n": [1, None, "~/a"]}
 
 
 def test_the_environment_is_described_without_its_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLANTED", "planted-value")
-    there = Environment.here(threads=3)
-    assert there.threads == 3
-    assert there.python == ".".join(map(str, sys.version_info[:3]))
-    assert there.distributions["zarr"]
-    assert there.cpu
-    assert "planted" not in str(asdict(there))
-    assert os.uname().nodename not in str(asdict(replace(there, distributions={})))
+    there = Environment.here()
+    assert there.python == "CPython " + ".".join(map(str, sys.version_info[:3]))
+    assert there.distributions["zarr"].version
+    assert there.machine.cpu
+    told = json.dumps(there.to_json())
+    assert "planted" not in told
+    assert os.uname().nodename not in json.dumps(there.machine.to_json())
+    assert Environment.from_json(json.loads(told)) == there
+
+
+def test_an_installer_takes_the_lock_as_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "here.lock").write_text(Environment.here().lock())
+    for lock in (folder / LOCK, tmp_path / "here.lock"):
+        names = [line for line in lock.read_text().splitlines() if not line.startswith("#")]
+        assert all("==" in name or " @ " in name for name in names)
+    uv = Path(sys.executable).with_name("uv")
+    command = [uv, "pip", "install", "--dry-run", "--offline", "--no-deps", "--python", sys.executable, "-r"]
+    done = subprocess.run([*command, tmp_path / "here.lock"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "no changes" in done.stderr
+
+
+RECORDED = {
+    '{"url": "https://ada:planted@example.org/x.git", "vcs_info": {"vcs": "git", "commit_id": "0a1b"}}': (
+        "git+https://example.org/x.git@0a1b"
+    ),
+    '{"url": "https://example.org/x-1.whl?key=planted", "archive_info": {"hashes": {"sha256": "ab"}}}': (
+        "https://example.org/x-1.whl#sha256=ab"
+    ),
+    '{"url": "file:///home/ada/x", "dir_info": {"editable": true}}': "folder",
+    '{"url": "file:///home/ada/x.whl", "archive_info": {}}': "",
+    "not JSON": "",
+}
+
+
+@pytest.mark.parametrize("recorded", RECORDED)
+def test_the_lock_tells_where_a_distribution_came_from_and_nothing_more(recorded: str, tmp_path: Path) -> None:
+    folder = tmp_path / "x-1.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: X.y\nVersion: 1\n\nName: not this\n")
+    (folder / "direct_url.json").write_text(recorded)
+    code = "from terp.storage.environment import Environment; print(Environment.here().distributions['x-y'].origin)"
+    there = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=there)
+    assert done.stdout.strip() == RECORDED[recorded], done.stderr
 
 
 def test_a_full_disk_is_explained(record: Record, tmp_path: Path) -> None:

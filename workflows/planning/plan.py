@@ -16,7 +16,7 @@ from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.storage.provenance import scrub
+from terp.storage.scrub import scrub
 from terp.storage.source import Identity, identify
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code

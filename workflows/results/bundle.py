@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from terp.storage import files
 from terp.storage.canonical import canonical
-from terp.storage.provenance import scrub
+from terp.storage.scrub import scrub
 from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from terp.storage import provenance
 from terp.storage.descent import ARCHIVED
+from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
@@ -51,7 +52,8 @@ def described(
         started=datetime.fromisoformat(run.started),
         ended=datetime.fromisoformat(run.ended or run.started),
         agent=_agent(),
-        environment=provenance.Environment.here(run.workers),
+        environment=environment_of(run),
+        workers=run.workers,
         inputs=[one for source in sources for one in _inputs(source)],
         parameters=run.parameters,
         stages=[_stage(home, one) for one in run.stages],
@@ -60,6 +62,11 @@ def described(
         resources=resources(run),
         journal=str(run.journal["head"]),
     )
+
+
+def environment_of(run: RunRecord) -> Environment:
+    """Return what a run was made with; of a run from before this was noted, what is here now."""
+    return Environment.from_json(run.environment) if run.environment else Environment.here()
 
 
 def _stage(home: Home, noted: Any) -> provenance.Stage:

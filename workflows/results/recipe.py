@@ -12,7 +12,7 @@ from blake3 import blake3
 from terp.storage.canonical import canonical
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.storage.provenance import scrub
+from terp.storage.scrub import scrub
 from terp.workflows.results.bundle import Bundle
 from terp.workflows.running.record import RunRecord
 

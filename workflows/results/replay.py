@@ -19,7 +19,7 @@ from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.storage.provenance import WITHHELD, scrub
+from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
 from terp.workflows.results.bundle import SOURCES, terp_itself
 from terp.workflows.results.compare import Comparison, compared

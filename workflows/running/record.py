@@ -19,7 +19,7 @@ from terp.storage import files
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.journal import Journal
-from terp.storage.provenance import scrub
+from terp.storage.scrub import scrub
 from terp.workflows.errors import BadRecord, Usage
 
 JOURNAL = "journal.jsonl"

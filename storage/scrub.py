@@ -1,0 +1,90 @@
+"""Scrub: what must never leave a run's folder is taken out of what is written into a crate.
+
+That is homes, logins, host names and secrets: by where they stand (a key or a name that says so), by what they look
+like (the tokens of common services), and by being known (the values of this process's own variables).
+"""
+
+import getpass
+import os
+import re
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+WITHHELD = "(withheld)"
+_WORDS = r"(?:password|passwd|passphrase|secret[_.-]?key|secret|token|credential|api[_.-]?key|access[_.-]?key|private[_.-]?key)"
+_SECRET = re.compile(_WORDS, re.IGNORECASE)
+_SHORTEST = 8  # characters of a variable's value, below which it may be any word
+_HOMES = re.compile(r"(?<![\w/])/(?:home|Users)/(?!\(someone\))[^/\s'\"`:;,)\]}<>|]+")
+_SPECIAL = frozenset({"root", "nobody", "user", "users"})
+
+_LOOKS = (
+    (re.compile(r"(?<=://)[^/@\s\"']+@"), ""),  # a login before a host
+    (re.compile(rf"(?i)([?&;][\w.-]*(?:{_WORDS}|signature|\bsig|\bauth)[\w.-]*=)[^&\s\"'#;]+"), rf"\1{WITHHELD}"),
+    (re.compile(rf"(?i)(?<!\w)(--?[\w-]*{_WORDS}[ =])(?!\(withheld\))[^\s\"',]+"), rf"\1{WITHHELD}"),
+    (
+        re.compile(rf"(?i)({_WORDS}s?[\"']?\]?(?:\s*:\s*\w+)?\s*[=:]\s*[rbf]?)([\"'])(?!\2)[^\n]*?\2"),
+        rf"\1\2{WITHHELD}\2",
+    ),
+    (re.compile(rf"(?m)^([+\- ]?(?:export )?[A-Z0-9_]*{_WORDS.upper()}=)[^\s\"']+$"), rf"\1{WITHHELD}"),
+    (re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer)\s+)[^\s\"']+"), rf"\1{WITHHELD}"),
+    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|xox[abprs]-|sk-|hf_|pypi-)[A-Za-z0-9_]{16,}"), WITHHELD),
+    (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), WITHHELD),
+    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), WITHHELD),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), WITHHELD),
+)
+
+
+def scrub(value: Any, hosts: Sequence[str] = ()) -> Any:
+    """Return plain values without homes ("~" for one's own), logins, secrets and names of hosts.
+
+    A secret is the value of a key that is named like one, what has the look of one, and the value of an environment
+    variable that is named like one. `hosts` are the names of hosts to be taken out: not of code, where such a name may
+    be any word.
+    """
+    if isinstance(value, Mapping):
+        return {
+            scrub(key, hosts): WITHHELD if _is_secret(key, inner) else scrub(inner, hosts)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [scrub(inner, hosts) for inner in value]
+    return _text(value, hosts) if isinstance(value, str) else value
+
+
+def _is_secret(key: object, value: object) -> bool:
+    return isinstance(value, str) and _SECRET.search(str(key)) is not None
+
+
+def _text(text: str, hosts: Sequence[str]) -> str:
+    for name, secret in os.environ.items():
+        if len(secret) >= _SHORTEST and _SECRET.search(name):
+            text = text.replace(secret, WITHHELD)
+    for look, instead in _LOOKS:
+        text = look.sub(instead, text)
+    for home in _homes(os.environ.get("HOME", "")):
+        text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
+    text = _HOMES.sub("/home/(someone)", text)
+    if _login():
+        text = re.sub(rf"(?<=/){re.escape(_login())}(?=[/\s'\"]|$)", "(someone)", text)
+    for host in {name for one in hosts for name in (one, one.partition(".")[0])} - {"", "localhost"}:
+        text = re.sub(rf"(?<![\w.-]){re.escape(host)}(?![\w-])", "(host)", text)
+    return text
+
+
+@cache
+def _homes(_named: str) -> tuple[str, ...]:
+    """Return the names of one's own home, the longest first."""
+    homes = {str(Path.home()), str(Path.home().resolve())} - {"/"}
+    return tuple(sorted(homes, key=len, reverse=True))
+
+
+@cache
+def _login() -> str:
+    """Return one's login, where it is somebody's."""
+    try:
+        login = getpass.getuser()
+    except (OSError, KeyError):
+        return ""
+    return "" if login in _SPECIAL or len(login) < 3 else login
