@@ -1,5 +1,6 @@
-"""Environment: the software that a run was made with, exactly enough to make it be there again. Standards: PEP 503
-(names), PEP 508 (`name @ url`), PEP 610 (what an installer records of where a distribution came from).
+"""Environment: the software that a run was made with, exactly enough to make it be there again.
+
+Standards: PEP 503 (names), PEP 508 (`name @ url`), PEP 610 (what an installer records of where something came from).
 """
 
 import json

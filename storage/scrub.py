@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 WITHHELD = "(withheld)"
-_WORDS = r"(?:password|passwd|passphrase|secret[_.-]?key|secret|token|credential|api[_.-]?key|access[_.-]?key|private[_.-]?key)"
+_WORDS = r"(?:password|passwd|passphrase|secret[_.-]?key|secret|token|credential|(?:api|access|private)[_.-]?key)"
 _SECRET = re.compile(_WORDS, re.IGNORECASE)
 _SHORTEST = 8  # characters of a variable's value, below which it may be any word
 _HOMES = re.compile(r"(?<![\w/])/(?:home|Users)/(?!\(someone\))[^/\s'\"`:;,)\]}<>|]+")
