@@ -30,11 +30,13 @@ class Difference:
 class Comparison:
     """What came of comparing one result: of how many regions how many have other values, and the first of these.
 
-    `most` is the largest difference that the tolerance (relative, absolute) allowed, relative to what was recorded.
+    `most` is the largest difference that the tolerance (relative, absolute) allowed, relative to what was recorded;
+    `values` the digest of all values as they are now.
     """
 
     name: str
     regions: int
+    values: str
     other: int = 0
     tolerance: tuple[float, ...] = ()
     most: float = 0.0
@@ -55,16 +57,16 @@ def compared(name: str, package: Path, product: StoredProduct, tolerance: Sequen
 
     Values of floating-point numbers may be within the tolerance; all else must be the same to the last bit.
     """
-    before, allowed = PackedProduct(package), tuple(tolerance)
+    before, allowed, values = PackedProduct(package), tuple(tolerance), product.seal.values if product.seal else ""
     found = compare(before, product)
     first = _of_the_whole(before, product, found)
     if first:
-        return Comparison(name, product.regions, len(found.regions), allowed, first=first)
+        return Comparison(name, product.regions, values, len(found.regions), allowed, first=first)
     most = 0.0
     for region in found.regions:
         away, beyond = _of_a_region(before, product, region, allowed)
         most, first = max(most, away), first or beyond
-    return Comparison(name, product.regions, len(found.regions), allowed, most, first)
+    return Comparison(name, product.regions, values, len(found.regions), allowed, most, first)
 
 
 def _of_the_whole(before: Comparable, now: Comparable, found: Differences) -> Difference | None:
