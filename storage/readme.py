@@ -101,7 +101,7 @@ core specification, version 3"):
 - Large arrays have the codec `sharding_indexed`: such a file holds many smaller chunks, and at its very end an index:
   for each chunk, in C order, its offset and its length in bytes, each as an unsigned 64-bit little-endian number;
   then the CRC-32C checksum of that index in 4 bytes. (The first 16 bytes of such a file are the BLAKE3 checksum of
-  the rest, cut short: no offset points at them.) Two numbers with all bits set mean that the chunk is absent.
+  its numbers, cut short: no offset points at them.) Two numbers with all bits set mean that the chunk is absent.
 - Each chunk went through these codecs in order: `bytes` (numbers in C order, little-endian), `blosc` (compression;
   which one, commonly Zstandard with bit shuffling, is told in `zarr.json` and in the chunk's own first 16 bytes),
   `crc32c` (a CRC-32C checksum in the last 4 bytes). To decode, go back from the last to the first.
