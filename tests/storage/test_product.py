@@ -83,10 +83,24 @@ def test_harm_to_a_shard_is_found_and_the_shard_is_written_again(tmp_path: Path,
     whole, seal = products.tree(product.folder), product.seal
     harm(product.folder)
     assert any("v/c/2/0" in str(found) for found in product.verify())
+    with Filling(product) as filling:
+        filling.read_all()
     made = products.fill(products.new(tmp_path))
     assert set(made) == ({2, 3} if harm is swap else {2})
     assert products.tree(product.folder) == whole
     assert StoredProduct(product.folder).seal == seal
+
+
+def test_a_shard_that_lost_its_end_or_is_another_is_not_sealed(tmp_path: Path) -> None:
+    product = products.new(tmp_path)
+    with Filling(product) as filling:
+        filling.commit([products.written(filling, index) for index in range(products.REGIONS)])
+        for index, place in ((1, 0), (3, -8)):  # the tag, and the index
+            path = product.data / f"v/c/{index}/0"
+            data = bytearray(path.read_bytes())
+            data[place] ^= 1
+            path.write_bytes(data)
+        assert filling.seal() == [("", 1), ("", 3)]
 
 
 def test_the_plain_stack_never_recovers_from_a_shard_cut_short(tmp_path: Path) -> None:
