@@ -77,6 +77,6 @@ def _blas() -> str:
         return ""
     import numpy as np
 
-    built: Mapping[str, Any] = np.show_config(mode="dicts")  # type: ignore[assignment]
+    built: Mapping[str, Any] = np.show_config(mode="dicts")
     blas = built.get("Build Dependencies", {}).get("blas", {})
     return f"{blas.get('name', '')} {blas.get('version', '')}".strip()

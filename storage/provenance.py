@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 
 from terp.storage.environment import Environment
+from terp.storage.machine import Machine
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,25 @@ NO_LICENCE = Licence("#licence", "No licence stated", "No licence was stated; as
 
 @dataclass(frozen=True)
 class Agent:
-    """Who ran it; `orcid` with or without https://orcid.org/, `affiliation_url` best a ROR."""
+    """Who ran it, for which organisation, project and grant.
+
+    `orcid` with or without https://orcid.org/, `affiliation_url` best a ROR, `grant` a number or the URL of one.
+    """
 
     name: str
     orcid: str | None = None
     affiliation: str | None = None
     affiliation_url: str | None = None
+    project: str = ""
+    grant: str = ""
 
 
 @dataclass(frozen=True)
 class Flow:
-    """What was run: `source` is its code, `commit` of the repository it lay in, `dirty` when it differed from that."""
+    """What was run: `source` is its code, `commit` of the repository it lay in, `dirty` when that differed from it.
+
+    `diff` is what differed then, as `git diff` tells it.
+    """
 
     name: str
     description: str
@@ -45,11 +54,16 @@ class Flow:
     commit: str | None = None
     dirty: bool = False
     url: str | None = None
+    diff: str = ""
 
 
 @dataclass(frozen=True)
 class Input:
-    """Something read: `identifier` a DOI or other URL where there is one, `size` in bytes, `licence` as stated."""
+    """Something read: `identifier` a DOI or other URL where there is one, `size` in bytes, `licence` as stated.
+
+    `parts` are the files of a folder with the SHA-256 of each; then `sha256` is that of these, written as `sha256sum`
+    writes them. `parameter` is the one of the flow that named it, where one did.
+    """
 
     name: str
     identifier: str
@@ -58,13 +72,22 @@ class Input:
     media_type: str
     licence: str = ""
     description: str = ""
+    parts: Sequence[tuple[str, str]] = ()
+    parameter: str = ""
+
+    @property
+    def files(self) -> Sequence[tuple[str, str]]:
+        """Name and SHA-256 of each file."""
+        return [(f"{self.name}/{name}", digest) for name, digest in self.parts] or [(self.name, self.sha256)]
 
 
 @dataclass(frozen=True)
 class Stage:
     """One step: the key of the product it made, in how many regions, when, and the digest of its code.
 
-    `tolerance` is what the code declares of floating-point values: relative and absolute; nothing: the same bits.
+    `reads` are keys of products and the SHA-256 of inputs; `seconds` the work of all workers, `memory` the most bytes
+    that one held. What an earlier run made is `reused`, and when is not told. `tolerance` is what the code declares of
+    floating-point values: relative and absolute; nothing: the same bits.
     """
 
     name: str
@@ -73,12 +96,20 @@ class Stage:
     started: datetime
     ended: datetime
     code: str
+    reads: Sequence[str] = ()
+    parameters: Mapping[str, Any] = field(default_factory=dict)
+    seconds: float = 0.0
+    memory: int = 0
+    reused: bool = False
     tolerance: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class Output:
-    """A file of the crate: `file` is its name relative to the crate, `size` in bytes."""
+    """A file of the crate: `file` is its name relative to the crate, `size` in bytes.
+
+    `result` is the flow's name for it and `key` that of the product it holds; both "" for what lies beside the results.
+    """
 
     file: str
     sha256: str
@@ -87,24 +118,27 @@ class Output:
     title: str
     description: str
     media_type: str
+    result: str = ""
+    key: str = ""
 
 
 @dataclass(frozen=True)
 class Resource:
-    """Something of which a run used so much: `quantity` is what `name` is a case of, `unit` its name in QUDT, or ""."""
+    """Something of which a run used so much: `quantity` is what `name` is a case of, `unit` its name in QUDT."""
 
     name: str
     quantity: str
     value: float
-    unit: str = ""
+    unit: str = "UNITLESS"
     description: str = ""
 
 
 @dataclass(frozen=True)
 class Record:
-    """One run. `places` are classes of hosts ("snellius, thin node"); host names only where the user asked for them.
+    """One run. `places` are classes of hosts ("snellius, AMD EPYC 9654"); `hosts` names that are never to be told.
 
-    `journal` is the BLAKE3 of the last line of the journal that is among the outputs.
+    `machines` are the kinds of machine that regions were made on, with how many; `program` is terp's own version;
+    `journal` the BLAKE3 of the last line of the journal that is among the outputs.
     """
 
     run: str
@@ -120,7 +154,21 @@ class Record:
     stages: Sequence[Stage] = ()
     outputs: Sequence[Output] = ()
     places: Sequence[str] = ()
+    machines: Sequence[tuple[Machine, int]] = ()
     warnings: Sequence[str] = ()
     resources: Sequence[Resource] = ()
+    hosts: Sequence[str] = ()
+    program: str = "unknown"
     licence: Licence = NO_LICENCE
     journal: str = ""
+
+    @property
+    def steps(self) -> list[Stage]:
+        """The stages, each product once, those that are read before those that read."""
+        todo, done = {one.key: one for one in reversed(self.stages)}, dict[str, Stage]()
+        order = list(dict.fromkeys(one.key for one in self.stages))
+        while todo:
+            ready = [key for key in order if key in todo and not todo.keys() & set(todo[key].reads) - {key}]
+            for key in ready or [next(key for key in order if key in todo)]:
+                done[key] = todo.pop(key)
+        return list(done.values())

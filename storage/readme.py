@@ -1,15 +1,15 @@
 """README: what a reader in some decades needs to know who has never heard of terp, in plain words."""
 
-from terp.storage.crate import CHECKSUMS, METADATA, SOURCE
-from terp.storage.environment import LOCK
+from terp.storage.crate import CHECKSUMS, METADATA, SOURCE, contents
 from terp.storage.provenance import Output, Record
 from terp.storage.scrub import scrub
 
 
 def readme(record: Record, identifier: str = "") -> str:
     """Return the README.md of a crate; `identifier` is the name under which it can be cited and found."""
+    record = scrub(record, record.hosts)
     parts = [_what(record, identifier), _how_made(record), _files(record), _CHECK, _READ, _terms(record, identifier)]
-    return str(scrub("\n\n".join(part.strip() for part in parts) + "\n"))
+    return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
 def _what(record: Record, identifier: str) -> str:
@@ -29,9 +29,7 @@ def _how_made(record: Record) -> str:
         f"- Made by {record.agent.name}{_at(record)}, by running the flow `{record.flow.name}` ({_version(record)})."
     ]
     lines += [f"- Read: {one.name}, {one.identifier} (SHA-256 `{one.sha256}`)." for one in record.inputs]
-    lines += [
-        f"- Parameter `{name}` = `{scrub({name: value})[name]}`." for name, value in sorted(record.parameters.items())
-    ]
+    lines += [f"- Parameter `{name}` = `{value}`." for name, value in sorted(record.parameters.items())]
     lines += [f"- Step `{one.name}`: {one.regions} parts, product `{one.key}`." for one in record.stages]
     lines += [f"- Computed on: {place}." for place in record.places]
     lines += [f"- Take note: {warning}" for warning in record.warnings]
@@ -55,15 +53,8 @@ def _version(record: Record) -> str:
 
 
 def _files(record: Record) -> str:
-    own = [
-        ("README.md", "this text"),
-        (METADATA, "who made what from what, when and how, as JSON-LD"),
-        (SOURCE, "the program as it was run (Python)"),
-        (LOCK, "every Python distribution it was run with, for `uv pip install -r`"),
-        (CHECKSUMS, "SHA-512 checksums of the results"),
-    ]
     rows = [f"| `{one.file}` | {_about(one)} |" for one in record.outputs]
-    rows += [f"| `{name}` | {about} |" for name, about in own]
+    rows += [f"| `{name}` | {about} |" for name, about in contents(record).items()]
     return "## What each file is\n\n| file | what it is |\n|---|---|\n" + "\n".join(rows)
 
 

@@ -8,6 +8,7 @@ import getpass
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ _LOOKS = (
 
 
 def scrub(value: Any, hosts: Sequence[str] = ()) -> Any:
-    """Return plain values without homes ("~" for one's own), logins, secrets and names of hosts.
+    """Return plain values, or records of these, without homes ("~" for one's own), logins, secrets and names of hosts.
 
     A secret is the value of a key that is named like one, what has the look of one, and the value of an environment
     variable that is named like one. `hosts` are the names of hosts to be taken out: not of code, where such a name may
@@ -50,6 +51,8 @@ def scrub(value: Any, hosts: Sequence[str] = ()) -> Any:
         }
     if isinstance(value, list | tuple):
         return [scrub(inner, hosts) for inner in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: scrub(getattr(value, one.name), hosts) for one in fields(value)})
     return _text(value, hosts) if isinstance(value, str) else value
 
 

@@ -108,6 +108,14 @@ def _files(root: Path) -> Iterator[Path]:
                     yield folder / name
 
 
+def sha256_of(path: Path, cache: Path) -> str:
+    """Return the SHA-256 of a file, remembered in `cache` for as long as it stays as it is."""
+    known = _Known(cache)
+    digest = known.digest(path, _stamp(path))
+    known.save()
+    return digest
+
+
 class _Known:
     """Digests of files by path and stamp: a convenience that may be lost or deleted at any time."""
 

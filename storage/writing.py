@@ -12,6 +12,7 @@ from terp.storage import files
 from terp.storage.errors import BadProduct
 from terp.storage.grid import Group
 from terp.storage.ledger import Place
+from terp.storage.machine import Machine
 from terp.storage.shard import Stored, write_shard
 
 
@@ -20,7 +21,7 @@ class Written:
     """A region that a worker has written and synced, not yet visible: attempt file and digests for each array.
 
     `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows. `reads` is what was read for
-    it, as the product's lineage has it.
+    it, as the product's lineage has it; `machine` the kind of machine that it was made on.
     """
 
     group: str
@@ -31,6 +32,7 @@ class Written:
     remarks: tuple[str, ...] = field(default=())
     memory: int = 0
     reads: tuple[tuple[int, int], ...] = ()
+    machine: Machine | None = None
 
     @property
     def place(self) -> Place:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.errors import Stopped, Walled
-from terp.storage.environment import Environment
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.signature import SigningKey
@@ -21,11 +20,14 @@ from terp.workflows.results.deposit import deposit
 from terp.workflows.running import batch
 from terp.workflows.running.batch import demand_progress, go_on_later
 from terp.workflows.running.blame import blaming
+from terp.workflows.running.capture import capture, demand_as_submitted, note_submitted
+from terp.workflows.running.clock import now, went_back
 from terp.workflows.running.events import named, noted_plan, noted_workers
-from terp.workflows.running.record import RunRecord, load_run, now
+from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.report import Logged, LogReporter, Reporter
 from terp.workflows.running.runner import Runner, Workers, running
 from terp.workflows.running.where import Where, is_gone
+from terp.workflows.running.who import who
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -103,6 +105,7 @@ def run(
     calls them. Raises what terp's error trees hold.
     """
     house = _home(home)
+    agent = who()
     if archive:
         SigningKey.here()  # not after days of work
     place = where or Where(site_of(site), most=workers)
@@ -111,10 +114,12 @@ def run(
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
     record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
-    record.environment = Environment.here().to_json()
+    if as_run:
+        demand_as_submitted(record, made)
+    capture(house, record, found, agent)
     record.cluster = so_far(house, record)
     keep(record.folder(house), code_of(found, target))
-    told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt")
+    told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt", record.warnings)
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
     try:
@@ -135,6 +140,9 @@ def run(
             record.results = {name: product.key for name, product in named_results(returned).items()}
             record.sources = [{"given": given, **one.to_json()} for given, one in planner.sources.items()]
             record.ended = now()
+            if went_back():
+                record.note(house, "warned", words=went_back())
+                told.warn(went_back())
             if archive:
                 record.archived = deposit(house, record, found, told)
     except Walled:
@@ -148,7 +156,6 @@ def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told
     """Have the journal know the plan, and people what should be looked at in it."""
     noted_plan(home, record, plan)
     doubts = list(dict.fromkeys(doubt for one in plan.steps for doubt in one.step.doubts))
-    record.warnings += doubts
     for note in [*notes, *doubts]:
         told.warn(note)
 
@@ -160,10 +167,12 @@ def submit(
 
     What cannot be planned is refused here, not after the queue.
     """
-    house = _home(None)
-    made, _, _, values = _planned(flow, inputs, parameters, house)
+    house, agent = _home(None), who()
+    made, _, found, values = _planned(flow, inputs, parameters, house)
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
+    capture(house, record, found, agent)
+    note_submitted(record, made)
     batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
     return record
 

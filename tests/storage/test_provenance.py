@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -25,7 +25,7 @@ from terp.storage.readme import readme
 from terp.storage.scrub import scrub
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
-ZARR = "application/zip"
+ZARR, ZARR_GROUP, DOI = "application/zip", "Zarr v3 group", "https://doi.org/10.5072/x"
 MACHINE = Machine("Linux 6.1", "glibc 2.36", "EPYC", ("avx", "avx2"), "openblas 0.3", (("OMP", "1"),))
 INSTALLED = {"numpy": Distribution("2.3.5"), "zarr": Distribution("3.4.2")}
 ENVIRONMENT = Environment("CPython 3.13.1", MACHINE, INSTALLED, "nl_NL.UTF-8")
@@ -55,11 +55,20 @@ def record(packed: Packed) -> Record:
         environment=ENVIRONMENT,
         workers=2,
         inputs=[
-            Input("station 260", "https://doi.org/10.5072/x", "ab" * 32, 123, "application/x-netcdf", "CC0-1.0", "t")
+            Input("260.nc", DOI, "ab" * 32, 123, "application/x-netcdf", "CC0-1.0", "t", parameter="source"),
+            Input(
+                "a folder", "ni:x", "cd" * 32, 9, "application/octet-stream", parts=[("a", "ef" * 32), ("b", "12" * 32)]
+            ),
         ],
-        parameters={"factor": 2.5, "by": "month", "bounds": {"lat": [50, 52]}},
-        stages=[Stage("normals", "k1", 4, START, START, "c" * 64), Stage("anomaly", "k2", 8, START, START, "d" * 64)],
-        outputs=[Output(packed.path.name, packed.sha256, packed.sha512, packed.size, here, "Zarr v3 group", ZARR)],
+        parameters={"source": "/data/260.nc", "factor": 2.5, "by": "month", "bounds": {"lat": [50, 52]}, "none": None},
+        stages=[
+            Stage("normals", "k1", 4, START, START, "c" * 64, ["ab" * 32], {"by": "month"}, 12.5, 1 << 20),
+            Stage("anomaly", "k2", 8, START, START, "d" * 64, ["ab" * 32, "k1"]),
+        ],
+        outputs=[
+            Output(packed.path.name, packed.sha256, packed.sha512, packed.size, here, ZARR_GROUP, ZARR, "a", "k2")
+        ],
+        machines=[(MACHINE, 12)],
         places=["laptop"],
         warnings=["one station was silent"],
         licence=Licence("https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0", "Use it, and name the makers."),
@@ -98,25 +107,54 @@ def test_the_least_one_can_say_meets_all_that_is_required_and_a_lost_file_is_see
     (tmp_path / "least").mkdir()
     crate(least, tmp_path / "least")
     packed.path.unlink()
-    of_least, of_lost = issues((tmp_path / "least", "REQUIRED", False), (folder, "REQUIRED", False))
+    of_least, of_lost = issues(
+        (tmp_path / "least", "REQUIRED", False, "workflow-run-crate"), (folder, "REQUIRED", False)
+    )
     assert of_least == []
     assert any("anomaly" in issue for issue in of_lost)
 
 
-KNOWN = {
-    "valid/process-run-crate": ("REQUIRED", False),
-    "invalid/3_process_run_crate/action_instrument_bad_type": ("REQUIRED", True),
-    "invalid/3_process_run_crate/conformsto_bad_profile": ("REQUIRED", True),
-    "invalid/3_process_run_crate/action_no_agent": ("RECOMMENDED", True),
-}
+PROFILES = {"3": "process-run-crate", "4": "workflow-run-crate", "5": "provenance-run-crate"}
+KNOWN = (
+    "3_process_run_crate/action_instrument_bad_type",
+    "3_process_run_crate/conformsto_bad_profile",
+    "3_process_run_crate/action_no_agent",
+    "4_workflow_run_crate/workflow_input_no_formalparam",
+    "4_workflow_run_crate/conformsto_no_wfrc",
+    "5_provenance_run_crate/howtostep_no_workexample",
+    "5_provenance_run_crate/organizeaction_bad_result",
+    "5_provenance_run_crate/controlaction_no_object",
+)
+
+
+def told_of(issues: Validate, crates: Path, folder: Path, names: Sequence[str], severity: str) -> dict[str, set[str]]:
+    """Return what is found in crates with a fault each that is not found in the crate which the fault was put into."""
+    asked = []
+    for name in names:
+        profile = PROFILES[name[0]]
+        for which, place in ((f"invalid/{name}", "bad"), (f"valid/{profile}", "good")):
+            copied = shutil.copytree(crates / which, folder / place / name)
+            asked.append((copied, severity, True, profile))
+    found = [set(one) for one in issues(*asked)]
+    return {name: found[2 * n] - found[2 * n + 1] for n, name in enumerate(names)}
 
 
 def test_the_check_we_use_tells_known_good_from_known_bad(shared: Path, issues: Validate, tmp_path: Path) -> None:
-    crates = [
-        (shutil.copytree(shared / "vectors/rocrate/crates" / name, tmp_path / name), severity, True)
-        for name, (severity, _) in KNOWN.items()
+    crates = shared / "vectors/rocrate/crates"
+    good = [shutil.copytree(crates / f"valid/{one}", tmp_path / one) for one in PROFILES.values()]
+    found = issues(*((folder, "REQUIRED", True, folder.name) for folder in good))
+    assert found == [[], [], []]
+    assert all(told_of(issues, crates, tmp_path, KNOWN, "RECOMMENDED").values())
+
+
+@pytest.mark.campaign
+def test_every_known_bad_crate_is_refused(shared: Path, issues: Validate, tmp_path: Path) -> None:
+    crates = shared / "vectors/rocrate/crates"
+    names = [
+        str(path.relative_to(crates / "invalid")) for path in sorted((crates / "invalid").glob("[345]_*_run_crate/*"))
     ]
-    assert [bool(found) for found in issues(*crates)] == [wrong for _, wrong in KNOWN.values()]
+    told = told_of(issues, crates, tmp_path, names, "OPTIONAL")
+    assert [name for name, found in told.items() if not found] == []
 
 
 # what it says
@@ -128,7 +166,8 @@ def test_the_crate_names_what_was_run_on_what_and_what_came_out(folder: Path, re
     assert (run["startTime"], run["endTime"]) == ("2026-11-21T09:30:00+00:00", "2026-11-21T12:30:00+00:00")
     assert run["agent"] == {"@id": "https://orcid.org/0000-0002-1825-0097"}
     told = {found[link["@id"]]["name"]: found[link["@id"]].get("value") for link in run["object"]}
-    assert told == {"station 260": None, "factor": "2.5", "by": "month", "bounds": '{"lat": [50, 52]}'}
+    typed = {"source": "/data/260.nc", "factor": 2.5, "by": "month", "bounds": '{"lat": [50, 52]}', "none": "null"}
+    assert told == {"260.nc": None, "a folder": None, **typed}
     output = found[run["result"]["@id"]]
     assert (output["sha256"], output["sha512"], output["contentSize"]) == (
         packed.sha256,
@@ -143,15 +182,19 @@ def test_the_crate_names_what_was_run_on_what_and_what_came_out(folder: Path, re
         "CPU features": "avx avx2",
         "numerical library": "openblas 0.3",
         "locale": "nl_NL.UTF-8",
-        "workers": "2",
+        "workers": 2,
         "git commit": "0a1b2c3",
-        "code differs from that commit": "true",
+        "code differs from that commit": True,
         "numpy": "2.3.5",
         "zarr": "3.4.2",
         "place": "laptop",
+        "computed on": (
+            "12 regions; operating system Linux 6.1; C library glibc 2.36; CPU EPYC; CPU features avx avx2; "
+            "numerical library openblas 0.3; threads OMP 1"
+        ),
         "warning": "one station was silent",
     }
-    assert [found[f"#stage-{n}"]["result"]["@id"] for n in (1, 2)] == ["#product-k1", "#product-k2"]
+    assert [found[f"#stage-{n}"]["result"]["@id"] for n in (1, 2)] == ["#product-k1/", "anomaly%20%C3%A9.zarr.zip"]
     assert (folder / SOURCE).read_text() == record.flow.source
 
 
@@ -164,7 +207,7 @@ def test_every_link_leads_to_an_entity(folder: Path) -> None:
         return [link for v in value for link in links(v)] if isinstance(value, list) else []
 
     assert {link for entity in found.values() for link in links(entity)} - found.keys() == {
-        "https://w3id.org/ro/crate/1.1"
+        "https://w3id.org/ro/crate/1.1",
     }
 
 
@@ -283,7 +326,7 @@ def test_the_readme_tells_a_stranger_all_that_is_needed(folder: Path) -> None:
         "CRC-32C",
         "CC BY 4.0 (https://creativecommons.org/licenses/by/4.0/)",
         "Ada de Vries (2026). Temperature anomalies of De Bilt. Data set. urn:terp:1.",
-        "station 260: CC0-1.0",
+        "260.nc: CC0-1.0",
     ):
         assert words in text
     assert {path.name for path in folder.iterdir()} == {n for n in os.listdir(folder) if f"`{n}`" in text}

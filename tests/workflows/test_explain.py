@@ -21,7 +21,8 @@ from terp.workflows.cli.compute import plan_text
 from terp.workflows.planning import step as steps
 from terp.workflows.planning.explain import NEVER
 from terp.workflows.planning.plan import Plan, make_plan
-from terp.workflows.running.record import RunRecord, StageRecord, now
+from terp.workflows.running.clock import now
+from terp.workflows.running.record import RunRecord, StageRecord
 from terp.workflows.stage import Stage
 
 Body = Callable[[Product], Any]

@@ -8,13 +8,10 @@ import ast
 import importlib.util
 import io
 import json
-import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -24,6 +21,7 @@ from terp.storage.canonical import canonical
 from terp.storage.scrub import scrub
 from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED
+from terp.workflows.running.repository import terp_itself
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -126,32 +124,6 @@ def _name(module: ModuleType) -> str:
     parts = module.__name__.split(".")
     above = parts if hasattr(module, "__path__") else parts[:-1]
     return "/".join([*above, Path(str(module.__file__)).name]) if getattr(module, "__file__", None) else ""
-
-
-@cache
-def terp_itself() -> dict[str, Any]:
-    """Return the version of terp and, where it is a checkout, its commit and whether it differs from that."""
-    here = Path(__file__).resolve()
-    return {"version": version("terp"), **git_state(here, here.parents[2])}
-
-
-def git_state(path: Path, whole: Path | None = None) -> dict[str, Any]:
-    """Return the commit of the repository that holds a file, and whether that (or the folder `whole`) differs from it.
-
-    Nothing where no repository holds it.
-    """
-    try:
-        git(path.parent, "ls-files", "--error-unmatch", path.name)
-        changed = git(path.parent, "status", "--porcelain", "--", str(whole or path))
-        return {"commit": git(path.parent, "rev-parse", "HEAD"), "dirty": bool(changed)}
-    except (OSError, subprocess.SubprocessError):
-        return {}
-
-
-def git(folder: Path, *words: str) -> str:
-    """Return what a git command prints in a folder."""
-    done = subprocess.run(["git", *words], cwd=folder, capture_output=True, text=True, timeout=10, check=True)
-    return done.stdout.strip()
 
 
 # beside a run

@@ -59,9 +59,9 @@ def resources(record: RunRecord) -> list[Resource]:
     total, memory, energy = costs["total"], costs["total"]["memory"], costs["total"]["energy"]
     ids = [*([record.job] if record.submitted else []), *(job["id"] for job in record.cluster["jobs"])]
     told = [
-        Resource("jobs", "jobs", total["jobs"], "", f"of SLURM at {record.site}: {', '.join(ids)}"),
+        Resource("jobs", "jobs", total["jobs"], "NUM", f"of SLURM at {record.site}: {', '.join(ids)}"),
         Resource("core hours", "core hours", total["core_hours"], "HR", f"by {costs['source']}"),
-        Resource("SBU", "SBU", total["sbu"], "", "core hours, weighted as the site charges them"),
+        Resource("SBU", "SBU", total["sbu"], "UNITLESS", "core hours, weighted as the site charges them"),
     ]
     part = "that part of the core hours which passed while it was at work"
     for name, one in costs["stages"].items():
@@ -70,7 +70,9 @@ def resources(record: RunRecord) -> list[Resource]:
         told.append(Resource("memory", "memory", memory["used"], "BYTE", "the most that a job of workers used"))
         told.append(Resource("memory asked for", "memory asked for", memory["asked"], "BYTE", "by that job"))
     if total["cpu_efficiency"] is not None:
-        told.append(Resource("CPU efficiency", "CPU efficiency", total["cpu_efficiency"], "", "CPU time a core second"))
+        told.append(
+            Resource("CPU efficiency", "CPU efficiency", total["cpu_efficiency"], "UNITLESS", "CPU time a core second")
+        )
     if energy:
         told.append(Resource("energy", "energy", energy["joules"], "J", energy["how"]))
     return told

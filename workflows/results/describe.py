@@ -1,29 +1,30 @@
 """Describe a run and what it made for its crate: inputs, parameters, code, environment, people, outputs."""
 
 import base64
-import getpass
 import hashlib
-import inspect
 import os
-import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
-from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage import provenance
+from terp.storage.canonical import canonical
 from terp.storage.descent import ARCHIVED
 from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
 from terp.storage.product import StoredProduct
-from terp.storage.source import Identity
-from terp.workflows.results.bundle import SOURCES, Bundle, git, git_state
+from terp.storage.source import Identity, sha256_of
+from terp.workflows.results.bundle import SOURCES, Bundle
 from terp.workflows.results.costs import resources
 from terp.workflows.results.recipe import RECIPE, digest_of
-from terp.workflows.running.record import JOURNAL, RunRecord
+from terp.workflows.running.capture import captured, machines_of
+from terp.workflows.running.record import JOURNAL, RunRecord, StageRecord
+from terp.workflows.running.who import who
 
 if TYPE_CHECKING:
     from prefect import Flow
@@ -43,56 +44,119 @@ def described(
     folder: Path,
 ) -> provenance.Record:
     """Return what the crate and the README tell of a run."""
-    title = (inspect.getdoc(flow.fn) or f"Results of the flow {run.flow}").partition("\n")[0].rstrip(".")
-    sources = [Identity.from_json(plain) for plain in run.sources]
+    found = captured(home, run, flow)
+    started = datetime.fromisoformat(run.started)
     return provenance.Record(
         run=run.id,
-        title=title,
-        flow=_flow(flow, code),
-        started=datetime.fromisoformat(run.started),
-        ended=datetime.fromisoformat(run.ended or run.started),
-        agent=_agent(),
-        environment=environment_of(run),
+        title=(found.description or f"Results of the flow {run.flow}").partition("\n")[0].rstrip("."),
+        flow=found,
+        started=started,
+        ended=max(started, datetime.fromisoformat(run.ended or run.started)),
+        agent=provenance.Agent(**run.agent) if run.agent else who(),
+        environment=environment_of(run, home),
         workers=run.workers,
-        inputs=[one for source in sources for one in _inputs(source)],
+        inputs=[_input(run, plain) for plain in run.sources],
         parameters=run.parameters,
-        stages=[_stage(home, one) for one in run.stages],
-        outputs=[*(_packed_output(one, products) for one in packed), *_other_outputs(folder)],
+        stages=stages_of(home, run),
+        outputs=[*(_packed_output(one, products, run.results) for one in packed), *_other_outputs(folder)],
+        places=_places(run),
+        machines=list(machines_of(run).items()),
         warnings=[*run.warnings, *(f"{name} is not here as it was run: {_CHANGED}" for name in code.withheld)],
         resources=resources(run),
+        hosts=_hosts(run),
+        program=version("terp"),
         journal=str(run.journal["head"]),
     )
 
 
-def environment_of(run: RunRecord) -> Environment:
-    """Return what a run was made with; of a run from before this was noted, what is here now."""
-    return Environment.from_json(run.environment) if run.environment else Environment.here()
+def environment_of(run: RunRecord, home: Home) -> Environment:
+    """Return what a run was made with, with the digest of the image around it; what is here now, if none was noted."""
+    noted = Environment.from_json(run.environment) if run.environment else Environment.here()
+    image = Path(noted.image)
+    return replace(noted, image_sha256=sha256_of(image, home.cache) if image.is_file() else "")
 
 
-def _stage(home: Home, noted: Any) -> provenance.Stage:
-    made_of = StoredProduct(home.product(noted.key)).frozen["ingredients"]
-    started = datetime.fromisoformat(noted.started)
-    ended = datetime.fromisoformat(noted.ended or noted.started)
-    tolerance = tuple(made_of.get("tolerance", ()))
-    return provenance.Stage(noted.name, noted.key, noted.regions, started, ended, digest_of(made_of), tolerance)
+def _places(run: RunRecord) -> list[str]:
+    """Return where it ran, by the class of machine."""
+    kinds = dict.fromkeys(machine.cpu for machine in machines_of(run))
+    return [f"{run.site}, {cpu}" if run.site else cpu for cpu in kinds]
 
 
-def _inputs(source: Identity) -> list[provenance.Input]:
-    def named(sha256: str) -> str:
-        return "ni:///sha-256;" + base64.urlsafe_b64encode(bytes.fromhex(sha256)).decode().rstrip("=")  # RFC 6920
+def _hosts(run: RunRecord) -> list[str]:
+    """Return the names of hosts that were met, so that they can be taken out."""
+    from_jobs = [name for job in run.cluster.get("jobs", ()) for name in str(job.get("nodes", "")).split(",")]
+    held = [str(one.get("holder", {}).get("host", "")) for one in run.attempts]
+    return sorted({os.uname().nodename, str(run.holder.get("host", "")), *held, *from_jobs} - {"", "None assigned"})
 
-    return [
-        provenance.Input(
-            part.name,
-            named(part.sha256),
-            part.sha256,
-            part.size,
-            _media_type(part.name),
-            _licence(source),
-            f"Read as {source.reader}",
-        )
-        for part in source.parts
-    ]
+
+def stages_of(home: Home, run: RunRecord) -> list[provenance.Stage]:
+    """Return the stages of a run, and those of earlier runs that made what it read: the whole way from the inputs."""
+    noted = {one.key: one for one in run.stages}
+    digests = {canonical(one.content): _digest(one) for one in map(Identity.from_json, run.sources)}
+    found: dict[str, provenance.Stage] = {}
+    todo = [*noted, *run.results.values()]
+    while todo:
+        key = todo.pop(0)
+        if key not in found:
+            found[key] = _stage(StoredProduct(home.product(key)), noted.get(key), run, digests)
+            todo += [read for read in found[key].reads if home.holds(read)]
+    return list(found.values())
+
+
+def _stage(
+    product: StoredProduct, noted: StageRecord | None, run: RunRecord, digests: Mapping[bytes, str]
+) -> provenance.Stage:
+    made_of = product.frozen["ingredients"]
+    reads = [key for key, _ in made_of.get("inputs", ())]
+    below = made_of.get("source")
+    reads += [digests[canonical(below)]] if below is not None and canonical(below) in digests else []
+    started = datetime.fromisoformat(noted.started if noted else run.started)
+    return provenance.Stage(
+        product.name,
+        product.key,
+        noted.regions if noted else product.progress()[1],
+        started,
+        max(started, datetime.fromisoformat((noted and noted.ended) or run.started)),
+        digest_of(made_of),
+        reads,
+        made_of.get("parameters", {}),
+        noted.seconds if noted else 0.0,
+        noted.memory if noted else 0,
+        noted is None or noted.reused,
+        tuple(made_of.get("tolerance", ())),
+    )
+
+
+def _digest(source: Identity) -> str:
+    """Return the SHA-256 of a source: of a folder, that of its files' digests as `sha256sum` writes them."""
+    if len(source.content) == 1 and "" in source.content:
+        return source.parts[0].sha256
+    listed = "".join(f"{one.sha256}  {one.name}\n" for one in source.parts)
+    return hashlib.sha256(listed.encode()).hexdigest()
+
+
+def _input(run: RunRecord, noted: Mapping[str, Any]) -> provenance.Input:
+    source = Identity.from_json(noted)
+    digest, single = _digest(source), len(source.content) == 1 and "" in source.content
+    named = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")  # RFC 6920
+    return provenance.Input(
+        Path(source.path).name,
+        f"ni:///sha-256;{named}",
+        digest,
+        source.size,
+        _media_type(source.path) if single else "application/octet-stream",
+        _licence(source),
+        f"Read as {source.reader}",
+        () if single else [(one.name, one.sha256) for one in source.parts],
+        next((name for name, given in run.parameters.items() if _names(given, noted)), ""),
+    )
+
+
+def _names(value: Any, noted: Mapping[str, Any]) -> bool:
+    """Say whether a parameter names a source: as the flow called it, or by its place."""
+    if not isinstance(value, str) or not value:
+        return False
+    return value == noted.get("given") or str(locate(value).expanduser().absolute()) == noted["path"]
 
 
 def _licence(source: Identity) -> str:
@@ -114,7 +178,7 @@ def _media_type(name: str) -> str:
     return known.get(Path(name).suffix, "application/octet-stream")
 
 
-def _packed_output(packed: Packed, products: Mapping[str, StoredProduct]) -> provenance.Output:
+def _packed_output(packed: Packed, products: Mapping[str, StoredProduct], keys: Mapping[str, str]) -> provenance.Output:
     name = packed.path.name.removesuffix(".zarr.zip")
     product = products[name]
     arrays = ", ".join(f"{g.path}/{a.name}".strip("/") for g in product.groups for a in g.arrays)
@@ -126,6 +190,8 @@ def _packed_output(packed: Packed, products: Mapping[str, StoredProduct]) -> pro
         name,
         f"Zarr v3 group with {arrays}, made by the stage {product.name}, in a ZIP without compression",
         "application/zip",
+        name,
+        keys[name],
     )
 
 
@@ -151,38 +217,6 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
     return outputs
 
 
-def _flow(flow: "Flow[Any, Any]", code: Bundle) -> provenance.Flow:
-    path = inspect.getsourcefile(flow.fn)
-    text = inspect.getdoc(flow.fn) or f"The flow {flow.name}"
-    shipped = flow.fn.__module__.startswith("terp.")
-    source = code.files.get(code.main) or (Path(path).read_text() if path and Path(path).exists() else "")
-    source = source or inspect.getsource(flow.fn)
-    state = code.terp if shipped else git_state(Path(path)) if path else {}
-    commit, dirty = state.get("commit"), bool(state.get("dirty"))
-    known = code.terp["version"] if shipped else commit or f"sha256:{_sha256(source)[:12]}"
-    return provenance.Flow(str(flow.name), text, known, source, commit, dirty)
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 def orcid_uri(orcid: str | None) -> str | None:
     """Return an ORCID as the URI that it is."""
     return None if not orcid else orcid if orcid.startswith("https://") else f"https://orcid.org/{orcid}"
-
-
-@cache
-def _agent() -> provenance.Agent:
-    """Return who runs this: as the environment says, as git knows them, or by their login."""
-    name = os.environ.get("TERP_AGENT", "")
-    try:
-        name = name or git(Path.home(), "config", "--global", "user.name")
-    except (OSError, subprocess.SubprocessError):
-        name = name or getpass.getuser()
-    return provenance.Agent(
-        name,
-        os.environ.get("TERP_ORCID"),
-        os.environ.get("TERP_AFFILIATION") or "No organisation stated",
-        os.environ.get("TERP_AFFILIATION_ROR") or "https://terp.invalid/no-organisation",
-    )

@@ -12,11 +12,9 @@ from importlib.metadata import distribution
 from pathlib import Path
 
 import terp.workflows
-from terp.storage.provenance import Environment
+from terp.storage.environment import Environment
 from terp.workflows.errors import Unavailable
 from terp.workflows.results.recorded import Stood
-
-LOCK = "environment.lock"
 
 
 @dataclass(frozen=True)
@@ -29,20 +27,21 @@ class Differences:
     @classmethod
     def of(cls, stood: Stood) -> "Differences":
         """Look at what is here."""
-        here = Environment.here(0)
-        found = [f"Python {stood.python} (here {here.python})"] if stood.python != here.python else []
+        here, python = Environment.here(), platform.python_version()
+        found = [f"Python {stood.python} (here {python})"] if stood.python != python else []
         for name, version in stood.distributions.items():
             now = here.distributions.get(name)
-            if now != version:
-                found.append(f"{name} {version} ({f'here {now}' if now else 'not here'})")
-        cpu = f"the run was computed on {stood.cpu}, its replay on {here.cpu}" if stood.cpu != here.cpu else ""
-        return cls(tuple(found), cpu)
+            if now is None or now.version != version:
+                found.append(f"{name} {version} ({f'here {now.version}' if now else 'not here'})")
+        cpu = here.machine.cpu
+        told = f"the run was computed on {stood.cpu}, its replay on {cpu}" if stood.cpu != cpu else ""
+        return cls(tuple(found), told)
 
 
 def build(stood: Stood, lock: Path | None, folder: Path) -> Path:
     """Make a virtual environment of exactly the recorded distributions with `uv`; return its Python.
 
-    What `lock` pins is taken from there, else what the crate's metadata name. terp itself, where it is of the recorded
+    Where one comes from is taken from `lock`, else it goes by its version. terp itself, where it is of the recorded
     version here, is linked: it may be a checkout that no index has. Raises Unavailable that names what cannot be had.
     """
     uv = _uv()
@@ -53,7 +52,7 @@ def build(stood: Stood, lock: Path | None, folder: Path) -> Path:
     wanted = dict(stood.distributions)
     linked = wanted.get("terp") == distribution("terp").version and wanted.pop("terp")
     pinned = folder / "pinned.txt"
-    pinned.write_text(_pinned(lock) or "".join(f"{name}=={version}\n" for name, version in wanted.items()))
+    pinned.write_text(_pinned(lock, wanted))
     _run([uv, "pip", "install", "--quiet", "--no-deps", "--python", str(python), "-r", str(pinned)], wanted)
     if linked:
         _link_terp(folder)
@@ -68,12 +67,11 @@ def _uv() -> str:
     return found
 
 
-def _pinned(lock: Path | None) -> str:
-    """Return what a lock pins, without terp itself and what is installed from a folder of somebody's."""
-    if lock is None:
-        return ""
-    blocks = re.split(r"\n(?=\S)", lock.read_text())
-    return "\n".join(b for b in blocks if not re.match(r"(-e\b|--editable\b|terp\s*(==|@))", b)) + "\n"
+def _pinned(lock: Path | None, wanted: Mapping[str, str]) -> str:
+    """Return requirements as the lock has them; of what it does not name (it was installed from a folder), versions."""
+    lines = lock.read_text().splitlines() if lock else []
+    known = {line.partition("=")[0].partition("@")[0].strip(): line for line in lines}
+    return "".join(known.get(name, f"{name}=={version}") + "\n" for name, version in wanted.items())
 
 
 def _interpreter(stood: Stood) -> str:

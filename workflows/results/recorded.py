@@ -11,6 +11,7 @@ from typing import Any
 
 from terp.storage.archive import Archive
 from terp.storage.crate import CHECKSUMS, METADATA
+from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
@@ -55,7 +56,8 @@ class Recorded:
         """The names of the files without which its run cannot be repeated and compared."""
         packages = [f"{name}.zarr.zip" for name in self.recipe["results"]]
         code = [SOURCES] if self.recipe["files"] else []
-        return [METADATA, RECIPE, *code, *packages, *(f"{name}.members.json" for name in packages)]
+        lock = [LOCK] if LOCK in self.files else []
+        return [METADATA, RECIPE, *lock, *code, *packages, *(f"{name}.members.json" for name in packages)]
 
     @cached_property
     def environment(self) -> Stood:

@@ -15,19 +15,22 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
-from terp.workflows.results.bundle import SOURCES, terp_itself
+from terp.workflows.results.bundle import SOURCES
 from terp.workflows.results.compare import Comparison, compared
-from terp.workflows.results.environment import LOCK, Differences, build
+from terp.workflows.results.environment import Differences, build
 from terp.workflows.results.inputs import Inputs
 from terp.workflows.results.recipe import digest_of
 from terp.workflows.results.recorded import Recorded, recorded
-from terp.workflows.running.record import RunRecord, load_run, now
+from terp.workflows.running.clock import now
+from terp.workflows.running.record import RunRecord, load_run
+from terp.workflows.running.repository import terp_itself
 
 ENVIRONMENTS = ("recorded", "build", "here")
 

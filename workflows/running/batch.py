@@ -14,15 +14,9 @@ from terp.storage import files
 from terp.storage.home import Home
 from terp.workflows.running.record import RunRecord
 from terp.workflows.running.where import requeue_this
+from terp.workflows.running.who import SETTINGS
 
-_HANDED_ON = (
-    "TERP_AGENT",
-    "TERP_ORCID",
-    "TERP_AFFILIATION",
-    "TERP_AFFILIATION_ROR",
-    "TERP_SIGNING_KEY",
-    "PREFECT_API_URL",
-)
+_HANDED_ON = (*SETTINGS, "TERP_SIGNING_KEY", "PREFECT_API_URL")
 _IN_VAIN = 3  # starts without any region done, before it is given up
 _PATIENCE = 120.0  # seconds until SLURM ends a job that was put back
 

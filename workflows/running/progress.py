@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from terp.storage.machine import Machine
 from terp.storage.writing import Written
 
 
@@ -13,7 +14,7 @@ class Progress:
     """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
 
     `waiting` says what is waited for, where that is not as it should be; `news` is what happened and is not yet told;
-    `memory` is what a worker held at most, in bytes.
+    `memory` is what a worker held at most, in bytes; `machines` are the kinds that regions were made on.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Progress:
     waiting: str = ""
     news: list[str] = field(default_factory=list)
     memory: int = 0
+    machines: Counter[Machine] = field(default_factory=Counter)
 
     def add(self, one: Written) -> None:
         """Count a region that was recorded."""
@@ -34,6 +36,8 @@ class Progress:
         self.seconds += one.seconds
         self.remarks.update(one.remarks)
         self.memory = max(self.memory, one.memory)
+        if one.machine is not None:
+            self.machines[one.machine] += 1
         self.landed = time.monotonic()
 
     @property

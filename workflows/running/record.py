@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,9 @@ from terp.storage.home import Home
 from terp.storage.journal import Journal
 from terp.storage.scrub import scrub
 from terp.workflows.errors import BadRecord, Usage
+from terp.workflows.running.clock import moment, not_before, now
 
 JOURNAL = "journal.jsonl"
-
-
-def now() -> str:
-    """Return the time in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @dataclass
@@ -77,6 +72,8 @@ class RunRecord:
     archived: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, Any] = field(default_factory=dict)
     code: dict[str, Any] = field(default_factory=dict)
+    agent: dict[str, Any] = field(default_factory=dict)
+    machines: list[dict[str, Any]] = field(default_factory=list)
     workers: int = 0
     site: str = ""
     job: str = ""  # of the controller, where that is a job
@@ -93,7 +90,7 @@ class RunRecord:
     @classmethod
     def begin(cls, home: Home, flow: str, target: str, parameters: dict[str, Any]) -> "RunRecord":
         """Make a run's folder and record."""
-        stamp = datetime.now(UTC).strftime("%Y%m%d-%H%M%S")
+        stamp = moment().strftime("%Y%m%d-%H%M%S")
         record = cls(f"{flow}-{stamp}-{secrets.token_hex(2)}", flow, target, parameters)
         record.holder = Holder.me().to_json()
         with files.disk(home.runs):
@@ -104,6 +101,7 @@ class RunRecord:
 
     def go_on(self, home: Home, left: int) -> None:
         """Note that this process is the controller from now on, with so many regions to be made."""
+        not_before(max([self.started, *(one.ended or one.started for one in self.stages)]))
         self.holder = Holder.me().to_json()
         self.job = (self.submitted and own_job()) or self.job  # who submitted it may not have been told
         self.attempts.append({"holder": self.holder, "started": now(), "left": left})
@@ -117,7 +115,7 @@ class RunRecord:
         Raises Fenced where a newer start of this run keeps the journal.
         """
         if self._writer is None:
-            self._writer = Journal(self.folder(home) / JOURNAL)
+            self._writer = Journal(self.folder(home) / JOURNAL, moment)
         self._writer.append(event, scrub(_at_home(facts, str(home.root))))
         self.journal = {"lines": self._writer.lines, "head": self._writer.head}
 

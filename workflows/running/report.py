@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Protocol
 
 from terp.workflows.planning.plan import Plan
+from terp.workflows.running.clock import now
 from terp.workflows.running.progress import Progress
-from terp.workflows.running.record import now
 
 log = logging.getLogger("terp")
 
@@ -49,10 +49,10 @@ class LogReporter:
 
 
 class Logged:
-    """Tells another reporter, and writes it to the run's log too."""
+    """Tells another reporter, and writes it to the run's log too; warnings also to `warnings`, each once."""
 
-    def __init__(self, other: Reporter, path: Path) -> None:
-        self.other, self.path = other, path
+    def __init__(self, other: Reporter, path: Path, warnings: list[str]) -> None:
+        self.other, self.path, self.warnings = other, path, warnings
 
     def _write(self, text: str) -> None:
         with suppress(OSError), self.path.open("a") as file:  # a log that cannot be written stops no run
@@ -71,6 +71,8 @@ class Logged:
     def warn(self, text: str) -> None:
         """Log and pass on something to be looked at."""
         self._write(f"note: {text}")
+        if text not in self.warnings:
+            self.warnings.append(text)
         self.other.warn(text)
 
     def progress(self, progress: Progress) -> None:

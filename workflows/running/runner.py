@@ -20,10 +20,12 @@ from terp.storage.product import Seal, StoredProduct
 from terp.workflows.planning.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.planning.step import Step
 from terp.workflows.prefect.flow import record as prefect_record
+from terp.workflows.running.capture import note_machines
+from terp.workflows.running.clock import now
 from terp.workflows.running.fill import fill
 from terp.workflows.running.gather import Input
 from terp.workflows.running.progress import Progress, Tell
-from terp.workflows.running.record import RunRecord, StageRecord, makers, now
+from terp.workflows.running.record import RunRecord, StageRecord, makers
 from terp.workflows.running.report import Reporter
 from terp.workflows.running.task import EMPTY
 from terp.workflows.session import Product, session
@@ -236,10 +238,12 @@ class Runner:
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done
         noted.seconds += progress.seconds
+        mixed = note_machines(self.run, progress.machines)
+        if mixed:
+            self._warn(mixed)
         told = {one: n for one, n in progress.remarks.items() if n == progress.total or not one.endswith(EMPTY)}
         for remark, count in Counter(told).most_common(5):
             noted.remarks.append(remark)
-            self.run.warnings.append(f"{progress.name}: {remark}")
             self._event("warned", words=f"{progress.name}: {remark}", regions=count)
             self.reporter.warn(f"{progress.name}: {remark} (in {count:,} regions)")
 

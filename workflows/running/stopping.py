@@ -10,8 +10,9 @@ from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.workflows.errors import Usage
 from terp.workflows.running import wishes
+from terp.workflows.running.clock import now
 from terp.workflows.running.queue import Queue
-from terp.workflows.running.record import RunRecord, load_run, now
+from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.standing import Standing, standing
 
 _PATIENCE = 30.0  # seconds a run without jobs may take to stop

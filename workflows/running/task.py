@@ -22,6 +22,7 @@ from terp.cluster import walltime
 from terp.storage.errors import BadInput, StorageError
 from terp.storage.grid import Box, Group
 from terp.storage.lineage import note, noted
+from terp.storage.machine import Machine
 from terp.storage.writing import Written, write_region
 from terp.workflows.errors import BadStage
 from terp.workflows.running import memory
@@ -77,8 +78,8 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     written = write_region(Path(attempts), group, index, blocks)
     seconds = time.monotonic() - started
     walltime.took(product, seconds)
-    read = target.product.origins.row(path, reads.hulls)
-    return Written(path, index, written, seconds, worker_name(), tuple(sorted(remarks)[:5]), reads=read)
+    read, told = target.product.origins.row(path, reads.hulls), tuple(sorted(remarks)[:5])
+    return Written(path, index, written, seconds, worker_name(), told, reads=read, machine=Machine.here())
 
 
 def worker_name() -> str:
