@@ -22,6 +22,7 @@ from terp.storage.grid import Group
 from terp.storage.lineage import Origins
 from terp.storage.looking import check_file
 from terp.storage.product import FORMAT, StoredProduct
+from terp.storage.scrub import scrub
 from terp.storage.shard import array_metadata
 from terp.storage.small import META
 
@@ -94,7 +95,15 @@ def _small_files(layout: Layout) -> dict[str, bytes]:
             small[str(place / array.name / META)] = canonical(array_metadata(array))
         for parent in (place, *place.parents):  # every folder on the way to a group is a group too
             small.setdefault(str(parent / META), _PLAIN_GROUP)
-    return {path: canonical(json.loads(data)) if path.endswith(META) else data for path, data in small.items()}
+    return {path: _metadata(data) if path.endswith(META) else data for path, data in small.items()}
+
+
+def _metadata(data: bytes) -> bytes:
+    """Return metadata in canonical form; attributes, which go into the archive, without homes, logins and secrets."""
+    told: dict[str, Any] = json.loads(data)
+    if "attributes" in told:
+        told["attributes"] = scrub(told["attributes"])
+    return canonical(told)
 
 
 def _described(

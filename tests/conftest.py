@@ -86,6 +86,7 @@ def terp(home: Path, prefect: dict[str, str]) -> Terp:
 CONTEXTS = {
     "https://w3id.org/ro/crate/1.1/context": "ro-crate-1.1-context.jsonld",
     "https://w3id.org/ro/terms/workflow-run/context": "workflow-run-context.jsonld",
+    "https://w3id.org/ro/terms/workflow-run": "workflow-run-context.jsonld",
 }
 
 Validate = Callable[..., list[list[str]]]

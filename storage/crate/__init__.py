@@ -24,6 +24,7 @@ from terp.storage.scrub import scrub
 __all__ = [
     "CHECKSUMS",
     "DIFF",
+    "DRAWING",
     "INPUTS",
     "METADATA",
     "README",

@@ -1,4 +1,4 @@
-"""Drawing: the picture of a run. What was read at the left, stages with what they made, results at the right.
+"""Drawing: the picture of a run. At the left what was read, and to the right of all what was made of it.
 
 An SVG 1.1 of rectangles, lines and text: no scripts, no style sheets, nothing fetched; title and description say the
 same in words, after WAI-ARIA Graphics (https://www.w3.org/TR/graphics-aria/), for those who do not see it.
@@ -33,10 +33,10 @@ def drawing(record: Record) -> str:
         return ""
     places = _places(boxes)
     width = 2 * _EDGE + max(x for x, _ in places.values()) + _WIDTH
-    height = _TOP + max(y for _, y in places.values()) + _HEIGHT + _EDGE
+    height = max(y for _, y in places.values()) + _HEIGHT + _EDGE
     told = [f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}"']
     told += [f' viewBox="0 0 {width} {height}" role="img" aria-labelledby="title desc"']
-    told += [' font-family="Helvetica, Arial, sans-serif" font-size="13">\n']
+    told += [' font-family="Helvetica, Arial, DejaVu Sans, sans-serif" font-size="13">\n']
     title = f"Run of the flow {record.flow.name}"
     lines = ["".join(told), _text_of("title", "title", title), _text_of("desc", "desc", _in_words(record))]
     lines.append(f'<rect width="{width}" height="{height}" fill="#ffffff"/>')
@@ -68,8 +68,6 @@ def _places(boxes: Sequence[_Box]) -> dict[str, tuple[int, int]]:
     columns: dict[str, int] = {}
     for one in boxes:  # what is read stands before what reads it
         columns[one.name] = max((columns[read] + 1 for read in one.reads if read in columns), default=0)
-    last = max(columns.values(), default=0)
-    columns |= {one.name: last for one in boxes if one.kind == "result"}
     rows: dict[int, int] = {}
     places = {}
     for one in boxes:

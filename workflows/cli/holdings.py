@@ -63,8 +63,7 @@ def show_command(reference: str, as_json: bool) -> None:
     found = show.find(home, reference)
     if found.run:
         plain: dict[str, Any] = asdict(found.run)
-        picture = show.picture_of(home, found.run)
-        plain["picture"] = str(picture) if picture else ""
+        plain |= show.pictures_of(home, found.run)
     elif found.product:
         plain = {**show.product_row(found.product), **_cut_of(found.product)}
     else:
@@ -84,7 +83,7 @@ def _lines(plain: dict[str, Any], indent: str = "") -> str:
     """Return nested values as indented lines; what is empty is left out."""
     lines = []
     for name, value in plain.items():
-        if name in ("holder", "environment", "code", "parts") or value in ("", [], {}, None):
+        if name in ("holder", "environment", "code", "machines", "parts") or value in ("", [], {}, None):
             continue
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", _lines(value, indent + "  ")]

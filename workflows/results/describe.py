@@ -97,9 +97,9 @@ def stages_of(home: Home, run: RunRecord) -> list[provenance.Stage]:
     todo = [*noted, *run.results.values()]
     while todo:
         key = todo.pop(0)
-        if key not in found:
+        if key not in found and home.holds(key):
             found[key] = _stage(StoredProduct(home.product(key)), noted.get(key), run, digests)
-            todo += [read for read in found[key].reads if home.holds(read)]
+            todo += found[key].reads
     return list(found.values())
 
 
@@ -107,9 +107,9 @@ def _stage(
     product: StoredProduct, noted: StageRecord | None, run: RunRecord, digests: Mapping[bytes, str]
 ) -> provenance.Stage:
     made_of = product.frozen["ingredients"]
-    reads = [key for key, _ in made_of.get("inputs", ())]
+    reads = noted.reads if noted and noted.reads else [key for key, _ in made_of.get("inputs", ())]
     below = made_of.get("source")
-    reads += [digests[canonical(below)]] if below is not None and canonical(below) in digests else []
+    reads = [*reads, digests[canonical(below)]] if below is not None and canonical(below) in digests else reads
     started = datetime.fromisoformat(noted.started if noted else run.started)
     return provenance.Stage(
         product.name,

@@ -1,16 +1,17 @@
 """Find and open what was made: by run, product or archived object."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage.archive import Archive
+from terp.storage.crate import DRAWING
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
 from terp.storage.package import damaged_members
 from terp.storage.product import StoredProduct
 from terp.storage.zipstore import open_zip
 from terp.workflows.errors import Usage
+from terp.workflows.results.describe import PICTURE
 from terp.workflows.running.record import RunRecord, all_runs, load_run
 
 if TYPE_CHECKING:
@@ -162,11 +163,13 @@ def users_of(home: Home, key: str) -> list[str]:
     return [run.id for run in all_runs(home) if key in run.results.values() and not run.archived]
 
 
-def picture_of(home: Home, run: RunRecord) -> Path | None:
-    """Return the picture of an archived run, if it has one."""
+def pictures_of(home: Home, run: RunRecord) -> dict[str, str]:
+    """Return where the picture of an archived run's results is, and that of the run itself, as far as there are."""
     if not run.archived:
-        return None
+        return {}
     try:
-        return Archive(home.archive).files(run.archived["identifier"], run.archived["version"]).get("picture.png")
+        found = Archive(home.archive).files(run.archived["identifier"], run.archived["version"])
     except BadPackage:
-        return None
+        return {}
+    shown = {"picture": found.get(PICTURE), "picture of the run": found.get(DRAWING)}
+    return {what: str(path) for what, path in shown.items() if path}
