@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 from terp.cluster.errors import Stopped, Walled
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
+from terp.storage.provenance import Agent
 from terp.storage.signature import SigningKey
+from terp.workflows.errors import Usage
 from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
@@ -111,14 +113,9 @@ def run(
     place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house, elsewhere)
     notes = place.fitting(made)
-    target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
-    record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
+    record = _begun(house, made, found, values, flow, as_run, agent)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
-    if as_run:
-        demand_as_submitted(record, made)
-    capture(house, record, found, agent)
     record.cluster = so_far(house, record)
-    keep(record.folder(house), code_of(found, target))
     told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt", record.warnings)
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
@@ -160,6 +157,34 @@ def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told
         told.warn(note)
 
 
+def _begun(
+    house: Home,
+    made: Plan,
+    found: "Flow[Any, Any]",
+    values: dict[str, Any],
+    flow: "Flow[Any, Any] | str",
+    as_run: str,
+    agent: Agent,
+) -> RunRecord:
+    """Return the record of a run that begins, with all that is known of what it is made with."""
+    target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
+    record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
+    try:
+        demand_as_submitted(record, made)
+    except Usage as refusal:
+        record.ended = now()
+        _failed(house, record, refusal)
+        raise
+    _captured(house, record, found, agent)
+    return record
+
+
+def _captured(house: Home, record: RunRecord, found: "Flow[Any, Any]", agent: Agent) -> None:
+    """Note what a run is made with, and keep all of its code, before anything is computed."""
+    capture(house, record, found, agent)
+    keep(record.folder(house), code_of(found, record.target))
+
+
 def submit(
     flow: str, inputs: tuple[str, ...], parameters: Mapping[str, Any], site: "Site", options: Mapping[str, Any]
 ) -> RunRecord:
@@ -171,7 +196,7 @@ def submit(
     made, _, found, values = _planned(flow, inputs, parameters, house)
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
-    capture(house, record, found, agent)
+    _captured(house, record, found, agent)
     note_submitted(record, made)
     batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
     return record

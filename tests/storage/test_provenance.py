@@ -32,7 +32,7 @@ START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ZARR, ZARR_GROUP, DOI = "application/zip", "Zarr v3 group", "https://doi.org/10.5072/x"
 MACHINE = Machine("Linux 6.1", "glibc 2.36", "EPYC", ("avx", "avx2"), "openblas 0.3", (("OMP", "1"),))
 INSTALLED = {"numpy": Distribution("2.3.5"), "zarr": Distribution("3.4.2")}
-ENVIRONMENT = Environment("CPython 3.13.1", MACHINE, INSTALLED, "nl_NL.UTF-8")
+ENVIRONMENT = Environment("CPython 3.13.1", MACHINE, INSTALLED, "nl_NL.UTF-8", "/images/terp.sif", "5a" * 32)
 
 
 @pytest.fixture
@@ -211,6 +211,7 @@ def test_every_link_leads_to_an_entity(folder: Path) -> None:
 
     assert {link for entity in found.values() for link in links(entity)} - found.keys() == {
         "https://w3id.org/ro/crate/1.1",
+        "https://w3id.org/ro/terms/workflow-run#SIFImage",
     }
 
 
@@ -436,6 +437,12 @@ def test_any_run_can_be_drawn_and_told(stages: list[tuple[str, list[int]]]) -> N
 def test_inputs_can_be_checked_with_coreutils(folder: Path) -> None:
     listed = (folder / INPUTS).read_text().splitlines()
     assert listed == [f"{'ab' * 32}  260.nc", f"{'ef' * 32}  a folder/a", f"{'12' * 32}  a folder/b"]
+
+
+def test_the_container_goes_by_its_digest_and_not_by_its_place(folder: Path) -> None:
+    [image] = [one for one in entities(folder).values() if one["@type"] == "ContainerImage"]
+    assert (image["name"], image["sha256"]) == ("terp.sif", "5a" * 32)
+    assert "/images" not in (folder / METADATA).read_text()
 
 
 def test_all_software_goes_by_a_whole_url(folder: Path) -> None:

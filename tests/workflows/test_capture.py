@@ -1,5 +1,6 @@
 """What a run notes of itself: who, with what code, where; and that it tells nothing it should not."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -15,6 +16,7 @@ from terp.storage.home import Home
 from terp.storage.machine import Machine
 from terp.workflows import api
 from terp.workflows.errors import Usage
+from terp.workflows.results.describe import environment_of
 from terp.workflows.running import clock
 from terp.workflows.running.batch import demand_progress
 from terp.workflows.running.capture import (
@@ -159,6 +161,7 @@ def test_a_submitted_run_whose_file_was_edited_refuses_before_it_does_anything(
     assert done.returncode == 64
     assert "submit the same command again" in done.stderr
     assert not list(where.products.iterdir())
+    assert load_run(where, record.id).state == "failed"
 
 
 def test_a_crate_is_written_from_the_code_as_it_was(begun: Any, repository: Path) -> None:
@@ -168,6 +171,16 @@ def test_a_crate_is_written_from_the_code_as_it_was(begun: Any, repository: Path
     assert told.source == FLOW
     assert told.dirty
     assert (told.name, told.commit) == ("double", git(repository, "rev-parse", "HEAD").strip())
+
+
+def test_the_image_around_a_run_is_told_by_its_digest(begun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, record, _, found = begun
+    image = where.root / "terp.sif"
+    image.write_bytes(b"an image")
+    monkeypatch.setenv("APPTAINER_CONTAINER", str(image))
+    capture(where, record, found, who())
+    told = environment_of(record, where)
+    assert told.image_sha256 == hashlib.sha256(b"an image").hexdigest()
 
 
 # machines

@@ -1,6 +1,7 @@
 """Find and open what was made: by run, product or archived object."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage.archive import Archive
