@@ -398,6 +398,21 @@ def test_provenance_is_the_same_in_both_forms_and_as_the_prov_library_reads_it(f
     assert ("this:stage-1", f"this:input-{record.inputs[0].sha256}") in used
 
 
+@pytest.mark.campaign
+def test_runcrate_tells_of_each_stage_what_it_read_and_made(folder: Path, tmp_path: Path) -> None:
+    uv, there = Path(sys.executable).with_name("uv"), tmp_path / "of its own"  # it wants another version of prov
+    for words in (["venv", there], ["pip", "install", "--python", there / "bin/python", "runcrate"]):
+        made = subprocess.run([uv, *words], capture_output=True, text=True)
+        if made.returncode:
+            pytest.skip(f"runcrate cannot be installed here: {made.stderr.strip()[-200:]}")
+    done = subprocess.run([there / "bin/runcrate", "report", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    of_stage = done.stdout.partition("action: #stage-2\n")[2].partition("action:")[0]
+    assert "step: flow.py#step-k2" in of_stage
+    assert "#product-k1/ <- #takes-k2-2" in of_stage
+    assert "zarr.zip <- #gives-k2" in of_stage
+
+
 def test_the_picture_of_the_run_names_all_and_runs_nothing(folder: Path) -> None:
     from xml.etree import ElementTree as ET
 

@@ -278,14 +278,11 @@ def test_a_later_start_of_a_run_on_a_machine_whose_clock_is_behind_ends_after_it
     assert clock.now() >= record.started
 
 
-def test_what_is_noted_at_the_start_takes_a_third_of_a_second_at_most(begun: Any) -> None:
-    import time
-
+def test_what_is_noted_at_the_start_takes_less_than_a_third_of_a_second(begun: Any) -> None:
     where, record, _, found = begun
     taken = []
     for _ in range(5):
-        before = time.process_time()
+        before = sum(os.times()[:4])  # CPU, that of git too: the clock tells of the neighbours
         capture(where, record, found, who())
-        taken.append(time.process_time() - before)
+        taken.append(sum(os.times()[:4]) - before)
     assert min(taken) < 0.3, taken
-    assert os.uname().nodename not in json.dumps(record.code)
