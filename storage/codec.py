@@ -16,6 +16,18 @@ import numpy as np
 from terp.storage.errors import BadProduct, Damaged
 
 numcodecs.blosc.use_threads = False  # with threads it gives other bytes each time
+_blosc_decode = numcodecs.blosc.Blosc.decode
+
+
+def _decode_whole(self: Any, buf: Any, out: Any = None) -> Any:
+    """Decode what Blosc made, if it is all there: the library reads on behind the end of what was cut short."""
+    lengths = _blosc_lengths(np.frombuffer(buf, np.uint8))
+    if lengths[1] != memoryview(buf).nbytes:
+        raise RuntimeError(f"{memoryview(buf).nbytes} bytes are there of a chunk of {lengths[1]}")
+    return _blosc_decode(self, buf, out)
+
+
+numcodecs.blosc.Blosc.decode = _decode_whole  # for chunks that zarr-python reads: wrong numbers came of it else
 
 _SHUFFLES = {"noshuffle": 0, "shuffle": 1, "bitshuffle": 2}  # as Blosc numbers them
 _COMPRESSORS = ("zstd", "lz4")
@@ -27,11 +39,15 @@ Values = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class Codec:
-    """A compressor with its level and its shuffle, or none; written "zstd-1-bitshuffle", or "none"."""
+    """A compressor with its level and its shuffle, or none; written "zstd-1-bitshuffle", or "none".
+
+    `summed`: with a CRC32C behind each chunk, as all that terp writes; what others wrote may have none.
+    """
 
     compressor: str = ""
     level: int = 0
     shuffle: str = "noshuffle"
+    summed: bool = True
 
     @classmethod
     def named(cls, name: str) -> "Codec":
@@ -75,16 +91,16 @@ class Codec:
         return data, struct.pack("<I", google_crc32c.value(data))
 
     def _checked(self, stored: Values, size: int) -> Values:
-        """Return the stored bytes before their CRC32C, proven, and of so many bytes of values; raises Damaged."""
-        data = stored[:-_CRC_BYTES]
-        if google_crc32c.value(data) != int.from_bytes(stored[-_CRC_BYTES:].tobytes(), "little"):
+        """Return the stored bytes before any CRC32C, proven, and of so many bytes of values; raises Damaged."""
+        data = stored[:-_CRC_BYTES] if self.summed else stored
+        if self.summed and google_crc32c.value(data) != int.from_bytes(stored[-_CRC_BYTES:].tobytes(), "little"):
             raise Damaged("a chunk of it is not what was stored (CRC32C)")
         if self._lengths(data) != (size, data.size):  # else what a buffer held before would stay in a part of it
             raise Damaged("a chunk of it has another length than its values")
         return data
 
     def decode(self, stored: Values, out: Values) -> None:
-        """Put the values of a chunk, stored with its CRC32C, into `out` (contiguous); raises Damaged."""
+        """Put the values of a stored chunk into `out` (contiguous); raises Damaged."""
         plain = out.reshape(-1).view(np.uint8)
         data = self._checked(stored, plain.size)
         if not self.compressor:
@@ -104,10 +120,15 @@ class Codec:
 
     def _lengths(self, data: Values) -> tuple[int, int]:
         """Return the length of the values and of what is stored of them, as the stored bytes say."""
-        if not self.compressor or data.size < _HEADER_BYTES:
-            return data.size, data.size
-        _, plain, _, stored = struct.unpack_from("<4I", data)
-        return plain, stored
+        return _blosc_lengths(data) if self.compressor else (data.size, data.size)
+
+
+def _blosc_lengths(data: Values) -> tuple[int, int]:
+    """Return the length of the values and of what is stored of them, as Blosc's header says; 0 where there is none."""
+    if data.size < _HEADER_BYTES:
+        return 0, 0
+    _, plain, _, stored = struct.unpack_from("<4I", data)
+    return plain, stored
 
 
 def suited(dtype: np.dtype[Any], kept: bool) -> Codec:

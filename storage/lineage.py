@@ -44,6 +44,14 @@ class Pieces:
         """Return the file of a block, by its number in C order."""
         return self.names[number] if self.names else self.pattern.format(*np.unravel_index(number, grid))
 
+    def files(self, box: Mapping[str, slice], sizes: Mapping[Any, int]) -> Iterator[str]:
+        """Walk the files that a box lies in, there or not, of an array whose dimensions have these sizes."""
+        parts = [box.get(dim, slice(0, sizes[dim])) for dim in self.dims]
+        grid = [-(-sizes[dim] // n) for dim, n in zip(self.dims, self.lengths, strict=True)]
+        blocks = [range(p.start // n, -(-p.stop // n)) for p, n in zip(parts, self.lengths, strict=True)]
+        for place in product(*blocks):
+            yield self.pattern.format(*place) if self.pattern else self.names[int(np.ravel_multi_index(place, grid))]
+
 
 @dataclass(frozen=True)
 class Origin:

@@ -1,8 +1,8 @@
 """A group of Zarr arrays as an xarray Dataset: what is small through zarr-python, what is large by our own reader."""
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
 
 import numpy as np
 import xarray as xr
@@ -42,7 +42,27 @@ def _variable(array: ShardedArray, attributes: dict[str, Any]) -> xr.Variable:
     """Return an array as xarray takes it: decoded later, cut where shards are."""
     shards = dict(zip(array.array.dims, array.array.shard, strict=True))
     encoding = {"chunks": array.array.chunk, "shards": array.array.shard, "preferred_chunks": shards}
-    return xr.Variable(array.array.dims, _Checked(_Lazy(array)), attributes, encoding)
+    return xr.Variable(array.array.dims, lazily(array), attributes, encoding)
+
+
+class Readable(Protocol):
+    """An array that is read in parts: a pick for each dimension."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its lengths."""
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """Its type."""
+
+    def read(self, picks: Sequence[Pick], *, threads: int = 1) -> Any:
+        """Return the values at `picks`, one for each dimension."""
+
+
+def lazily(array: Readable) -> indexing.LazilyIndexedArray:
+    """Return an array as xarray takes it: read when it is asked for."""
+    return _Checked(_Lazy(array))
 
 
 class _Checked(indexing.LazilyIndexedArray):
@@ -72,8 +92,8 @@ def _inside(key: Any, size: int) -> Any:
 class _Lazy(BackendArray):
     """What xarray reads from: just the chunks that are asked for, of places that are not negative."""
 
-    def __init__(self, array: ShardedArray) -> None:
-        self.array, self.shape, self.dtype = array, array.array.shape, array.dtype
+    def __init__(self, array: Readable) -> None:
+        self.array, self.shape, self.dtype = array, array.shape, array.dtype
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         if not isinstance(key, indexing.VectorizedIndexer):

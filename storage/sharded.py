@@ -54,13 +54,16 @@ class ShardedArray:
     """A large array; `locate` tells where the shard at a place of its grid is.
 
     `name` is the array's path in its store, `owner` what people call that; `of` names it for who notes what is read.
+    `fill` is a chunk that stands for those which were not stored; terp stores all.
     """
+
+    fill: Values | None = None
 
     def __init__(
         self, array: Array, name: str, locate: Callable[[tuple[int, ...]], Extent], owner: str, of: Of | None = None
     ) -> None:
         self.array, self.name, self.locate, self.owner, self.of = array, name, locate, owner, of
-        self.dtype = np.dtype(array.dtype)
+        self.shape, self.dtype = array.shape, np.dtype(array.dtype)
         self._codec = Codec.named(array.codec)
         self._counts = tuple(s // c for s, c in zip(array.shard, array.chunk, strict=True))
 
@@ -97,7 +100,11 @@ class ShardedArray:
         number = 0
         for part, count in zip(chunk, self._counts, strict=True):
             number = number * count + part.chunk % count
-        stored = shard.chunk(*index[number].tolist())  # as integers that do not overflow
+        offset, length = index[number].tolist()  # as integers that do not overflow
+        if offset == length == ABSENT and self.fill is not None:
+            self._put(chunk, self.fill, out)
+            return
+        stored = shard.chunk(offset, length)
         target = None
         if all(isinstance(part.out, slice) for part in chunk):
             target = out[(*(part.out for part in chunk), ...)]  # the dots: of an array without dimensions a view too
@@ -110,12 +117,15 @@ class ShardedArray:
             values = self._codec.decoded(stored, _buffers.chunk(self.array.chunk, self.dtype))
         except Damaged as damage:
             raise Damaged(f"{shard.key} of {self.owner} is damaged: {damage}") from None
-        if target is None:
-            out[np.ix_(*(_positions(part.out) for part in chunk))] = values[
-                np.ix_(*(_positions(part.inside) for part in chunk))
-            ]
+        self._put(chunk, values, out)
+
+    def _put(self, chunk: tuple[_Part, ...], values: Values, out: Values) -> None:
+        """Put what is wanted of a chunk's values where it is wanted."""
+        if all(isinstance(part.out, slice) for part in chunk):
+            out[(*(part.out for part in chunk), ...)] = values[tuple(part.inside for part in chunk)]
         else:
-            target[...] = values[tuple(part.inside for part in chunk)]
+            inside = np.ix_(*(_positions(part.inside) for part in chunk))
+            out[np.ix_(*(_positions(part.out) for part in chunk))] = values[inside]
 
 
 @dataclass(frozen=True)

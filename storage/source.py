@@ -1,77 +1,174 @@
-"""Where measurements come from: a file or folder, identified by content, read only as it was when it was identified."""
+"""Where measurements come from: a file or folder, identified by content, read only as it was when it was identified.
+
+An identity may be that of 100,000 files. It rests in a file of the run, proven by its digest: workers are sent a
+`Reference` to it, and look for each region at just the files that the region is read from.
+"""
 
 import hashlib
-import json
 import os
-import stat
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
+from itertools import batched, chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+
+import orjson
+from blake3 import blake3
 
 from terp.storage import files
-from terp.storage.errors import BadInput
-
-if TYPE_CHECKING:
-    import xarray as xr
+from terp.storage.errors import BadInput, DiskTrouble
 
 _SETTLED = 3 * 10**9  # nanoseconds: a file changed again so soon may keep its time, as clocks of disks are coarse
+_AT_ONCE = 4  # files that are hashed at once
+_SOME = 64  # files that a thread takes at a time
+
+Stamp = tuple[int, int, int]  # size, mtime_ns, inode: what shows that a file was changed
+Known = dict[str, tuple[str, Stamp]]  # digests by name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Part:
     """One file of a source: name within it, size in bytes, SHA-256, and what shows that it was changed."""
 
     name: str
     size: int
     sha256: str
-    stamp: tuple[int, int, int]  # size, mtime_ns, inode
+    stamp: Stamp
+
+
+@dataclass(frozen=True)
+class Reference:
+    """Where the identity of a source rests, and the BLAKE3 of that file: all that a worker is sent."""
+
+    file: str
+    digest: str
+
+    def to_json(self) -> dict[str, str]:
+        """Return plain values."""
+        return asdict(self)
+
+    def load(self) -> "Identity":
+        """Read the identity; raises DiskTrouble where it is not what was written."""
+        with files.disk(self.file):
+            data = files.patiently(Path(self.file).read_bytes, FileNotFoundError)
+        if blake3(data).hexdigest() != self.digest:
+            raise DiskTrouble(f"{self.file} is not what was written there: check the disk, then run again")
+        plain = orjson.loads(data)
+        parts = (Part(p["name"], p["size"], p["sha256"], tuple(p["stamp"])) for p in plain["parts"])
+        return Identity(plain["path"], plain["reader"], tuple(parts))
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A source: where it is, which reader reads it, and its files."""
+    """A source: where it is, which reader reads it, and its files, sorted by name."""
 
     path: str
     reader: str
     parts: tuple[Part, ...]
 
     @property
+    def is_file(self) -> bool:
+        """Whether it is a single file, which goes by no name."""
+        return len(self.parts) == 1 and self.parts[0].name == Path(self.path).name
+
+    @property
     def content(self) -> dict[str, str]:
         """What it is, wherever it is: SHA-256 by name; a single file goes by no name."""
-        if len(self.parts) == 1 and self.parts[0].name == Path(self.path).name:
-            return {"": self.parts[0].sha256}
-        return {part.name: part.sha256 for part in self.parts}
+        return {"" if self.is_file else part.name: part.sha256 for part in self.parts}
+
+    @cached_property
+    def sha256(self) -> str:
+        """The same in one: the SHA-256 of the file, or of what `sha256sum --zero` says of all files."""
+        if self.is_file:
+            return self.parts[0].sha256
+        return hashlib.sha256("".join(f"{p.sha256}  {p.name}\0" for p in self.parts).encode()).hexdigest()
 
     @property
     def size(self) -> int:
         """Size in bytes."""
         return sum(part.size for part in self.parts)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return plain values."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, plain: Mapping[str, Any]) -> "Identity":
-        """Read back what `to_json` gave."""
-        parts = (Part(p["name"], p["size"], p["sha256"], tuple(p["stamp"])) for p in plain["parts"])
-        return cls(plain["path"], plain["reader"], tuple(parts))
+    def keep(self, folder: Path) -> Reference:
+        """Put it into a file of a folder, once; return the reference to that."""
+        data = orjson.dumps(self)
+        digest = blake3(data).hexdigest()
+        path = folder / f"source-{digest[:16]}.json"
+        with files.disk(path):
+            if not path.exists() or path.read_bytes() != data:
+                files.replace(path, data)
+        return Reference(str(path), digest)
 
     def check(self) -> None:
-        """Raise BadInput when a file is not as it was when it was identified."""
-        root = Path(self.path)
+        """Raise BadInput that names a file which is not as it was when it was identified, is gone, or is new."""
+        now, root = _stamps(Path(self.path)), _root(Path(self.path))
         for part in self.parts:
-            path = root if root.is_file() else root / part.name
+            _compare(root / part.name, part.stamp, now.pop(part.name, None))
+        for name, stamp in now.items():
+            _compare(root / name, None, stamp)
+
+
+class Source:
+    """An opened source: its groups, and which of its files a part of them is read from.
+
+    Raises BadInput where it is not as it was identified.
+    """
+
+    def __init__(self, identity: Identity) -> None:
+        from terp.storage.ingest import recognise
+
+        self.path = path = Path(identity.path)
+        self.root, self._then = _root(path), {part.name: part.stamp for part in identity.parts}
+        try:
+            self._reader = recognise(path)
+            self.groups = self._reader.read(path)
+            self.pieces = self._reader.pieces(path, self.groups)
+        except BadInput:
+            identity.check()
+            raise
+        self.check(self._frame())
+
+    def _frame(self) -> list[str]:
+        """Return the files that were read to open it: all but the chunks of large arrays.
+
+        Pieces that have names, and no pattern, are whole files, which their reader has read by now.
+        """
+        lazy = ((one, self.groups[group].sizes) for group, some in self.pieces.items() for one in some if one.pattern)
+        chunks = {name for one, sizes in lazy for name in one.files({}, sizes)}
+        return [name for name in self._then if name not in chunks]
+
+    def files(self, group: str, box: Mapping[str, slice]) -> list[str]:
+        """Return the names of the files that a box of a group is read from, there or not."""
+        if not self.pieces:
+            return list(self._then)
+        sizes = self.groups[group].sizes
+        return [name for one in self.pieces[group] for name in one.files(box, sizes)]
+
+    def check(self, names: Iterable[str]) -> None:
+        """Raise BadInput that names a file of these which is not as it was when the source was identified."""
+        for name in names:
+            path = self.root / name
             try:
-                now = _stamp(path)
-            except OSError:
-                raise BadInput(f"{path} is gone since the run was planned: put it back and run again") from None
-            if now != part.stamp:
-                raise BadInput(f"{path} was changed while it was being read: run again to plan with what it is now")
+                now = _stamp(os.stat(path))
+            except (FileNotFoundError, NotADirectoryError):
+                now = None
+            except OSError as error:
+                raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+            _compare(path, self._then.get(name), now)
+
+    def lacking(self) -> list[str]:
+        """Return a sentence for each array that lacks chunks, which are read as missing values.
+
+        Raises BadInput where they would be read as numbers.
+        """
+        return self._reader.lacking(self.path, self.groups, self._then.keys())
+
+
+@lru_cache(maxsize=4)
+def opened_source(reference: Reference) -> Source:
+    """Open a source, once a process; raises BadInput when it is not as it was identified."""
+    return Source(reference.load())
 
 
 def identify(path: Path, cache: Path) -> Identity:
@@ -85,86 +182,94 @@ def identify(path: Path, cache: Path) -> Identity:
 
 def parts_at(path: Path, cache: Path) -> tuple[Part, ...]:
     """Return the files at a path, whatever they are, with their digests; raises BadInput."""
-    known = _Known(cache)
+    began, found = time.time_ns(), _stamps(path)
+    memory = cache / "sources" / f"{blake3(os.fsencode(path)).hexdigest()[:20]}.json"
+    known, root = _remembered(memory), _root(path)
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        some = pool.map(
+            lambda some: [_part(root, name, stamp, known) for name, stamp in some], batched(found.items(), _SOME)
+        )
+        parts = tuple(chain.from_iterable(some))
+    if any(known.get(part.name) != (part.sha256, part.stamp) for part in parts):
+        _remember(memory, began, parts)
+    return parts
+
+
+def _part(root: Path, name: str, stamp: Stamp, known: Known) -> Part:
+    before = known.get(name, ("", None))
+    return Part(name, stamp[0], _digest(root / name, stamp, before[0] if before[1] == stamp else ""), stamp)
+
+
+def _remembered(memory: Path) -> Known:
+    """Return digests and stamps by name, of files that had settled: a convenience that may be lost at any time."""
     try:
-        found = [path] if path.is_file() else sorted(_files(path))
-        parts = [_part(p, p.name if p == path else str(p.relative_to(path)), known) for p in found]
-    except OSError as error:
-        raise BadInput(f"{error.filename} cannot be read: {error.strerror}") from None
-    known.save()
-    return tuple(parts)
+        plain = orjson.loads(memory.read_bytes())
+        settled = plain["when"] - _SETTLED
+        return {n: (sha, (size, at, inode)) for n, sha, (size, at, inode) in plain["parts"] if at < settled}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
-def _files(root: Path) -> Iterator[Path]:
-    """Walk all files below a folder; what may not be looked at is an OSError, not a smaller source."""
-
-    def refuse(error: OSError) -> None:
-        raise error
-
-    for folder, _, names in root.walk(on_error=refuse):
-        for name in names:
-            with suppress(FileNotFoundError):  # a link that leads nowhere
-                if stat.S_ISREG(os.stat(folder / name).st_mode):
-                    yield folder / name
+def _remember(memory: Path, when: int, parts: Iterable[Part]) -> None:
+    with files.disk(memory):
+        files.make_folders(memory.parent)
+    plain = [(part.name, part.sha256, part.stamp) for part in parts]
+    files.replace(memory, orjson.dumps({"when": when, "parts": plain}))
 
 
 def sha256_of(path: Path, cache: Path) -> str:
     """Return the SHA-256 of a file, remembered in `cache` for as long as it stays as it is."""
-    known = _Known(cache)
-    digest = known.digest(path, _stamp(path))
-    known.save()
+    [part] = parts_at(path, cache)
+    return part.sha256
+
+
+def _digest(path: Path, stamp: Stamp, known: str) -> str:
+    try:
+        with path.open("rb") as file:  # also where it is known: who may not read it may not have what was made of it
+            if known:
+                return known
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        changed = _stamp(os.stat(path)) != stamp
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {error.strerror}") from None
+    if changed:
+        raise BadInput(f"{path} was changed while it was being read: run again when it stays as it is")
     return digest
 
 
-class _Known:
-    """Digests of files by path and stamp: a convenience that may be lost or deleted at any time."""
-
-    def __init__(self, cache: Path) -> None:
-        self.path = cache / "digests.json"
-        try:
-            self.known: dict[str, Any] = json.loads(self.path.read_bytes())
-        except (OSError, ValueError):
-            self.known = {}
-        self.grown = False
-
-    def digest(self, path: Path, stamp: tuple[int, int, int]) -> str:
-        entry = self.known.get(str(path))
-        with path.open("rb") as file:  # also where it is known: who may not read it may not have what was made of it
-            if entry and tuple(entry[0]) == stamp:
-                return str(entry[1])
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        if _stamp(path) != stamp:
-            raise BadInput(f"{path} was changed while it was being read: run again when it stays as it is")
-        if time.time_ns() - stamp[1] > _SETTLED:
-            self.known[str(path)] = [stamp, digest]
-            self.grown = True
-        return digest
-
-    def save(self) -> None:
-        if self.grown:
-            with files.disk(self.path):
-                files.make_folders(self.path.parent)
-            files.replace(self.path, json.dumps(self.known).encode())
+def _stamps(path: Path) -> dict[str, Stamp]:
+    """Return the stamps of all files of a source by their names, sorted."""
+    try:
+        if path.is_file():
+            return {path.name: _stamp(os.stat(path))}
+        return dict(sorted(_below(str(path), "")))
+    except OSError as error:
+        raise BadInput(f"{error.filename or path} cannot be read: {error.strerror}") from None
 
 
-def _stamp(path: Path) -> tuple[int, int, int]:
-    found = os.stat(path)
+def _below(folder: str, prefix: str) -> Iterator[tuple[str, Stamp]]:
+    with os.scandir(folder) as found:
+        for item in found:
+            if item.is_dir():
+                yield from _below(item.path, f"{prefix}{item.name}/")
+            elif item.is_file():
+                yield prefix + item.name, _stamp(item.stat())
+
+
+def _stamp(found: os.stat_result) -> Stamp:
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def _part(path: Path, name: str, known: _Known) -> Part:
-    stamp = _stamp(path)
-    return Part(name, stamp[0], known.digest(path, stamp), stamp)
+def _root(path: Path) -> Path:
+    """Return the folder that a source's files are named in."""
+    return path if path.is_dir() else path.parent
 
 
-def opened_source(identity: Identity) -> "Mapping[str, xr.Dataset]":
-    """Open a source, once a process; raises BadInput when it is not as it was identified."""
-    identity.check()
-    return _open(identity)
-
-
-@lru_cache(maxsize=4)
-def _open(identity: Identity) -> "Mapping[str, xr.Dataset]":
-    from terp.storage.ingest import recognise
-
-    return recognise(Path(identity.path)).read(Path(identity.path))
+def _compare(path: Path, then: Stamp | None, now: Stamp | None) -> None:
+    if then == now:
+        return
+    if now is None:
+        raise BadInput(f"{path} is gone since the run was planned: put it back and run again")
+    if then is None:
+        raise BadInput(f"{path} was not there when the run was planned: run again to plan with it")
+    raise BadInput(f"{path} was changed while it was being read: run again to plan with what it is now")

@@ -135,7 +135,7 @@ def run(
                 with suppress(StorageError):  # nor may this hide what happened
                     noted_workers(house, record)
             record.results = {name: product.key for name, product in named_results(returned).items()}
-            record.sources = [{"given": given, **one.to_json()} for given, one in planner.sources.items()]
+            record.took_in(house, planner.sources)
             record.ended = now()
             if went_back():
                 record.note(house, "warned", words=went_back())

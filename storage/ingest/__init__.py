@@ -1,12 +1,13 @@
 """Readers: what comes in, as xarray Datasets under CF or MSv4 names.
 
 A reader is a module of this package with `NAME`, `CUT`, `recognise` and `read`; where the cut differs from file to
-file, with `cut`; and where it reads parts of a source, with `pieces`, which tell in what files these are. They are
-imported when they are needed, and asked in the order of `READERS`.
+file, with `cut`; and where it reads parts of a source, with `pieces`, which tell in what files these are, and
+`lacking`, which says what of them is not there. They are imported when they are needed, and asked in the order of
+`READERS`.
 """
 
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -53,6 +54,14 @@ class Reader:
         """For each group how its arrays lie in the files of the source; none for what is read as a whole."""
         known: Callable[..., dict[str, list[Pieces]]] | None = getattr(self._module, "pieces", None)
         return known(path, groups) if known else {}
+
+    def lacking(self, path: Path, groups: "Mapping[str, xr.Dataset]", names: Container[str]) -> list[str]:
+        """Return a sentence for each array of which files are not among `names`, and that is read as missing values.
+
+        Raises BadInput where they would be read as numbers.
+        """
+        known: Callable[..., list[str]] | None = getattr(self._module, "lacking", None)
+        return known(path, groups, names) if known else []
 
     @property
     def _module(self) -> Any:

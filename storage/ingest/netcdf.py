@@ -69,10 +69,11 @@ def _check_whole(path: Path) -> None:
 def decoded(path: Path, **options: Any) -> dict[str, xr.Dataset]:
     """The groups of a file, values decoded; times stay numbers where only cftime could hold them."""
     raw = xr.open_groups(path, **options, decode_times=False)
-    return {name: _without_cftime(group, raw[name]) for name, group in xr.open_groups(path, **options).items()}
+    return {name: without_cftime(group, raw[name]) for name, group in xr.open_groups(path, **options).items()}
 
 
-def _without_cftime(group: xr.Dataset, raw: xr.Dataset) -> xr.Dataset:
+def without_cftime(group: xr.Dataset, raw: xr.Dataset) -> xr.Dataset:
+    """Return a group whose times stay the numbers of `raw` where only cftime could hold them."""
     odd = {name for name, var in group.variables.items() if var.dtype == object and raw[name].dtype.kind in "iuf"}
     return group.assign({name: raw.variables[name] for name in odd})
 

@@ -154,7 +154,8 @@ def test_workers_that_did_all_of_climatology_never_imported_prefect(client: Any,
         product = create(house.product(step.key), step.name, step.key, step.ingredients, step.layout)
         inputs = tuple(Input(str(made[key].folder), group, made[key].seal.values) for key, group in step.inputs)
         with Filling(product) as filling:
-            fill(step.bound(inputs), filling, Crew(client), Progress(step.name, step.regions, 0), lambda _: None, home)
+            task, progress = step.bound(inputs, house.runs), Progress(step.name, step.regions, 0)
+            fill(task, filling, Crew(client), progress, lambda _: None, home)
             filling.seal()
         made[step.key] = product
     assert len(made) > 2

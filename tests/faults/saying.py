@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -75,9 +76,10 @@ def grid(rows: int = 18, months: int = 12) -> xr.Dataset:
     return xr.Dataset({"surface_temperature": (("time", "latitude", "longitude"), values, {"units": "K"})}, axes)
 
 
-def zarr_of(path: Path) -> Path:
+def zarr_of(path: Path, **encoding: Any) -> Path:
     """The grid as a foreign Zarr group of two chunks."""
-    grid().to_zarr(path, zarr_format=2, consolidated=False, encoding={"surface_temperature": {"chunks": (6, 18, 8)}})
+    encoding |= {"chunks": (6, 18, 8)}
+    grid().to_zarr(path, zarr_format=2, consolidated=False, encoding={"surface_temperature": encoding})
     return path
 
 
@@ -104,5 +106,6 @@ def make_sources(folder: Path) -> None:
     (folder / "notes/notes.txt").write_text("dear all")
     chunk = zarr_of(folder / "cut.zarr") / "surface_temperature/1.0.0"
     chunk.write_bytes(chunk.read_bytes()[:-20])
-    (zarr_of(folder / "lost.zarr") / "surface_temperature/1.0.0").unlink()
+    (zarr_of(folder / "sparse.zarr") / "surface_temperature/1.0.0").unlink()
+    (zarr_of(folder / "lost.zarr", _FillValue=None) / "surface_temperature/1.0.0").unlink()
     (zarr_of(folder / "torn.zarr") / "surface_temperature/.zarray").write_text('{"zarr_format": 2')

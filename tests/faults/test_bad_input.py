@@ -100,7 +100,7 @@ def test_what_a_flows_own_line_raises_is_told_with_the_line(say: Say) -> None:
         ("scalar.nc", ["scalar.nc holds no data variable that has a dimension"]),
         ("unfilled.nc", ["unfilled.nc has no entries along 'time'", "never filled"]),
         ("unnamed.nc", ["needs an axis of latitude", "the axes are"]),
-        ("lost.zarr", ["lost.zarr lacks 1 of 2 chunks of 'surface_temperature'", "fetch it again"]),
+        ("lost.zarr", ["lost.zarr lacks 1 of 2 chunks of 'surface_temperature'", "reads as None", "fetch it again"]),
         ("torn.zarr", ["torn.zarr looks like Zarr but can't be read", "fetch it again"]),
     ],
 )
@@ -209,6 +209,19 @@ def test_a_stage_that_ends_its_process_does_not_end_the_worker(run: Say, home: P
 def test_a_chunk_of_the_source_that_is_cut_short_is_told_with_its_place(run: Say, home: Path, sources: Path) -> None:
     said = run(f"{BAD}:one", "plain", str(sources / "cut.zarr"))
     holds(said, 65, f"{sources / 'cut.zarr'} is damaged at time 0:12", "fetch it again and run again")
+    nothing_half_written(home)
+
+
+def test_chunks_that_are_not_there_and_mean_missing_values_are_counted_in_plan_run_and_record(
+    run: Say, say: Say, home: Path, sources: Path
+) -> None:
+    words = "sparse.zarr lacks 1 of 2 chunks of 'surface_temperature'", "read as missing values"
+    holds(say("plan", f"{BAD}:one", "plain", str(sources / "sparse.zarr")), 0, *words)
+    holds(run(f"{BAD}:one", "plain", str(sources / "sparse.zarr")), 0, *words)
+    (record,) = home.glob("runs/*/run.json")
+    assert any(words[0] in warning for warning in json.loads(record.read_text())["warnings"])
+    values = api.open("last")["surface_temperature"]
+    assert [bool(np.isnan(values.isel(time=part)).all()) for part in (slice(0, 6), slice(6, 12))] == [False, True]
     nothing_half_written(home)
 
 

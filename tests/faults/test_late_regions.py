@@ -59,7 +59,7 @@ class Lingering:
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
         progress = Progress(step.name, step.regions, 0)
         with Filling(product) as filling:
-            task = replace(step.bound(inputs), together=self.together)
+            task = replace(step.bound(inputs, self.home.runs), together=self.together)
             fill(task, filling, crew, progress, tell, self.home.runs)
             if not self.holding and self.together == 1:  # else a worker was killed, perhaps just when it had written
                 assert list(filling.attempts.iterdir()) == [], "nothing is left of a second try"

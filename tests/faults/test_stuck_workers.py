@@ -45,7 +45,14 @@ class Stages:
     def _filled(self, step: Any, inputs: tuple[Input, ...], crew: Any, tell: Tell) -> StoredProduct:
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, step.layout)
         with Filling(product) as filling:
-            fill(step.bound(inputs), filling, crew, Progress(step.name, step.regions, 0), tell, self.home.runs)
+            fill(
+                step.bound(inputs, self.home.runs),
+                filling,
+                crew,
+                Progress(step.name, step.regions, 0),
+                tell,
+                self.home.runs,
+            )
             filling.seal()
         return product
 

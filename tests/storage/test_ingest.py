@@ -237,19 +237,6 @@ def test_a_zarr_group_gives_what_was_written(tmp_path: Path, version: int) -> No
     assert found[""].t.encoding == {"chunks": (2, 3, 2)}, "how it is cut, and nothing else"
 
 
-@pytest.mark.parametrize("version", [2, 3])
-def test_a_missing_chunk_is_refused_at_once_and_never_read_as_fill_values(tmp_path: Path, version: int) -> None:
-    from zarr.errors import ChunkNotFoundError
-
-    store = tmp_path / "a.zarr"
-    grid().to_zarr(store, zarr_format=version, consolidated=False, encoding={"t": {"chunks": (2, 3, 2)}})
-    found = zarr_reader.read(store)[""]
-    (store / "t" / ("1.0.1" if version == 2 else "c/1/0/1")).unlink()
-    with pytest.raises(ChunkNotFoundError):
-        found.t.load()
-    assert "lacks 1 of 6 chunks of 't'" in refusal(zarr_reader.read, store)
-
-
 def test_zarr_that_is_an_array_or_damaged_is_refused(tmp_path: Path) -> None:
     grid().to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
     assert "single Zarr array" in refusal(lambda path: zarr_reader.read(path / "t"), tmp_path / "a.zarr")

@@ -32,7 +32,7 @@ def made(source: Path, home: Path, body: Callable[[Product], Any]) -> dict[str, 
         with Filling(product) as filling:
             for places in _together(filling, step.task.together):
                 folder, attempts = str(product.folder), str(filling.attempts)
-                filling.commit(execute_all(step.bound(inputs), folder, attempts, places))
+                filling.commit(execute_all(step.bound(inputs, home), folder, attempts, places))
             assert isinstance(filling.seal(), Seal)
         found[step.key] = product
     return found

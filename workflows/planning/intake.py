@@ -1,5 +1,6 @@
 """The step that takes a foreign source in, as its reader presents it."""
 
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import xarray as xr
 from terp.storage.grid import REGION_BYTES, SMALL_REGION_BYTES, choose_blocks
 from terp.storage.ingest import recognise
 from terp.storage.making import Layout
-from terp.storage.source import Identity, opened_source
+from terp.storage.source import Identity, Source
 from terp.workflows.planning import schema as schemas
 from terp.workflows.planning.code import Code
 from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
@@ -46,7 +47,8 @@ def _as_it_is(source: xr.Dataset, dims: tuple[str, ...]) -> tuple[dict[str, tupl
 def ingested(identity: Identity) -> Step:
     """Return the step that takes a source in, as its reader presents it."""
     reader = recognise(Path(identity.path))
-    found = opened_source(identity)
+    source = Source(identity)
+    found = source.groups
     full = {path: schemas.weightless(dataset) for path, dataset in found.items()}
     groups, small, need = [], {}, 0
     grid: dict[str, Any] = {}
@@ -69,7 +71,8 @@ def ingested(identity: Identity) -> Step:
         "code": Code(module.read).parts,
         **({"grid": grid} if grid else {}),
     }
-    task = Task("ingest", b"", (), identity.to_json())
-    key = key_of("ingest", ingredients)
-    pieces = reader.pieces(Path(identity.path), found)
-    return Step("ingest", key, ingredients, full, Layout(tuple(groups), small), task, (), Need(need), pieces=pieces)
+    key, layout = key_of("ingest", ingredients), Layout(tuple(groups), small)
+    doubts = tuple(source.lacking())
+    task = Task("ingest", b"", (), {})
+    step = Step("ingest", key, ingredients, full, layout, task, (), Need(need), doubts)
+    return replace(step, source=identity, pieces=source.pieces)

@@ -138,6 +138,7 @@ class Planner:
     home: Home
     steps: dict[str, Step] = field(default_factory=dict)
     sources: dict[str, Identity] = field(default_factory=dict)
+    taken_in: dict[str, Step] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)
     calls: dict[str, str] = field(default_factory=dict)
     firsts: dict[str, str] = field(default_factory=dict)
@@ -160,10 +161,11 @@ class Planner:
         """Identify a source and plan to take it in."""
         from terp.storage.ingest import locate
 
-        if source not in self.sources:
+        if source not in self.taken_in:
             place = self.elsewhere.get(str(scrub(source))) or locate(source)
             self.sources[source] = identify(place, self.home.cache)
-        step = ingested(self.sources[source])
+            self.taken_in[source] = ingested(self.sources[source])
+        step = self.taken_in[source]
         return lambda: [step], step.key
 
     def values(self, product: Product) -> "xr.Dataset":

@@ -6,6 +6,7 @@ ingredients (code, parameters, keys of inputs, named libraries, cut), and names 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -15,6 +16,7 @@ from terp.storage.canonical import canonical
 from terp.storage.grid import Group, shape_array
 from terp.storage.lineage import Origin, Origins, Pieces
 from terp.storage.making import Layout
+from terp.storage.source import Identity
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.memory import Need
 from terp.workflows.running.gather import Input
@@ -27,7 +29,7 @@ class Step:
 
     `inputs` are (key of the product, group) pairs; `need` what a worker needs of memory; `doubts` sentences for the
     user; `trial` seconds and bytes of the made-up call, for the estimate of time; `codec` what the user wants the
-    values to be stored with, if anything; `pieces` how a source lies in its files, by group.
+    values to be stored with, if anything; `source` what is taken in, `pieces` how that lies in its files, by group.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Step:
     trial: tuple[float, int] = (0.0, 0)
     at_most: int = 1
     codec: str = ""
+    source: Identity | None = None
     pieces: Mapping[str, Sequence[Pieces]] = field(default_factory=dict)
 
     @property
@@ -81,8 +84,10 @@ class Step:
         """Number of files its large arrays will have."""
         return sum(group.regions * len(group.arrays) for group in self.layout.groups)
 
-    def bound(self, inputs: tuple[Input, ...]) -> Task:
-        """Return the task with its inputs where they are."""
+    def bound(self, inputs: tuple[Input, ...], folder: Path) -> Task:
+        """Return the task with its inputs where they are; what a source was is kept in the run's `folder`."""
+        if self.source is not None:
+            return replace(self.task, parameters=self.source.keep(folder).to_json())
         return replace(self.task, inputs=inputs)
 
 

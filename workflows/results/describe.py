@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PICTURE = "picture.png"
 VALUES = "values.json"
 _CHANGED = "what must not be archived was taken out, or it is no Python text"
+_LISTED = 100  # files of a source that a crate lists one by one
 
 
 def described(
@@ -46,6 +47,7 @@ def described(
     """Return what the crate and the README tell of a run."""
     found = captured(home, run, flow)
     started = datetime.fromisoformat(run.started)
+    sources = run.identities(home)
     return provenance.Record(
         run=run.id,
         title=(found.description or f"Results of the flow {run.flow}").partition("\n")[0].rstrip("."),
@@ -55,7 +57,7 @@ def described(
         agent=provenance.Agent(**run.agent) if run.agent else who(),
         environment=environment_of(run, home),
         workers=run.workers,
-        inputs=[_input(run, plain) for plain in run.sources],
+        inputs=[_input(run, given, source) for given, source in sources.items()],
         parameters=run.parameters,
         stages=stages_of(home, run),
         outputs=[*(_packed_output(one, products, run.results) for one in packed), *_other_outputs(folder)],
@@ -92,7 +94,7 @@ def _hosts(run: RunRecord) -> list[str]:
 def stages_of(home: Home, run: RunRecord) -> list[provenance.Stage]:
     """Return the stages of a run, and those of earlier runs that made what it read: the whole way from the inputs."""
     noted = {one.key: one for one in run.stages}
-    digests = {canonical(one.content): _digest(one) for one in map(Identity.from_json, run.sources)}
+    digests = {canonical(one.content): one.sha256 for one in run.identities(home).values()}
     found: dict[str, provenance.Stage] = {}
     todo = [*noted, *run.results.values()]
     while todo:
@@ -127,18 +129,11 @@ def _stage(
     )
 
 
-def _digest(source: Identity) -> str:
-    """Return the SHA-256 of a source: of a folder, that of its files' digests as `sha256sum` writes them."""
-    if len(source.content) == 1 and "" in source.content:
-        return source.parts[0].sha256
-    listed = "".join(f"{one.sha256}  {one.name}\n" for one in source.parts)
-    return hashlib.sha256(listed.encode()).hexdigest()
-
-
-def _input(run: RunRecord, noted: Mapping[str, Any]) -> provenance.Input:
-    source = Identity.from_json(noted)
-    digest, single = _digest(source), len(source.content) == 1 and "" in source.content
+def _input(run: RunRecord, called: str, source: Identity) -> provenance.Input:
+    digest, single = source.sha256, source.is_file
     named = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")  # RFC 6920
+    listed = [(one.name, one.sha256) for one in source.parts] if len(source.parts) <= _LISTED else []
+    how = f"{len(source.parts):,} files, of which the SHA-256 is that of what `sha256sum --zero` says of them, by name"
     return provenance.Input(
         Path(source.path).name,
         f"ni:///sha-256;{named}",
@@ -146,17 +141,17 @@ def _input(run: RunRecord, noted: Mapping[str, Any]) -> provenance.Input:
         source.size,
         _media_type(source.path) if single else "application/octet-stream",
         _licence(source),
-        f"Read as {source.reader}",
-        () if single else [(one.name, one.sha256) for one in source.parts],
-        next((name for name, given in run.parameters.items() if _names(given, noted)), ""),
+        f"Read as {source.reader}" if single else f"Read as {source.reader}: {how}",
+        () if single else listed,
+        next((name for name, given in run.parameters.items() if _names(given, called, source.path)), ""),
     )
 
 
-def _names(value: Any, noted: Mapping[str, Any]) -> bool:
+def _names(value: Any, called: str, path: str) -> bool:
     """Say whether a parameter names a source: as the flow called it, or by its place."""
     if not isinstance(value, str) or not value:
         return False
-    return value == noted.get("given") or str(locate(value).expanduser().absolute()) == noted["path"]
+    return value == called or str(locate(value).expanduser().absolute()) == path
 
 
 def _licence(source: Identity) -> str:

@@ -9,7 +9,7 @@ from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.ingest import locate
 from terp.storage.product import StoredProduct
-from terp.storage.source import parts_at
+from terp.storage.source import Identity, parts_at
 from terp.workflows.errors import Usage
 from terp.workflows.running.record import RunRecord, all_runs
 
@@ -25,11 +25,11 @@ def impact(home: Home, named: str) -> Told:
     products, damaged = _products(home)
     runs = all_runs(home)
     if named in products or any(named == stage.key for run in runs for stage in run.stages):
-        return {**_made(named, {named}, products, runs, set()), "versions": [], "damaged": damaged}
+        return {**_made(home, named, {named}, products, runs, set()), "versions": [], "damaged": damaged}
     versions = _versions(home, named, runs)
     digests = {digest for version in versions for digest in version["sha256"].values()}
     ingested = {key for key, frozen in products.items() if digests & set(_source(frozen).values())}
-    made = _made(named, ingested, products, runs, digests)
+    made = _made(home, named, ingested, products, runs, digests)
     if not (made["products"] or made["runs"]):
         raise Usage(f"nothing in {home.root} was made of {named}: give the path of a source, a SHA-256 or a product")
     return {**made, "versions": versions, "damaged": damaged}
@@ -55,27 +55,28 @@ def _source(frozen: Mapping[str, Any]) -> dict[str, str]:
 def _versions(home: Home, named: str, runs: Iterable[RunRecord]) -> list[Told]:
     """Return what a name stands for: digests of files by path, what is there now first, then what runs have read."""
     if len(named) == 64 and all(letter in "0123456789abcdef" for letter in named.lower()):
-        return [{"sha256": {named: named.lower()}, "now": False, "runs": _readers(runs, {named.lower()})}]
+        return [{"sha256": {named: named.lower()}, "now": False, "runs": _readers(home, runs, {named.lower()})}]
     path = locate(named).absolute()
     versions: list[Told] = []
     if path.exists():
         versions.append({"sha256": _digests(home, path), "now": True, "runs": []})
     for run in runs:
-        read = {name: digest for source in run.sources for name, digest in _read_of(source, path).items()}
+        found = run.identities(home).values()
+        read = {name: digest for source in found for name, digest in _read_of(source, path).items()}
         if read:
             known = next((one for one in versions if read.items() <= one["sha256"].items()), None)
             if known is None:
                 versions.append({"sha256": read, "now": False, "runs": []})
-    return [{**one, "runs": _readers(runs, set(one["sha256"].values()))} for one in versions]
+    return [{**one, "runs": _readers(home, runs, set(one["sha256"].values()))} for one in versions]
 
 
-def _readers(runs: Iterable[RunRecord], digests: set[str]) -> list[str]:
+def _readers(home: Home, runs: Iterable[RunRecord], digests: set[str]) -> list[str]:
     """Return the runs that have read one of some files, wherever that was."""
-    return [run.id for run in runs if digests & _digests_of(run)]
+    return [run.id for run in runs if digests & _digests_of(home, run)]
 
 
-def _digests_of(run: RunRecord) -> set[str]:
-    return {part["sha256"] for source in run.sources for part in source["parts"]}
+def _digests_of(home: Home, run: RunRecord) -> set[str]:
+    return {part.sha256 for source in run.identities(home).values() for part in source.parts}
 
 
 def _digests(home: Home, path: Path) -> dict[str, str]:
@@ -83,15 +84,15 @@ def _digests(home: Home, path: Path) -> dict[str, str]:
     return {str(path if path.is_file() else path / one.name): one.sha256 for one in parts_at(path, home.cache)}
 
 
-def _read_of(source: Mapping[str, Any], path: Path) -> dict[str, str]:
+def _read_of(source: Identity, path: Path) -> dict[str, str]:
     """Return what of a source that a run has read lies at or below a path: SHA-256 by path."""
-    root = Path(source["path"])
-    single = len(source["parts"]) == 1 and source["parts"][0]["name"] == root.name
-    files = {root if single else root / part["name"]: part["sha256"] for part in source["parts"]}
+    root = Path(source.path)
+    files = {root if source.is_file else root / part.name: part.sha256 for part in source.parts}
     return {str(file): digest for file, digest in files.items() if file == path or path in file.parents}
 
 
 def _made(
+    home: Home,
     named: str,
     start: set[str],
     products: Mapping[str, Mapping[str, Any]],
@@ -103,7 +104,7 @@ def _made(
     reached = set(start)
     while new := {key for key, of in inputs.items() if of & reached} - reached:
         reached |= new
-    using = [run for run in runs if _uses(run, reached, digests)]
+    using = [run for run in runs if _uses(home, run, reached, digests)]
     archived = {run.archived["identifier"]: run for run in using if run.archived}
     return {
         "input": named,
@@ -123,5 +124,5 @@ def _made(
     }
 
 
-def _uses(run: RunRecord, keys: set[str], digests: set[str]) -> bool:
-    return bool(keys & {stage.key for stage in run.stages} or digests & _digests_of(run))
+def _uses(home: Home, run: RunRecord, keys: set[str], digests: set[str]) -> bool:
+    return bool(keys & {stage.key for stage in run.stages} or digests & _digests_of(home, run))

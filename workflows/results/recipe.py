@@ -13,6 +13,7 @@ from terp.storage.canonical import canonical
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import scrub
+from terp.storage.source import Identity
 from terp.workflows.results.bundle import Bundle
 from terp.workflows.running.record import RunRecord
 
@@ -31,7 +32,7 @@ def recipe(home: Home, run: RunRecord, code: Bundle, products: Mapping[str, Stor
         "withheld": list(code.withheld),
         "terp": dict(code.terp),
         "parameters": run.parameters,
-        "sources": [_source(one) for one in run.sources],
+        "sources": [_source(*one) for one in run.identities(home).items()],
         "stages": [_stage(StoredProduct(home.product(noted.key))) for noted in run.stages],
         "results": {name: product.key for name, product in products.items()},
     }
@@ -39,10 +40,9 @@ def recipe(home: Home, run: RunRecord, code: Bundle, products: Mapping[str, Stor
     return scrubbed
 
 
-def _source(noted: Mapping[str, Any]) -> dict[str, Any]:
-    parts = [{name: part[name] for name in ("name", "size", "sha256")} for part in noted["parts"]]
-    name = Path(noted["path"]).name
-    return {"given": noted.get("given", name), "name": name, "reader": noted["reader"], "parts": parts}
+def _source(given: str, source: Identity) -> dict[str, Any]:
+    parts = [{"name": part.name, "size": part.size, "sha256": part.sha256} for part in source.parts]
+    return {"given": given, "name": Path(source.path).name, "reader": source.reader, "parts": parts}
 
 
 def _stage(product: StoredProduct) -> dict[str, Any]:

@@ -65,7 +65,7 @@ def why(home: Home, reference: str, result: str = "", variable: str = "", at: Ma
         **subject.region(group, index),
         "stage": _stage(subject.made),
         "runs": [run.id for run in runs if subject.key in {stage.key for stage in run.stages}],
-        "from": [_step(step, subject.find, runs) for step in steps],
+        "from": [_step(home, step, subject.find, runs) for step in steps],
     }
 
 
@@ -153,20 +153,20 @@ def _stage(made: Made) -> Told:
     }
 
 
-def _step(step: Step, find_: Find, runs: list[RunRecord]) -> Told:
+def _step(home: Home, step: Step, find_: Find, runs: list[RunRecord]) -> Told:
     told = {"by": step.by, "group": step.group, "box": step.box, "of": step.total, "first": list(step.first)}
     if step.key:
         return {**told, "product": step.key, "shards": step.count, "lost": step.lost}
     made = find_(step.by)
     digests: dict[str, str] = made.frozen["ingredients"]["source"] if made else {}
     found = {name: digests.get(name, "") for name in step.first}
-    return {**told, "files": step.count, "sha256": found, "path": _path(runs, set(digests.values()))}
+    return {**told, "files": step.count, "sha256": found, "path": _path(home, runs, set(digests.values()))}
 
 
-def _path(runs: list[RunRecord], digests: set[str]) -> str:
+def _path(home: Home, runs: list[RunRecord], digests: set[str]) -> str:
     """Return where a source was when it was read last, as a run tells."""
     for run in reversed(runs):
-        for source in run.sources:
-            if {part["sha256"] for part in source["parts"]} == digests:
-                return str(source["path"])
+        for source in run.identities(home).values():
+            if {part.sha256 for part in source.parts} == digests:
+                return source.path
     return ""

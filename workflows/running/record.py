@@ -7,7 +7,7 @@ can change unseen (see storage/journal.py).
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,6 +19,7 @@ from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.journal import Journal
 from terp.storage.scrub import scrub
+from terp.storage.source import Identity, Reference
 from terp.workflows.errors import BadRecord, Usage
 from terp.workflows.running.clock import moment, not_before, now
 
@@ -124,6 +125,18 @@ class RunRecord:
     def folder(self, home: Home) -> Path:
         """Return the run's folder."""
         return home.runs / self.id
+
+    def took_in(self, home: Home, sources: Mapping[str, Identity]) -> None:
+        """Note what was read, by what the flow calls it; the lists of files rest beside the record."""
+        kept = {given: one.keep(self.folder(home)) for given, one in sources.items()}
+        self.sources = [
+            {"given": given, "file": Path(one.file).name, "digest": one.digest} for given, one in kept.items()
+        ]
+
+    def identities(self, home: Home) -> dict[str, Identity]:
+        """Return what was read, by what the flow calls it; raises DiskTrouble where that is not as it was written."""
+        folder = self.folder(home)
+        return {one["given"]: Reference(str(folder / one["file"]), one["digest"]).load() for one in self.sources}
 
     def save(self, home: Home) -> bool:
         """Write the record whole, unless a later start of this run writes it by now; return whether it was written."""

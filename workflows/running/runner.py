@@ -198,7 +198,7 @@ class Runner:
                 later = max(self._later.values(), default=0)
                 try:
                     fill(
-                        step.bound(inputs),
+                        step.bound(inputs, folder),
                         filling,
                         self.workers.crew,
                         progress,
@@ -209,6 +209,8 @@ class Runner:
                 finally:
                     self._tell_news(progress)  # the last, which stopped it, too
                 self._note(noted, progress)
+            if step.source is not None:
+                step.source.check()
             sealed = filling.seal()
             if isinstance(sealed, Seal):
                 return sealed

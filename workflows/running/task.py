@@ -19,7 +19,7 @@ import numpy as np
 import xarray as xr
 
 from terp.cluster import walltime
-from terp.storage.errors import BadInput, StorageError
+from terp.storage.errors import BadInput
 from terp.storage.grid import Box, Group
 from terp.storage.lineage import note, noted
 from terp.storage.machine import Machine
@@ -221,19 +221,20 @@ def fold(combine: Any, partials: Iterable[xr.Dataset]) -> xr.Dataset:
 
 
 def _run_ingest(task: Task, group: Group, index: int) -> xr.Dataset:
-    from terp.storage.source import Identity, opened_source
+    from terp.storage.source import Reference, opened_source
 
-    identity, box = Identity.from_json(task.parameters), group.box(index)
-    dataset = opened_source(identity)[group.path]
+    source, box = opened_source(Reference(**task.parameters)), group.box(index)
+    names = source.files(group.path, box)
+    source.check(names)
     try:
-        block = dataset.isel(box).load()
-    except (StorageError, MemoryError):
+        block = source.groups[group.path].isel(box).load()
+    except (BadInput, MemoryError):
         raise
     except Exception as error:
-        identity.check()
+        source.check(names)
         said = f"{type(error).__name__}: {error}"
-        raise BadInput(f"{identity.path} is damaged at {named(box)} ({said}); fetch it again and run again") from error
-    identity.check()  # it may have been changed just while it was read
+        raise BadInput(f"{source.path} is damaged at {named(box)} ({said}); fetch it again and run again") from error
+    source.check(names)  # one may have been changed just while it was read
     starts = {dim: part.start for dim, part in box.items()}
     note(("", group.path), {str(d): (starts.get(str(d), 0), starts.get(str(d), 0) + n) for d, n in block.sizes.items()})
     return block
