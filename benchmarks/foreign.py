@@ -1,4 +1,4 @@
-"""Read what others wrote as Zarr, box by box: `python -m benchmarks.foreign`; terp beside zarr-python, zarrs, tensorstore.
+"""Read boxes of what others wrote as Zarr, `python -m benchmarks.foreign`: terp, zarr-python, zarrs and tensorstore.
 
 A float32 sensor field of 256 MiB in five layouts. Each reader is a process on one core, with the memory settings of a
 worker, and reads a shard (or 2 x 4 chunks) at a time out of the page cache: what a region of an ingest reads. GB/s of
