@@ -17,6 +17,7 @@ SMALL_REGION_BYTES = 4 << 20  # below this a region is not worth a task of its o
 REGIONS_WANTED = 64  # so many regions keep a few workers busy and lose little when one is lost
 CHUNK_BYTES = 1 << 20  # decoded bytes of an inner chunk: what a reader of one point has to decode
 TOGETHER_BYTES = 512 << 20  # what is read at once for regions that are parts of the same chunks
+PAYING = 4  # times what a call takes for nothing, that it should work: so that is at most a fifth of it
 TILE_BYTES = 16 << 20  # what a compiled kernel works on at a time: it stays in the caches of a core
 
 Box = dict[str, slice]
@@ -153,10 +154,14 @@ class Group:
 
 @dataclass(frozen=True)
 class Weight:
-    """What blocks weigh in memory, in bytes: for each element of the cut dimensions, and whatever the cut."""
+    """What blocks weigh in memory, in bytes: for each element of the cut dimensions, and whatever the cut.
+
+    `call`: bytes that a call goes through in the time that it takes whatever its block.
+    """
 
     row: float
     whole: int
+    call: float = 0.0
 
 
 def choose_blocks(
@@ -165,19 +170,28 @@ def choose_blocks(
     """Choose block lengths along the cut dimensions from the data alone, never from the site.
 
     The first cut dimension is cut first, so that what lies together in C order stays together. A block is not made
-    lighter than what every block brings with it anyway. `fixed` lengths are taken as given.
+    lighter than what every block brings with it anyway. `fixed` lengths are taken as given. Where calls cost something
+    whatever their block, that decides, and the whole is cut evenly.
     """
     blocks = {dim: min(fixed.get(dim, sizes[dim]), sizes[dim]) for dim in cut}
-    everything = weight.row * math.prod(blocks.values())
-    target = min(max(everything / REGIONS_WANTED, SMALL_REGION_BYTES, weight.whole), REGION_BYTES)
+    target = _target(weight, weight.row * math.prod(blocks.values()))
     for dim in cut:
         if dim in fixed:
             continue
         others = weight.row * math.prod(length for name, length in blocks.items() if name != dim)
         fitting = max(int(target / max(others, 1e-9)), 1)
-        if fitting < blocks[dim]:
+        if fitting < blocks[dim] and weight.call:
+            blocks[dim] = -(-sizes[dim] // (sizes[dim] // fitting))
+        elif fitting < blocks[dim]:
             blocks[dim] = 1 << (fitting.bit_length() - 1)  # a power of two can be halved into inner chunks
     return {dim: (sizes[dim], blocks[dim]) for dim in cut}
+
+
+def _target(weight: Weight, everything: float) -> float:
+    """Return the bytes that a block should have: half of all rather than all, if half would not be mostly overhead."""
+    usual = min(max(everything / REGIONS_WANTED, SMALL_REGION_BYTES, weight.whole), REGION_BYTES)
+    paying = max(min(weight.call * PAYING, everything / 2), weight.call)
+    return max(usual, min(paying, TOGETHER_BYTES))
 
 
 def choose_tile(blocks: Mapping[str, tuple[int, int]], steps: Mapping[str, int], weight: Weight) -> dict[str, int]:

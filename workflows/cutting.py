@@ -21,6 +21,7 @@ class Cutting:
     copies: float = 0.0
     codec: str = ""
     tolerance: tuple[float, ...] = ()  # relative and absolute; none: the same bits each time
+    overhead: float = 0.0
     reads: bool = False  # whether reading is most of the work: then regions of the same chunks are made in a row
 
     def __post_init__(self) -> None:
@@ -35,12 +36,14 @@ class Cutting:
                     raise BadStage(f"{name}={{{dim!r}: {length!r}}}: lengths are whole numbers of elements, 1 or more")
         if self.over and (self.halo or self.chunk):
             raise BadStage("over=... gives small results in a tree: it takes neither halo= nor chunk=")
+        if self.overhead and (not self.over or self.overhead < 0):
+            raise BadStage(f"overhead={self.overhead}: a positive number, for what is reduced over=...")
         if self.codec:
             _demand_codec(self.codec)
 
     def ingredients(self) -> dict[str, Any]:
         """Return what of it belongs to the key of a product."""
-        extras = {name: given for name in ("halo", "chunk", "codec") if (given := getattr(self, name))}
+        extras = {name: given for name in ("halo", "chunk", "codec", "overhead") if (given := getattr(self, name))}
         extras |= {"tolerance": list(self.tolerance)} if self.tolerance else {}
         return {"cut": [list(self.cut or ()), list(self.whole or ()), list(self.over), dict(self.block)], **extras}
 

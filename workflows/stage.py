@@ -190,6 +190,7 @@ def stage(
     libraries: Sequence[str] = (),
     codec: str = "",
     tolerance: float | Sequence[float] | None = None,
+    overhead: float = 0.0,
 ) -> Callable[[Block], Stage]:
     """Make a function on one xarray block a stage.
 
@@ -206,6 +207,9 @@ def stage(
     `copies` says how many times its inputs and its result a worker holds at once, for who has measured it.
     `tolerance` is for who cannot give the same bits twice: how far floating-point values may be from those of an
     earlier run, relative to them, or (relative, absolute); `terp replay` holds results to it.
+    `overhead` is for a reduction whose calls take long whatever they get, as the Fourier transforms of a gridder do:
+    that time, in those in which it goes through as many bytes as its partial result has. Blocks are then so long
+    that a call spends a fifth on it at most, or half where data are few.
     """
     how = Cutting(
         names("cut", cut),
@@ -217,6 +221,7 @@ def stage(
         copies,
         codec,
         tolerated(tolerance),
+        overhead,
     )
     named = names("libraries", libraries) or ()
     return lambda function: Stage(function, how, named)

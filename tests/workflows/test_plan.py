@@ -70,6 +70,24 @@ def test_no_stage_sees_data_while_it_is_planned(plan: Make) -> None:
     assert made.tasks == 5
 
 
+def test_a_reduction_whose_calls_cost_much_whatever_they_get_has_fewer_of_them(tmp_path: Path) -> None:
+    xr.Dataset({"v": ("row", np.zeros(1 << 22, "f4"))}).to_netcdf(tmp_path / "rows.nc")
+
+    def parts(overhead: float) -> int:
+        @stage(over=("row",), overhead=overhead)
+        def image(block: xr.Dataset) -> xr.Dataset:
+            return xr.Dataset({"image": ("pixel", np.full(1 << 18, block["v"].sum().item(), "f4"))})
+
+        @flow
+        def made(path: str) -> Product:
+            return image(ingest(path))
+
+        planned = make_plan(made, {"path": str(tmp_path / "rows.nc")}, Home(tmp_path / "home").open())[0]
+        return next(one.step.regions for one in planned.steps if one.step.name == "image.blocks")
+
+    assert [parts(overhead) for overhead in (0.0, 1.0, 4.0, 16.0)] == [4, 4, 2, 1]
+
+
 def test_a_reduction_is_planned_as_a_tree_that_the_grid_fixes(plan: Make) -> None:
     made = plan(summed)
     assert [(one.step.name, one.step.regions) for one in made.steps[1:]] == [
@@ -171,7 +189,16 @@ def test_a_stage_that_does_what_a_stage_cannot_is_told_in_the_plan(plan: Make, b
         plan(body)
 
 
-@pytest.mark.parametrize("wrong", [{"cut": "y"}, {"cut": ("y",), "whole": ("x",)}, {}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"cut": "y"},
+        {"cut": ("y",), "whole": ("x",)},
+        {},
+        {"cut": ("y",), "overhead": 1.0},
+        {"over": ("y",), "overhead": -1.0},
+    ],
+)
 def test_a_stage_that_is_declared_wrongly_is_told_at_once(wrong: dict[str, Any]) -> None:
     with pytest.raises(BadStage):
         stage(**wrong)

@@ -76,7 +76,7 @@ def uv_density(block: xr.Dataset, *, pixels: int, cell_mas: float) -> xr.Dataset
     return xr.Dataset({"DENSITY": (("v", "u"), counts)}, {"v": axis, "u": axis})
 
 
-@stage(over=("time",), libraries=("ducc0",))
+@stage(over=("time",), libraries=("ducc0",), overhead=1.0)
 def dirty(
     block: xr.Dataset, plane: xr.Dataset, *, pixels: int, cell_mas: float, weighting: str, robust: float
 ) -> xr.Dataset:
@@ -91,7 +91,7 @@ def dirty(
     return image
 
 
-@stage(over=("time",), libraries=("ducc0",))
+@stage(over=("time",), libraries=("ducc0",), overhead=2.0)
 def unexplained(
     block: xr.Dataset,
     plane: xr.Dataset,

@@ -36,7 +36,8 @@ def reduction(call: "Call") -> list[Step]:
     cut = {dim: call.sizes[dim] for dim in call.cut}
     partial = schemas.grown(call.name, trial, cut, call.schemas)
     weight = weigh(call.sizes, *call.schemas)
-    weight = replace(weight, whole=weight.whole + sum(v.nbytes for v in partial.data_vars.values()))
+    made = nbytes_of({}, [partial])
+    weight = replace(weight, whole=weight.whole + made, call=how.overhead * made)
     blocks = choose_blocks(call.sizes, (*how.over, *call.cut), weight, how.block)
     need = call.need(call.sizes, partial, blocks, trial.seconds)
     over = {dim: blocks.pop(dim) for dim in how.over}

@@ -1,0 +1,29 @@
+"""How large blocks are follows from the data and from what calls cost, and from nothing else."""
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from terp.storage.grid import PAYING, TOGETHER_BYTES, Weight, choose_blocks
+
+MIB = 1 << 20
+
+
+@given(some.integers(1, 10**7), some.floats(8, 4096), some.integers(1, 256))
+def test_calls_that_cost_much_whatever_they_get_are_given_much(rows: int, row: float, overhead: int) -> None:
+    weight = Weight(row, 0, overhead * MIB)
+    [(_, block)] = choose_blocks({"row": rows}, ("row",), weight, {}).values()
+    worth = min(PAYING * weight.call, TOGETHER_BYTES)
+    count = -(-rows // block)
+    assert row * (block + 1) >= min(worth, row * rows / 2)
+    assert count == 1 or row * (block + 1) >= min(weight.call, TOGETHER_BYTES)
+    assert rows - (count - 1) * block > block - count, "the last block is about as long as the others"
+
+
+def test_few_data_are_halved_rather_than_left_to_one_worker_unless_that_were_mostly_overhead() -> None:
+    weight = Weight(1024, 0, 32 * MIB)
+    assert choose_blocks({"row": 1 << 18}, ("row",), weight, {}) == {"row": (1 << 18, 1 << 17)}
+    assert choose_blocks({"row": 1 << 15}, ("row",), weight, {}) == {"row": (1 << 15, 1 << 15)}
+
+
+def test_lengths_that_were_said_stay() -> None:
+    assert choose_blocks({"row": 1000}, ("row",), Weight(1024, 0, 32 * MIB), {"row": 10}) == {"row": (1000, 10)}
