@@ -22,6 +22,7 @@ from benchmarks.kernels import (
     smooth_anomaly,
     smooth_anomaly_plain,
 )
+from benchmarks.rows import image
 from terp.storage.home import Home
 from terp.workflows import Product, api, ingest, rechunk, stage
 from terp.workflows.running.runner import Runner
@@ -77,12 +78,20 @@ def warmed(block: xr.Dataset) -> xr.Dataset:
     """Have a worker import and compile what it will need."""
     if block.sizes["x"] == 1:  # not while it is planned
         compile_all()
+        image.prepare()
         time.sleep(0.3)  # so that each worker has its share of these
     return block
 
 
+@stage(over=("row",), libraries=("ducc0",), overhead=1.0)
+def imaged(block: xr.Dataset) -> xr.Dataset:
+    """The dirty image of a block of rows; those of all blocks are summed."""
+    values = image.grid(block["uvw"].to_numpy(), image.frequencies(), block["v"].to_numpy(), 1)
+    return xr.Dataset({"image": (("x", "y"), values)})
+
+
 Work = Callable[[Product], Product]
-STEPS: Mapping[str, Work] = {"a": flagged, "b": smoothed, "c": across}
+STEPS: Mapping[str, Work] = {"a": flagged, "b": smoothed, "c": across, "d": imaged}
 
 
 def measure(job: Job, row: str) -> None:

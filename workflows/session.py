@@ -1,6 +1,7 @@
 """What a flow's body sees of a plan or a run: products, and the session behind them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Protocol
 
@@ -33,6 +34,16 @@ class Session(Protocol):
 
 session: ContextVar[Session | None] = ContextVar("terp_session", default=None)
 repeating: ContextVar[str] = ContextVar("terp_repeating", default="")  # key of the first product of an iteration
+
+
+@contextmanager
+def repetition(first: str) -> Iterator[None]:
+    """Have what is made meanwhile be of the iteration that began with the product `first`; "" where it begins."""
+    token = repeating.set(first)
+    try:
+        yield
+    finally:
+        repeating.reset(token)
 
 
 class Product:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, overload
 from terp.workflows.cutting import Cutting, names, tolerated
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.arguments import sorted_arguments
-from terp.workflows.session import Product, here, repeating
+from terp.workflows.session import Product, here, repetition
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -279,11 +279,8 @@ def iterate(
     now, first = here("iterate"), ""
     for number in range(limit):
         before = state
-        token = repeating.set(first)
-        try:
+        with repetition(first):
             state = step(before, *others, **parameters)
-        finally:
-            repeating.reset(token)
         first = first or state.key
         if number == 0 and not _like(before, state):
             raise BadStage(f"{step.__name__} is iterated, but returns other variables or sizes than it takes")

@@ -12,7 +12,7 @@ import numpy as np
 
 from benchmarks.by_hand import Shards
 from benchmarks.job import WORKERS, Candidate, Job, Row, Values
-from benchmarks.rows.arrays import ZARRS, Layout, dask_cluster, dask_threads, in_threads, sample
+from benchmarks.rows.arrays import ZARRS, Layout, dask_cluster, dask_threads, in_threads, sample, with_terp
 
 ROWS_A_STEP, CHANNELS = 65536, 64
 PIXELS, PIXEL = 2048, 2e-5  # a side, and the side of one in radians
@@ -24,6 +24,12 @@ CHECKED = ((1024, 1024), (1030, 900), (200, 1800))
 def layout(job: Job) -> Layout:
     shape = (ROWS_A_STEP * job.steps, CHANNELS)
     return Layout("v", ("row", "channel"), shape, (16384, 16), (ROWS_A_STEP, CHANNELS), "c8", fast=False)
+
+
+def baselines(job: Job) -> Layout:
+    """How u, v and w are stored: beside the visibilities, and cut as they are."""
+    shape = (ROWS_A_STEP * job.steps, 3)
+    return Layout("uvw", ("row", "xyz"), shape, (16384, 3), (ROWS_A_STEP, 3), "f8", fast=False)
 
 
 def frequencies() -> Values:
@@ -38,19 +44,20 @@ def coordinates(rows: int) -> Values:
 
 def make(job: Job) -> None:
     """A source in the middle, and noise."""
-    shards = Shards(layout(job).create(job.source))
+    shards, ends = Shards(layout(job).create(job.source)), Shards(baselines(job).create(job.source))
+    uvw = coordinates(shards.shape[0])
 
     def make_shard(place: tuple[int, ...]) -> None:
         random = np.random.default_rng(place[0])
         shards.write(place, random.standard_normal((*shards.shard, 2), dtype="f4").view("c8")[..., 0] + 1)
+        ends.write((place[0], 0), uvw[place[0] * ROWS_A_STEP :][:ROWS_A_STEP])
 
     in_threads(make_shard, np.ndindex(shards.shards))
-    np.save(job.source / "uvw.npy", coordinates(shards.shape[0]))
 
 
 def expected(job: Job) -> Values:
     """Some pixels as sums over all visibilities, without any grid (Smirnov 2011, A&A 527, A106, eq. 12)."""
-    uvw, wave = np.load(job.source / "uvw.npy"), frequencies() / LIGHT
+    uvw, wave = sample(job.source / "uvw", slice(None)), frequencies() / LIGHT
     pixels = np.zeros(len(CHECKED))
     for start in range(0, len(uvw), ROWS_A_STEP):
         rows = slice(start, start + ROWS_A_STEP)
@@ -64,7 +71,8 @@ def expected(job: Job) -> Values:
 
 
 def found(job: Job) -> Values:
-    image = np.load(job.result / "image.npy")
+    stored = job.result / "image.npy"
+    image = np.load(stored) if stored.exists() else sample(job.result / "image", slice(None))
     return np.array([image[at] for at in CHECKED])
 
 
@@ -85,21 +93,22 @@ def by_hand(job: Job) -> None:
     """All visibilities into memory, then one call with two threads."""
     import ducc0  # noqa: F401
 
-    given = Shards(job.source / "v")
+    given, ends = Shards(job.source / "v"), Shards(job.source / "uvw")
     with job.measured():
-        values = np.empty(given.shape, "c8")
+        values, uvw = np.empty(given.shape, "c8"), np.empty(ends.shape)
 
         def read(place: tuple[int, ...]) -> None:
-            given.read(place, values[place[0] * given.shard[0] :][: given.shard[0]])
+            for shards, out in ((given, values), (ends, uvw)):
+                shards.read(place, out[place[0] * ROWS_A_STEP :][:ROWS_A_STEP])
 
         in_threads(read, np.ndindex(given.shards))
-        save(job, grid(np.load(job.source / "uvw.npy"), frequencies(), values, WORKERS))
+        save(job, grid(uvw, frequencies(), values, WORKERS))
 
 
 def part(job: Job, rows: slice, channels: slice) -> Values:
     """The image of a part of the visibilities."""
-    uvw, values = np.load(job.source / "uvw.npy", mmap_mode="r")[rows], sample(job.source / "v", (rows, channels))
-    return grid(np.ascontiguousarray(uvw), frequencies()[channels], values, 1)
+    uvw, values = sample(job.source / "uvw", rows), sample(job.source / "v", (rows, channels))
+    return grid(uvw, frequencies()[channels], values, 1)
 
 
 def in_tasks(job: Job, context: AbstractContextManager[None], parts: Iterable[tuple[slice, slice]]) -> None:
@@ -137,6 +146,7 @@ def a_task_a_channel(job: Job) -> None:
 
 CANDIDATES = {
     "HAND": Candidate(by_hand),
+    "terp": Candidate(with_terp("d")),
     "4 blocks of rows, distributed 2x1": Candidate(blocks_on_cluster(4), "ducc0"),
     "16 blocks of rows, distributed 2x1": Candidate(blocks_on_cluster(16), "ducc0"),
     "a task a channel, dask threads": Candidate(a_task_a_channel, "ducc0"),
