@@ -124,6 +124,7 @@ def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
         f"a worker needs about {size(plain['worker_memory'])}; one worker about {span(plain['seconds_estimate'])}"
     ]
     lines += ["memory and time are estimates until a region was made; bytes are before compression"]
+    lines += [f"{one.step.name}: {'; '.join(plan.reasons(one.step).values())}" for one in plan.steps if one.missing]
     lines += [f"note: {doubt}" for one in plan.steps for doubt in one.step.doubts]
     if plan.ends:
         lines.append(f"the plan ends here: {plan.ends}")

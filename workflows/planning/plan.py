@@ -22,6 +22,7 @@ from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code
 from terp.workflows.planning.explain import Reasons, Why
 from terp.workflows.planning.intake import ingested
+from terp.workflows.planning.reasons import reasons
 from terp.workflows.planning.step import Step
 from terp.workflows.running.blame import blaming
 from terp.workflows.session import Product, repeating, session
@@ -111,6 +112,10 @@ class Plan:
         """Dask tasks to be submitted."""
         return sum(one.missing for one in self.steps)
 
+    def reasons(self, step: Step) -> dict[str, str]:
+        """Return why a product is cut and stored as it is: `cut` and `codec`."""
+        return reasons(step, self.keeps(step.key))
+
     def _codecs(self, step: Step) -> list[str]:
         groups = step.stored(self.keeps(step.key)).groups
         return sorted({array.codec for group in groups for array in group.arrays})
@@ -120,7 +125,10 @@ class Plan:
         return {
             "flow": self.flow,
             "parameters": dict(self.parameters),
-            "stages": [one.to_json() | {"codecs": self._codecs(one.step)} for one in self.steps],
+            "stages": [
+                one.to_json() | {"codecs": self._codecs(one.step), "reasons": self.reasons(one.step)}
+                for one in self.steps
+            ],
             "tasks": self.tasks,
             "bytes": sum(one.step.nbytes for one in self.steps),
             "files": sum(one.step.shards for one in self.steps),

@@ -1,15 +1,16 @@
 """A plan held against a site: what it will ask SLURM for, what it may cost, and what does not fit."""
 
 import math
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 from terp.cluster.quantities import print_bytes, print_duration
 from terp.cluster.script import memory_of
-from terp.cluster.site import Site
+from terp.cluster.site import FileSystem, Site
 from terp.storage.home import Home
 from terp.workflows.planning.plan import Plan
-from terp.workflows.running.fits import hardly_fitting
+from terp.workflows.running.fits import demand_files, hardly_fitting
 from terp.workflows.running.where import shown
 
 
@@ -79,7 +80,13 @@ def at_site(plan: Plan, site: Site) -> AtSite:
 
 
 def fitting(plan: Plan, site: Site) -> list[str]:
-    """Return notes on what may need more memory than workers have at a site. Raises Usage where it cannot fit."""
+    """Return notes on what may need more memory than workers have at a site. Raises Usage where it cannot fit.
+
+    A site does not choose blocks, so that it makes the same products as any other; it refuses what it has no room for.
+    """
+    for name, system in site.file_systems.items():
+        if system.files and _holds_home(system):
+            demand_files(plan, system.files, f"{name} of {site.name}")
     return hardly_fitting(plan, site.memory_per_core, f"at {site.name}", "set the site's `memory_per_core`")
 
 
@@ -92,6 +99,10 @@ def _notes(plan: Plan, site: Site) -> list[str]:
             notes.append(f"{files:,} files are more than {name} allows ({system.files:,}): make larger blocks")
         if system.quota and stored > system.quota:
             notes.append(f"about {print_bytes(stored)} is more than {name} allows ({print_bytes(system.quota)})")
-        if system.purge_days and str(Home.here().root).startswith(system.path.split("$")[0].rstrip("/") + "/"):
+        if system.purge_days and _holds_home(system):
             notes.append(f"TERP_HOME is on {name}, which removes files after {system.purge_days} days: archive in time")
     return notes
+
+
+def _holds_home(system: FileSystem) -> bool:
+    return Home.here().root.is_relative_to(os.path.expandvars(system.path))

@@ -1,5 +1,6 @@
-"""Whether what a plan needs of memory fits a worker, and which blocks would."""
+"""Whether what a plan needs of memory fits a worker, and its files a file system, and which blocks would."""
 
+import math
 from dataclasses import replace
 
 from terp.workflows.errors import Usage
@@ -25,6 +26,33 @@ def hardly_fitting(plan: Plan, memory: int, where: str, cure: str) -> list[str]:
     return notes
 
 
+def demand_files(plan: Plan, allowed: int, where: str) -> None:
+    """Raise Usage where a plan makes more files than are allowed: a shard is a file."""
+    steps = [one.step for one in plan.steps if one.missing]
+    files = sum(step.shards for step in steps)
+    if files <= allowed:
+        return
+    most = max(steps, key=lambda step: step.shards)
+    room = allowed - (files - most.shards)
+    larger = _larger(most, math.ceil(most.shards / room)) if room > 0 else ""
+    raise Usage(
+        f"this makes {files:,} files, {most.shards:,} of them for {most.name}, and {where} allows {allowed:,}: "
+        f"{larger or 'let stages have larger blocks'}, or set TERP_HOME elsewhere"
+    )
+
+
+def _larger(step: Step, times: int) -> str:
+    """Say which blocks would be few enough: the side that is cut most often is cut less."""
+    cut = max(step.layout.groups, key=lambda group: group.regions).cut
+    dim = max(cut, key=lambda one: cut[one][0] / cut[one][1])
+    size, block = cut[dim]
+    return _block(dim, min(block * times, size)) if times <= -(-size // block) else ""
+
+
+def _block(dim: str, length: int) -> str:
+    return f'blocks of {length:,} along {dim} would fit (block={{"{dim}": {length}}} of the stage)'
+
+
 def _words(step: Step, memory: int, where: str, cure: str) -> str:
     about = "" if step.need.known else "about "
     told = f"{step.name} needs {about}{step.memory >> 20:,} MiB in a worker, which has {memory >> 20:,} MiB {where}"
@@ -39,4 +67,4 @@ def _smaller(step: Step, share: float) -> str:
         return ""
     dim = max(cut, key=lambda one: cut[one][1])
     length = int(cut[dim][1] * share)
-    return f'blocks of {length:,} along {dim} would fit (block={{"{dim}": {length}}} of the stage)' if length else ""
+    return _block(dim, length) if length else ""

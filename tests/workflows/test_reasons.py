@@ -1,0 +1,85 @@
+"""A plan says why products are cut and stored as they are; files that a site has no room for are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+from prefect import flow
+
+from terp.cluster.site import FileSystem, Site, load_site
+from terp.storage.home import Home
+from terp.workflows import Product, ingest, rechunk, stage
+from terp.workflows.errors import Usage
+from terp.workflows.planning.plan import Plan, make_plan
+from terp.workflows.running.at_site import at_site
+from terp.workflows.running.fits import demand_files
+
+
+@stage(whole=("time",))
+def noisy(block: xr.Dataset) -> xr.Dataset:
+    """Complex noise."""
+    return xr.Dataset({"v": block["v"].astype("c8")})
+
+
+@stage(over=("x",), overhead=1.0)
+def image(block: xr.Dataset) -> xr.Dataset:
+    """As much for any block."""
+    return xr.Dataset({"image": ("pixel", np.full(1 << 20, block["v"].real.sum().item(), "f4"))})
+
+
+@flow
+def several(source: str) -> dict[str, Product]:
+    """Products of all kinds."""
+    data = ingest(source)
+    wide = rechunk(data, ("time",), block={"time": 2})
+    return {"wide": rechunk(wide, ("x",), codec="lz4-5-bitshuffle"), "image": image(noisy(data))}
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Plan:
+    stored = xr.Dataset({"v": (("time", "x"), np.zeros((16, 1 << 18), "f4"))})
+    stored.to_zarr(tmp_path / "data.zarr", zarr_format=3, encoding={"v": {"chunks": (16, 1 << 16)}}, consolidated=False)
+    return make_plan(several, {"source": str(tmp_path / "data.zarr")}, Home(tmp_path / "home").open())[0]
+
+
+def test_a_plan_says_why_products_are_cut_and_stored_as_they_are(plan: Plan) -> None:
+    said: dict[str, Any] = {one.step.name: plan.reasons(one.step) for one in reversed(plan.steps)}
+    assert said["ingest"]["cut"] == "regions of 65,536 of x, as its source has it; time whole"
+    assert said["ingest"]["codec"] == "lz4-5-shuffle: floating point, goes through only"
+    assert said["rearranged"]["cut"] == "regions of 2 of time, as its stage says (block={'time': 2}); x whole"
+    assert said["noisy"]["cut"].endswith("of x, chosen from its size; time whole")
+    assert said["noisy"]["codec"] == "none: complex noise does not shrink"
+    parts = "a region for each partial result, of 131,072 of x, for its calls to be worth their overhead"
+    assert said["image.blocks"]["cut"] == parts
+    assert said["image"] == {
+        "cut": "one region, as it may not be cut",
+        "codec": "zstd-1-bitshuffle: it is kept, so small before fast",
+    }
+    assert plan.reasons(plan.steps[2].step)["codec"] == "lz4-5-bitshuffle, as its stage says"
+
+
+def test_more_files_than_there_is_room_for_are_refused_with_the_blocks_that_would_do(plan: Plan) -> None:
+    files = sum(one.step.shards for one in plan.steps)
+    demand_files(plan, files, "here")
+    with pytest.raises(Usage, match=rf"makes {files} files, 16 of them for noisy, and here allows {files - 4}: "):
+        demand_files(plan, files - 4, "here")
+    with pytest.raises(Usage, match=r'blocks of 32,768 along x would fit \(block=\{"x": 32768\} of the stage\)'):
+        demand_files(plan, files - 4, "here")
+    with pytest.raises(Usage, match="let stages have larger blocks, or set TERP_HOME elsewhere"):
+        demand_files(plan, 1, "here")
+
+
+def test_a_site_refuses_files_where_the_home_lies_and_only_tells_of_other_places(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TERP_HOME", str(tmp_path / "scratch/me/terp"))
+    monkeypatch.setenv("SOMEBODY", "me")
+    site: Site = load_site("testbed", {})
+    few = FileSystem(path=f"{tmp_path}/scratch/$SOMEBODY", files=3)
+    with pytest.raises(Usage, match="scratch of testbed allows 3"):
+        at_site(plan, site.model_copy(update={"file_systems": {"scratch": few}}))
+    elsewhere = FileSystem(path=f"{tmp_path}/home", files=3)
+    told = at_site(plan, site.model_copy(update={"file_systems": {"home": elsewhere}}))
+    assert any("more than home allows" in note for note in told.notes)
