@@ -68,7 +68,7 @@ def stages(lengths: tuple[int, int], halo: int) -> dict[str, Body]:
 
 
 def digests(product: StoredProduct) -> list[str]:
-    return [str(entry.values) for _, entry in product.shards()]
+    return [str(entry.values) for entry in product.shards()]
 
 
 def altered(one: xr.Dataset, other: xr.Dataset, dims: tuple[str, ...]) -> np.ndarray[Any, Any]:
