@@ -15,11 +15,13 @@ import numpy as np
 import pytest
 
 from terp.storage.errors import BadInput, BadPackage
+from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.ingest import locate
-from terp.storage.package import Member, pack, write_index
+from terp.storage.package import Member, pack
+from terp.storage.packed import write_index
 from terp.storage.product import StoredProduct
-from terp.storage.shard import write_shard
+from terp.storage.writing import Written, write_region
 from terp.storage.zipstore import open_zip
 from terp.workflows.errors import BadStage, Unavailable
 from terp.workflows.results.environment import build
@@ -228,14 +230,16 @@ def test_a_value_that_was_altered_in_the_archive_is_found_and_named(
     at = dict.fromkeys(array.dims, 2)
     true = str(values[2, 2, 2])
     values[2, 2, 2] = np.float32(271.25)
-    with zipfile.ZipFile(crate / "scaled.zarr.zip") as held:
-        held.extractall(tmp_path / "unpacked")
-    (tmp_path / "unpacked" / key).unlink()
-    write_shard(tmp_path / "unpacked" / key, array, values)
+    shutil.copytree(product.folder, tmp_path / "forged")
+    forged = StoredProduct(tmp_path / "forged")
+    with Filling(forged) as filling:
+        filling.void(("", 1), "to be forged")
+        done = write_region(filling.attempts, group, 1, {array.name: values})
+        filling.commit([Written("", 1, done, 0.1, "a forger", reads=forged.origins.row("", {}))])
+        filling.seal()
     (crate / "scaled.zarr.zip").unlink()
-    files = [path for path in (tmp_path / "unpacked").rglob("*") if path.is_file()]
-    members = [Member(str(p.relative_to(tmp_path / "unpacked")), p, p.stat().st_size) for p in files]
-    write_index(pack(members, crate / "scaled.zarr.zip"))
+    members = [Member(e.key, forged.data / e.key, e.size, e.crc32, e.blake3) for e in forged.entries()]
+    write_index(pack(members, crate / "scaled.zarr.zip"), forged)
     sum_up(crate)
     assert float(open_zip(crate / "scaled.zarr.zip")[array.name].max()) > 0, "by itself it looks sound"
     done = terp("replay", str(crate), "--workers=2")
