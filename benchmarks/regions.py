@@ -1,9 +1,10 @@
-"""What a region costs beside its work: `python -m benchmarks.regions [--peers] [REGIONS ...]`.
+"""What a region costs beside its work: `python -m benchmarks.regions [--peers] [--json FILE] [REGIONS ...]`.
 
 A stage that does nothing, on regions of one number, on two workers: each region is read (proven), written (synced),
 made visible and recorded. Told: milliseconds a region from the first that was recorded to the last, the time of the
 controller itself (user and system, Dask's scheduler with it), seconds from the start to the first region, and how large
-the controller became. `--peers` adds as many tasks that do nothing on plain distributed, all handed in at once.
+the controller became. `--peers` adds as many tasks that do nothing on plain distributed, all handed in at once, and on
+two threads of this process: the least that handing work to others costs, where nothing is kept of it.
 """
 
 import argparse
@@ -78,6 +79,24 @@ def distributed(regions: int) -> dict[str, float]:
         return told((time.monotonic() - at) * each, (spent() - before) * each, at - began)
 
 
+def threads(regions: int) -> dict[str, float]:
+    """Have two threads call what does nothing, so many times."""
+    from concurrent.futures import ThreadPoolExecutor, as_completed
+
+    with ThreadPoolExecutor(2) as pool:
+        began, before = time.monotonic(), spent()
+        tasks = as_completed([pool.submit(str, number) for number in range(regions)])
+        next(tasks)
+        first = time.monotonic() - began
+        for _ in tasks:
+            pass
+        each = 1e3 / regions
+        return told((time.monotonic() - began) * each, (spent() - before) * each, first)
+
+
+KINDS = {"terp": terp, "distributed": distributed, "threads": threads}
+
+
 def spent() -> float:
     """Seconds of the processor that this process has had."""
     used = resource.getrusage(resource.RUSAGE_SELF)
@@ -95,18 +114,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.regions", description=__doc__)
     parser.add_argument("regions", type=int, nargs="*", default=[1000, 10_000])
     parser.add_argument("--peers", action="store_true")
-    parser.add_argument("--only", choices=["terp", "distributed"], help=argparse.SUPPRESS)
+    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results")
+    parser.add_argument("--only", choices=KINDS, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     if asked.only:
-        print(json.dumps({"terp": terp, "distributed": distributed}[asked.only](asked.regions[0])))
+        print(json.dumps(KINDS[asked.only](asked.regions[0])))
         return
+    results = []
     for regions in asked.regions:
-        for peer in ["terp", *(["distributed"] if asked.peers else [])]:
+        for peer in KINDS if asked.peers else ["terp"]:
             command = [sys.executable, "-m", "benchmarks.regions", str(regions), "--only", peer]
             done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
             found = json.loads(done.stdout.splitlines()[-1])
-            words = (f"{value:8.2f} {what}" for what, value in found.items())
+            results.append({"regions": regions, "candidate": peer, **found})
+            words = (f"{value:9.3f} {what}" for what, value in found.items())
             print(f"{regions:>9,} {peer:12} {'  '.join(words)}", flush=True)
+    if asked.json:
+        asked.json.write_text(json.dumps(results, indent=1) + "\n")
 
 
 if __name__ == "__main__":
