@@ -42,6 +42,10 @@ class Crew:
         found: dict[str, Any] = self.client.scheduler_info(n_workers=-1)["workers"]
         return found
 
+    def strength(self) -> int:
+        """Return how many workers there are: that is little to ask, where to hear all of them is much."""
+        return len(self.client.nthreads())
+
     def at_work(self, seconds: float) -> tuple[list[AtWork], list[str]]:
         """Return what workers have been at for longer than that, as they said last, and the addresses of idle ones."""
         try:

@@ -3,8 +3,6 @@
 import time
 from collections import Counter, deque
 from collections.abc import Iterator
-from concurrent.futures import CancelledError
-from contextlib import suppress
 from itertools import groupby, islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +14,7 @@ from terp.storage.filling import Filling
 from terp.storage.ledger import Place
 from terp.storage.writing import Written
 from terp.workflows.errors import BadStage, WorkflowError
+from terp.workflows.running.landing import Landing
 from terp.workflows.running.late import Watch
 from terp.workflows.running.losses import Losses
 from terp.workflows.running.progress import Progress, Tell
@@ -67,6 +66,7 @@ class _Window:
     def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, news: list[str]) -> None:
         self.later, self.news = later, news
         self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
+        self.landing = Landing(crew.client)
         self.flying: dict[Any, list[Place]] = {}
         self.losses = Losses(filling.product.name, crew)
         self.watch = Watch(crew, filling.ledger.longest)
@@ -87,7 +87,7 @@ class _Window:
         left = self.filling.left
         self._feed(left)
         while self.flying or left:
-            arrived = [written for future in self._landed() for written in self._harvest(future)]
+            arrived = [written for landed in self.landing.take(_LOOK) for written in self._harvest(*landed)]
             if arrived:
                 arrived = self._commit(arrived)
                 left -= len(arrived)
@@ -126,17 +126,10 @@ class _Window:
     def _done(self, places: list[Place]) -> bool:
         return all(self.filling.ledger.has(place) for place in places)
 
-    def _landed(self) -> list[Any]:
-        from distributed import wait
-
-        with suppress(TimeoutError, CancelledError):  # what was cancelled is one of those that ended
-            wait(list(self.flying), timeout=_LOOK, return_when="FIRST_COMPLETED")
-        return [future for future in self.flying if future.status in ("finished", "error", "cancelled")]
-
     def _look(self) -> None:
         """Say what is waited for while there is no worker; raise NoWorkers when none can be expected: never hang."""
         self.alone = ""
-        if self.crew.workers():
+        if self.crew.strength():
             self.alone_since = None
             return
         self.alone = self.crew.waiting()
@@ -157,7 +150,7 @@ class _Window:
             self.all_out = not places
             if not places:
                 return
-            self.flying[self._submit(places)] = places
+            self._submit(places)
 
     def _next(self, left: int, window: int) -> list[Place]:
         """Return what to hand out next: what came back undone, what is read together, or as many as are worth it."""
@@ -184,7 +177,7 @@ class _Window:
         for place, address in zip([one for one in slow if one not in self.twice], late.idle, strict=False):
             self.tries[place] += 1
             self.twice.add(place)
-            self.flying[self._submit([place], address)] = [place]
+            self._submit([place], address)
 
     def _give_up(self, future: Any, late: AtWork) -> None:
         """Take regions from a worker that does not come back with them."""
@@ -205,7 +198,7 @@ class _Window:
     def _workers(self) -> int:
         """Return how many workers there are, or were a moment ago: to ask takes as long as a short region."""
         if not self.workers or time.monotonic() - self.counted > _COUNTED:
-            self.workers, self.counted = len(self.crew.workers()), time.monotonic()
+            self.workers, self.counted = self.crew.strength(), time.monotonic()
         return self.workers
 
     def _at_a_time(self, left: int, window: int) -> int:
@@ -215,13 +208,13 @@ class _Window:
         fitting = int(_TASK_SECONDS / max(self.seconds / self.done, 1e-6))
         return max(min(fitting, _AT_MOST, left // (2 * window)), 1)
 
-    def _submit(self, places: list[Place], worker: str = "") -> Any:
+    def _submit(self, places: list[Place], worker: str = "") -> None:
         product, (group, index) = self.filling.product, places[0]
         key = (
             f"{product.name}-{product.key[-8:]}-{group}-{index}-n{len(places)}"
             f"-g{self.filling.generation(places[0])}-e{self.filling.ledger.epoch}-t{self.tries[places[0]]}"
         )
-        return self.client.submit(
+        future = self.client.submit(
             execute_all,
             self.task,
             str(product.folder),
@@ -234,18 +227,16 @@ class _Window:
             workers=[worker] if worker else None,
             allow_other_workers=bool(worker),
         )
+        self.flying[future] = places
+        self.landing.expect(future)
 
-    def _harvest(self, future: Any) -> list[Written]:
+    def _harvest(self, future: Any, written: list[Written] | None) -> list[Written]:
         """Return what a task has written; regions of one that failed are handed out again, each alone."""
         from distributed.scheduler import KilledWorker
 
-        if future.status == "finished":
-            with suppress(TimeoutError, CancelledError):
-                written: list[Written] = future.result(timeout=_LOOK)
-                del self.flying[future]
-                return written
-            return []  # it went with its worker: Dask lets another make it again
-        places = self.flying.pop(future)
+        places = self.flying.pop(future, [])  # those of a task that was taken back are none
+        if written is not None or not places:
+            return written if written and places else []
         error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, KilledWorker) or len(places) > 1:
             for place in places:
