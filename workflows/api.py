@@ -136,10 +136,7 @@ def run(
                     noted_workers(house, record)
             record.results = {name: product.key for name, product in named_results(returned).items()}
             record.took_in(house, planner.sources)
-            record.ended = now()
-            if went_back():
-                record.note(house, "warned", words=went_back())
-                told.warn(went_back())
+            _made_all(house, record, told)
             if archive:
                 record.archived = deposit(house, record, found, told)
     except Walled:
@@ -155,6 +152,14 @@ def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told
     doubts = list(dict.fromkeys(doubt for one in plan.steps for doubt in one.step.doubts))
     for note in [*notes, *doubts]:
         told.warn(note)
+
+
+def _made_all(home: Home, record: RunRecord, told: Reporter) -> None:
+    """Note when all was made, and tell it where the clock went back meanwhile."""
+    record.ended = now()
+    if went_back():
+        record.note(home, "warned", words=went_back())
+        told.warn(went_back())
 
 
 def _begun(
