@@ -157,12 +157,14 @@ def covered(spans: Sequence[Boxes], grid: Sequence[tuple[int, int]]) -> np.ndarr
     there = np.logical_and.reduce([one[:, 0] < one[:, 1] for one in spans])
     some = list(spans) if there.all() else [one[there] for one in spans]
     total = np.zeros(math.prod(wide), np.int64)
-    for ends in product((0, 1), repeat=len(grid)):
-        corner = np.zeros(len(some[0]), np.int64)
-        for one, end, (_, block), length in zip(some, ends, grid, wide, strict=True):
-            corner *= length
-            corner += (one[:, 1] - 1) // block + 1 if end else one[:, 0] // block
-        total += (-1) ** sum(ends) * np.bincount(corner, minlength=len(total))
+    steps = [math.prod(wide[axis + 1 :]) for axis in range(len(grid))]
+    ends = [
+        (one[:, 0] // block * np.int64(step), ((one[:, 1] - 1) // block + 1) * np.int64(step))
+        for one, (_, block), step in zip(some, grid, steps, strict=True)
+    ]
+    for corner in product((0, 1), repeat=len(grid)):
+        at = np.sum([pair[end] for pair, end in zip(ends, corner, strict=True)], axis=0)
+        total += (-1) ** sum(corner) * np.bincount(at, minlength=len(total))
     over = total.reshape(wide)
     for axis in range(len(grid)):
         np.cumsum(over, axis, out=over)

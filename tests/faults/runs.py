@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from terp.storage.rows import row_type
+from terp.storage.product import StoredProduct
 
 FLOWS = Path(__file__).parent / "flows.py"
 COMMAND = [str(Path(sys.executable).with_name("terp")), "run", f"{FLOWS}:departures", "--no-archive", "--quiet"]
@@ -44,5 +44,6 @@ def recorded(home: Path) -> int:
 
 
 def rows(ledger: Path) -> int:
-    """How many rows there are in the ledger of a product of one array."""
-    return sum(path.stat().st_size // row_type(1).itemsize for path in ledger.glob("*.rows"))
+    """How many rows there are in the ledger of a product."""
+    size = StoredProduct(ledger.parent).ledger.type.itemsize
+    return sum(path.stat().st_size // size for path in ledger.glob("*.rows"))

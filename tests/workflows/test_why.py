@@ -12,10 +12,12 @@ import xarray as xr
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
+from terp.storage.source import identify
 from terp.workflows import stage
 from terp.workflows.errors import Usage
 from terp.workflows.results.impact import impact
 from terp.workflows.results.why import why
+from terp.workflows.running.record import RunRecord
 
 sys.path.insert(0, str(Path(__file__).parent))
 from here import made
@@ -161,6 +163,29 @@ def test_all_that_was_made_of_a_source_is_found_by_path_digest_or_product(
     assert keys(impact(home, list(kept)[1])["products"]) == sorted(list(kept)[1:])
     with pytest.raises(Usage, match="was made of"):
         impact(home, str(tmp_path / "elsewhere"))
+
+
+def test_a_file_that_was_changed_since_is_told_by_both_digests(tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    file = tmp_path / "series.nc"
+    series().to_netcdf(file)
+    made(file, home.root, lambda data: data)
+    before = identify(file, home.cache)
+    run = RunRecord.begin(home, "series", "series", {})
+    run.sources = [before.to_json()]
+    run.save(home)
+    (series() + 1).to_netcdf(file)
+    [old] = made(file, home.root, lambda data: data).values()
+    told = impact(home, str(file))
+    [now, then] = told["versions"]
+    assert (now["now"], now["runs"], then["now"], then["runs"]) == (True, [], False, [run.id])
+    assert then["sha256"] == {str(file): before.parts[0].sha256} != now["sha256"]
+    assert [one["run"] for one in told["runs"]] == [run.id]
+    assert {digest for one in told["products"] for digest in one["sha256"]} == {
+        *then["sha256"].values(),
+        *now["sha256"].values(),
+    }
+    assert old.key in keys(told["products"])
 
 
 def test_what_an_archive_keeps_of_the_making_answers_as_the_products_do(
