@@ -131,9 +131,11 @@ def alter(crate: Path, name: str, change: Callable[[Any], None]) -> None:
 
 
 def report(folder: Path) -> dict[str, Any]:
-    [path] = folder.glob("replay-*.json")
-    plain: dict[str, Any] = json.loads(path.read_text())
-    path.unlink()
+    """The last report, and no other stays."""
+    paths = sorted(folder.glob("replay-*.json"), key=lambda path: path.stat().st_mtime)
+    plain: dict[str, Any] = json.loads(paths[-1].read_text())
+    for path in paths:
+        path.unlink()
     return plain
 
 

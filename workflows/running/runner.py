@@ -273,6 +273,14 @@ def is_whole(product: StoredProduct) -> bool:
     return True
 
 
+def was_altered(product: StoredProduct) -> bool:
+    """Say whether a product that is not whole had been sealed."""
+    try:
+        return product.seal is not None
+    except BadProduct:
+        return True
+
+
 @contextmanager
 def running(runner: Runner) -> Iterator[None]:
     """Let the flow's body see the runner."""
