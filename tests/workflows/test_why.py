@@ -172,9 +172,10 @@ def test_a_file_that_was_changed_since_is_told_by_both_digests(tmp_path: Path) -
     made(file, home.root, lambda data: data)
     before = identify(file, home.cache)
     run = RunRecord.begin(home, "series", "series", {})
-    run.sources = [before.to_json()]
+    run.took_in(home, {"series.nc": before})
     run.save(home)
-    (series() + 1).to_netcdf(file)
+    (series() + 1).to_netcdf(tmp_path / "other.nc")
+    (tmp_path / "other.nc").replace(file)
     [old] = made(file, home.root, lambda data: data).values()
     told = impact(home, str(file))
     [now, then] = told["versions"]
