@@ -130,7 +130,7 @@ class Lineage:
         self.origins = origins
         starts = np.cumsum([0, *regions.values()])
         self._starts = dict(zip(regions, map(int, starts), strict=False))
-        self._rows = ProvenRows(NAME, origins.type, int(starts[-1]), digest, read, where)
+        self._rows = ProvenRows(NAME, origins.type, int(starts[-1]), digest, read, lambda one: f"{one} of {where}")
 
     def of(self, group: str, chosen: Boxes) -> Boxes:
         """Return the rows of those regions of a group whose numbers are given, ascending."""

@@ -1,7 +1,8 @@
 """Rows of one size in a file, proven run by run: who reads one of a million reads and proves 256 of them.
 
 NAME.rows   the rows
-NAME.sums   the BLAKE3 of each run of rows; whoever holds the BLAKE3 of this file can prove any row
+NAME.sums   for each run of rows its BLAKE3, and behind that perhaps a digest of something else that is to be known of
+            the run; whoever holds the BLAKE3 of this file can prove any row
 """
 
 from collections.abc import Callable, Iterable
@@ -14,13 +15,14 @@ from blake3 import blake3
 
 from terp.storage.errors import BadProduct
 from terp.storage.files import disk, read_at
+from terp.storage.tree import DIGEST, FAN
 
-_RUN = 256  # rows that are proven together
-_DIGEST = 32  # bytes of a BLAKE3
+RUN = FAN  # rows that are proven together: in a manifest those below one node
 _KEPT = 64  # runs that a reader remembers
 
 Rows = np.ndarray[Any, Any]
 Read = Callable[[str, int, int], bytes]  # bytes of a file by name, start and length; fewer where it ends
+Called = Callable[[str], str]  # what people call a file, by its name
 
 
 def names(name: str) -> tuple[str, str]:
@@ -28,12 +30,18 @@ def names(name: str) -> tuple[str, str]:
     return f"{name}.rows", f"{name}.sums"
 
 
-def written(name: str, rows: Iterable[Rows], write: Callable[[str, bytes], None]) -> str:
-    """Write rows in order, by a function of file name and content; return the digest by which they are proven."""
+def written(name: str, rows: Iterable[Rows], write: Callable[[str, bytes], None], beside: bytes = b"") -> str:
+    """Write rows in order, by a function of file name and content; return the digest by which they are proven.
+
+    `beside` has a digest more for each run, one behind the other.
+    """
     some = list(rows)
     raw = b"".join(one.tobytes() for one in some)
-    step = _RUN * some[0].dtype.itemsize * int(np.prod(some[0].shape[1:]))
-    sums = b"".join(blake3(raw[at : at + step]).digest() for at in range(0, len(raw), step))
+    step = RUN * some[0].dtype.itemsize * int(np.prod(some[0].shape[1:])) if some else 1
+    sums = b"".join(
+        blake3(raw[at : at + step]).digest() + beside[number * DIGEST : (number + 1) * DIGEST]
+        for number, at in enumerate(range(0, len(raw), step))
+    )
     write(names(name)[0], raw)
     write(names(name)[1], sums)
     return blake3(sums).hexdigest()
@@ -55,42 +63,55 @@ def files_in(folder: Path) -> Read:
 
 
 class ProvenRows:
-    """Rows of a type; raises BadProduct, which says of `where`, when they are not those of the digest."""
+    """Rows of a type; raises BadProduct, which names the file as it is `called`, when they are not those of the digest.
 
-    def __init__(self, name: str, kind: np.dtype[Any], total: int, digest: str, read: Read, where: str) -> None:
-        self.kind, self.total, self._read, self._where = kind, total, read, where
+    `more` is whether a digest of something else stands beside the sum of each run.
+    """
+
+    def __init__(
+        self, name: str, kind: np.dtype[Any], total: int, digest: str, read: Read, called: Called, more: bool = False
+    ) -> None:
+        self.kind, self.total, self._read, self._called = kind, total, read, called
         self._rows, sums = names(name)
-        self._sums = read(sums, 0, -(-total // _RUN) * _DIGEST)
-        if blake3(self._sums).hexdigest() != digest:
-            raise self._damaged(sums)
-        self._run = lru_cache(maxsize=_KEPT)(self._proven)
+        size = 2 * DIGEST if more else DIGEST
+        raw = read(sums, 0, -(-total // RUN) * size)
+        if blake3(raw).hexdigest() != digest:
+            raise self.damaged(sums)
+        self._sums = np.frombuffer(raw, np.uint8).reshape(-1, size)
+        self.run = lru_cache(maxsize=_KEPT)(self._proven)
+
+    @property
+    def beside(self) -> bytes:
+        """What stands beside the sums of all runs, one behind the other."""
+        return self._sums[:, DIGEST:].tobytes()
 
     def row(self, number: int) -> Any:
         """Return one row."""
-        return self._run(number // _RUN)[number % _RUN]
+        return self.run(number // RUN)[number % RUN]
 
     def span(self, start: int, stop: int) -> Rows:
         """Return some rows that follow each other, read at once and each proven."""
-        first, last = start // _RUN, -(-stop // _RUN)
-        length = (min(last * _RUN, self.total) - first * _RUN) * self.kind.itemsize
+        first, last = start // RUN, -(-stop // RUN)
+        length = (min(last * RUN, self.total) - first * RUN) * self.kind.itemsize
         raw = self._read(self._rows, first * self._step, length)
         for run in range(first, last):
             self._prove(run, raw[(run - first) * self._step : (run - first + 1) * self._step])
-        rows: Rows = np.frombuffer(raw, self.kind)[start - first * _RUN : stop - first * _RUN]
+        rows: Rows = np.frombuffer(raw, self.kind)[start - first * RUN : stop - first * RUN]
         return rows
+
+    def damaged(self, name: str) -> BadProduct:
+        """Return the error that one of the files is not as it was written."""
+        return BadProduct(f"{self._called(name)} is damaged: run again to seal the product anew")
 
     @property
     def _step(self) -> int:
-        return _RUN * self.kind.itemsize
+        return RUN * self.kind.itemsize
 
     def _proven(self, run: int) -> Rows:
-        raw = self._read(self._rows, run * self._step, self._step)
+        raw = self._read(self._rows, run * self._step, min(RUN, self.total - run * RUN) * self.kind.itemsize)
         self._prove(run, raw)
         return np.frombuffer(raw, self.kind)
 
     def _prove(self, run: int, raw: bytes) -> None:
-        if blake3(raw).digest() != self._sums[run * _DIGEST : (run + 1) * _DIGEST]:
-            raise self._damaged(self._rows)
-
-    def _damaged(self, name: str) -> BadProduct:
-        return BadProduct(f"{name} of {self._where} is damaged: run again to seal the product anew")
+        if blake3(raw).digest() != self._sums[run, :DIGEST].tobytes():
+            raise self.damaged(self._rows)

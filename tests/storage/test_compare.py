@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from terp.storage import manifest, sharded
+from terp.storage import runs, sharded
 from terp.storage.compare import Element, compare
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.filling import Filling
@@ -84,7 +84,7 @@ def counted() -> Iterator[dict[str, int]]:
         return call
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(manifest.Manifest, "_proven", counting("runs", manifest.Manifest._proven))
+        patch.setattr(runs.ProvenRows, "_proven", counting("runs", runs.ProvenRows._proven))
         patch.setattr(sharded.ShardedArray, "_read_shard", counting("shards", sharded.ShardedArray._read_shard))
         yield read
 
