@@ -8,7 +8,7 @@ import numpy as np
 
 from terp.storage.codec import Values
 from terp.storage.errors import Damaged
-from terp.storage.grid import Group
+from terp.storage.grid import Array, Group
 from terp.storage.sharded import ShardedArray
 from terp.storage.tree import Tree
 
@@ -24,6 +24,9 @@ class Comparable(Protocol):
     @property
     def tree(self) -> Tree:
         """The tree over its values."""
+
+    def group(self, path: str) -> Group:
+        """Return the group at `path`."""
 
     def array(self, group: str, name: str) -> ShardedArray:
         """Return one of the large arrays."""
@@ -153,24 +156,31 @@ def _regions(product: Comparable, shards: Iterator[int]) -> Iterator[Region]:
 
 def _first(a: Comparable, b: Comparable, region: Region) -> Element:
     """Read the first shard of a region that differs from both products, and say what differs."""
-    group = next(group for group in a.groups if group.path == region.group)
+    group = a.group(region.group)
     array = group.array(region.arrays[0])
-    box = [slice(*region.box.get(dim, (0, size))) for dim, size in zip(array.dims, array.shape, strict=True)]
-    one, two = (product.array(group.path, array.name).read(box) for product in (a, b))
-    places = np.flatnonzero(_bits(one) != _bits(two))
+    starts, one, two = both(a, b, region, array)
+    places = np.flatnonzero(differing(one, two))
     if not places.size:
         raise Damaged(f"{group.shard_key(array, region.index)} is the same in both, against their digests: verify both")
-    starts = (part.start for part in box)
     at = np.unravel_index(places[0], one.shape)
     place = {dim: start + int(p) for dim, start, p in zip(array.dims, starts, at, strict=True)}
     values = one[at].item(), two[at].item()
     return Element(array.name, place, values, places.size, _largest(one.reshape(-1)[places], two.reshape(-1)[places]))
 
 
-def _bits(values: Values) -> Values:
-    """Return elements as they are stored: not a number is itself, and minus zero is not zero."""
-    flat = np.ascontiguousarray(values).reshape(-1)
-    return flat.view(f"V{flat.dtype.itemsize}")
+def both(a: Comparable, b: Comparable, region: Region, array: Array) -> tuple[list[int], Values, Values]:
+    """Read a region's part of an array from both products; return where along each dimension it starts, and the two."""
+    box = [slice(*region.box.get(dim, (0, size))) for dim, size in zip(array.dims, array.shape, strict=True)]
+    one, two = (product.array(region.group, array.name).read(box) for product in (a, b))
+    return [part.start for part in box], one, two
+
+
+def differing(one: Values, two: Values) -> Values:
+    """Say where values are not the same to the last bit: not a number is itself, and 0.0 is not -0.0."""
+    if one.shape != two.shape or one.dtype != two.dtype or one.dtype.kind not in "biufcmM":
+        return np.asarray(one != two)
+    ours, theirs = (np.ascontiguousarray(values).reshape(-1).view(f"V{values.dtype.itemsize}") for values in (one, two))
+    return np.asarray(ours != theirs).reshape(one.shape)
 
 
 def _largest(one: Values, two: Values) -> float | int | None:

@@ -113,11 +113,12 @@ class PackedProduct:
 
     def array(self, group: str, name: str) -> ShardedArray:
         """Return one of the large arrays; every read is proven."""
-        whole = self._group(group)
+        whole = self.group(group)
         array = whole.array(name)
         return ShardedArray(array, whole.home(array), partial(self._locate, whole, array), self._name)
 
-    def _group(self, path: str) -> Group:
+    def group(self, path: str) -> Group:
+        """Return the group at `path`."""
         return next(group for group in self.groups if group.path == path)
 
     def _locate(self, group: Group, array: Array, place: tuple[int, ...]) -> Extent:
@@ -128,4 +129,4 @@ class PackedProduct:
         """Load the coordinates and attributes of a group."""
         from terp.storage.opening import small_part
 
-        return small_part(self._store, group, [array.name for array in self._group(group).arrays]).load()
+        return small_part(self._store, group, [array.name for array in self.group(group).arrays]).load()

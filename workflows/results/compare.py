@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from terp.storage.compare import Comparable, Differences, Region, compare
+from terp.storage.compare import Comparable, Differences, Region, both, compare, differing
 from terp.storage.packed import PackedProduct
 from terp.storage.product import StoredProduct
 from terp.storage.small import META
@@ -84,7 +84,7 @@ def _of_a_small_file(before: Comparable, now: Comparable, key: str) -> Differenc
         return next(_unlike(json.loads(before.document(key)), json.loads(now.document(key)), key), None)
     group, _, name = key.partition("/c")[0].rpartition("/")
     one, two = before.frame(group)[name], now.frame(group)[name]
-    return _first(_other(one.values, two.values), one.values, two.values, name, -1, one.dims, [0] * one.ndim)
+    return _first(differing(one.values, two.values), one.values, two.values, name, -1, one.dims, [0] * one.ndim)
 
 
 def _unlike(before: Any, now: Any, where: str) -> Iterator[Difference]:
@@ -100,24 +100,14 @@ def _of_a_region(
     before: Comparable, now: Comparable, region: Region, tolerance: Sequence[float]
 ) -> tuple[float, Difference | None]:
     """Return the largest relative difference that is allowed, and the first value that is beyond."""
-    [group] = [one for one in before.groups if one.path == region.group]
+    group = before.group(region.group)
     most, first = 0.0, None
     for array in map(group.array, region.arrays):
-        picks = [slice(*region.box.get(d, (0, n))) for d, n in zip(array.dims, array.shape, strict=True)]
-        one, two = (product.array(group.path, array.name).read(picks) for product in (before, now))
+        starts, one, two = both(before, now, region, array)
         away, near = _away(one, two, tolerance)
-        starts = [pick.start for pick in picks]
-        beyond = _first(_other(one, two) & ~near, one, two, group.home(array), region.index, array.dims, starts)
+        beyond = _first(differing(one, two) & ~near, one, two, group.home(array), region.index, array.dims, starts)
         most, first = max(most, away), first or beyond
     return most, first
-
-
-def _other(before: Values, now: Values) -> Values:
-    """Return where values are not the same to the last bit: NaN is NaN, and 0.0 is not -0.0."""
-    if before.shape != now.shape or before.dtype != now.dtype or before.dtype.kind not in "biufcmM":
-        return np.asarray(before != now)
-    bits = [np.ascontiguousarray(one).view(np.uint8).reshape(*one.shape, one.dtype.itemsize) for one in (before, now)]
-    return np.asarray((bits[0] != bits[1]).any(axis=-1))
 
 
 def _away(before: Values, now: Values, tolerance: Sequence[float]) -> tuple[float, Values]:
