@@ -23,11 +23,11 @@ from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered,
 from terp.storage.product import StoredProduct
 from terp.storage.runs import names
 from terp.storage.scrub import scrub
+from terp.storage.smallzip import write_zip
 
 ARCHIVED = "lineage.zip"
 _DESCRIPTION, _RESULTS = "product.json", "results.json"
 _SHOWN = 3  # shards or files that are told by name
-_DATE = (1980, 1, 1, 0, 0, 0)  # the same products, the same bytes
 
 
 @dataclass(frozen=True)
@@ -75,33 +75,31 @@ def of_product(product: StoredProduct) -> Made:
 
 def descent(find: Find, key: str, group: str, index: int) -> Iterator[Step]:
     """Walk back from a region of a product: each product after all that were made of it, its sources last."""
-    known = dict(_above(find, key))
+    known = above([key], find, lambda made: made.frozen)
     wanted: dict[tuple[str, str], Boxes] = {(key, group): np.array([index])}
-    graph = {one: _keys(made) for one, made in known.items()}
+    graph = {one: keys_of(made.frozen) for one, made in known.items()}
     for one in reversed(list(TopologicalSorter(graph).static_order())):
         for path in [path for name, path in wanted if name == one and one in known]:
             yield from _inputs(known, one, path, wanted)
 
 
-def _above(find: Find, key: str) -> Iterator[tuple[str, Made]]:
-    """Walk a product and all that it was made of and that is known, each once."""
-    seen, left = {key}, [key]
+def above[T](
+    keys: Iterable[str], find: Callable[[str], T | None], frozen_of: Callable[[T], Mapping[str, Any]]
+) -> dict[str, T]:
+    """Return products by their keys, and all that they were made of, as far as `find` finds it: each once."""
+    found = dict[str, T]()
+    left = dict.fromkeys(keys)
     while left:
-        made = find(one := left.pop())
-        if made:
-            yield one, made
-            left += sorted(_keys(made) - seen)
-            seen |= _keys(made)
+        known = {key: one for key in left if (one := find(key)) is not None}
+        found |= known
+        left = dict.fromkeys(key for one in known.values() for key in keys_of(frozen_of(one)) if key not in found)
+    return found
 
 
-def _keys(made: Made) -> set[str]:
-    return keys_of(made.frozen)
-
-
-def keys_of(frozen: Mapping[str, Any]) -> set[str]:
-    """Return the keys of the products that a product was made of, by what was frozen of it."""
-    known = {one["key"] for some in frozen.get("lineage", {}).values() for one in some if one["key"]}
-    return known or {key for key, _ in frozen["ingredients"].get("inputs", ())}
+def keys_of(frozen: Mapping[str, Any]) -> list[str]:
+    """Return the keys of the products that a product was made of, in order, by what was frozen of it."""
+    known = [one["key"] for some in frozen.get("lineage", {}).values() for one in some if one["key"]]
+    return known or [key for key, _ in frozen["ingredients"].get("inputs", ())]
 
 
 def _inputs(known: Mapping[str, Made], key: str, group: str, wanted: dict[tuple[str, str], Boxes]) -> Iterator[Step]:
@@ -154,19 +152,19 @@ def _files(made: Made, origin: Origin, boxes: Boxes) -> tuple[int, int, tuple[st
 
 def pack(results: Mapping[str, str], products: Iterable[StoredProduct], path: Path) -> None:
     """Write what an archive keeps of the making of products, of which some are results, by name; raises DiskTrouble."""
-    with disk(path), zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as target:
-        _put(target, _RESULTS, canonical(dict(results)))
-        for product in sorted(products, key=lambda one: one.key):
-            seal = product.seal
-            kept = {**product.frozen, "lineage_digest": seal.lineage if seal else ""}
-            kept.pop("small")
-            _put(target, f"{product.key}/{_DESCRIPTION}", canonical(scrub(kept)))
-            for name in names(NAME) if seal and seal.lineage else ():
-                _put(target, f"{product.key}/{name}", (product.folder / name).read_bytes())
+    with disk(path), path.open("wb") as file:
+        write_zip(file, _members(results, products))
 
 
-def _put(target: zipfile.ZipFile, name: str, data: bytes) -> None:
-    target.writestr(zipfile.ZipInfo(name, _DATE), data)
+def _members(results: Mapping[str, str], products: Iterable[StoredProduct]) -> Iterator[tuple[str, bytes]]:
+    yield _RESULTS, canonical(dict(results))
+    for product in sorted(products, key=lambda one: one.key):
+        seal = product.seal
+        kept = {**product.frozen, "lineage_digest": seal.lineage if seal else ""}
+        kept.pop("small")
+        yield f"{product.key}/{_DESCRIPTION}", canonical(scrub(kept))
+        for name in names(NAME) if seal and seal.lineage else ():
+            yield f"{product.key}/{name}", (product.folder / name).read_bytes()
 
 
 def results(path: Path) -> dict[str, str]:
@@ -210,9 +208,15 @@ def _lineage(path: Path, frozen: Mapping[str, Any]) -> Lineage:
 
 def found_in(products: Path) -> Find:
     """Return how to find what is known of a folder's products."""
+    stored = stored_in(products)
 
     def find(key: str) -> Made | None:
-        folder = products / key
-        return of_product(StoredProduct(folder)) if folder.is_dir() else None
+        product = stored(key)
+        return of_product(product) if product else None
 
     return find
+
+
+def stored_in(products: Path) -> Callable[[str], StoredProduct | None]:
+    """Return how to find a product in a folder of products."""
+    return lambda key: StoredProduct(products / key) if (products / key).is_dir() else None

@@ -141,7 +141,7 @@ class StoredProduct:
 
     @cached_property
     def origins(self) -> Origins:
-        """What its regions are made of, as it was frozen; nothing where the product is older than that."""
+        """What its regions are made of, as it was frozen."""
         return Origins.from_json(self.frozen.get("lineage", {}))
 
     @property
@@ -218,9 +218,8 @@ class StoredProduct:
     @property
     def tree(self) -> Tree:
         """The tree over the values of the sealed product; raises BadProduct when it is open."""
-        manifest, seal = self.manifest, self.seal
-        assert seal is not None
-        return Tree(seal.values, manifest.nodes, self.small_digests, manifest.values, f"the product {self.key}")
+        manifest, values = self.manifest, self._sealed.values
+        return Tree(values, manifest.nodes, self.small_digests, manifest.values, f"the product {self.key}")
 
     def small_digests(self) -> dict[str, bytes]:
         """Return what the small files say of the values (see small.py), each file proven."""

@@ -39,6 +39,11 @@ class Agent:
     project: str = ""
     grant: str = ""
 
+    @property
+    def orcid_url(self) -> str | None:
+        """The ORCID as the URL that it is."""
+        return f"https://orcid.org/{self.orcid.rstrip('/').rpartition('/')[2]}" if self.orcid else None
+
 
 @dataclass(frozen=True)
 class Flow:
@@ -61,8 +66,8 @@ class Flow:
 class Input:
     """Something read: `identifier` a DOI or other URL where there is one, `size` in bytes, `licence` as stated.
 
-    `parts` are the files of a folder with the SHA-256 of each; then `sha256` is that of these, written as `sha256sum`
-    writes them. `parameter` is the one of the flow that named it, where one did.
+    `parts` are the files of a folder with the SHA-256 of each; then `sha256` is that of these, written as
+    `sha256sum --zero` writes them. `parameter` is the one of the flow that named it, where one did.
     """
 
     name: str

@@ -30,6 +30,7 @@ __all__ = [
     "README",
     "SIGNATURE",
     "SOURCE",
+    "checksums",
     "contents",
     "crate",
     "journal_head",
@@ -88,6 +89,11 @@ def crate(record: Record, folder: Path) -> Path:
 
 def _is_beside(folder: Path, name: str) -> bool:
     return name in (README, CHECKSUMS, SIGNATURE) and (folder / name).exists()
+
+
+def checksums(text: str) -> dict[str, str]:
+    """Return the SHA-512 of each file by its name, as SHA512SUMS tells it."""
+    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
 
 
 def contents(record: Record) -> dict[str, str]:

@@ -13,8 +13,7 @@ _SIF = "https://w3id.org/ro/terms/workflow-run#SIFImage"
 
 def people(agent: Agent) -> list[Entity]:
     """Return the person, then the organisation, where it is known."""
-    orcid = agent.orcid and f"https://orcid.org/{agent.orcid.rstrip('/').rpartition('/')[2]}"
-    person: Entity = {"@id": orcid or "#agent", "@type": "Person", "name": agent.name}
+    person: Entity = {"@id": agent.orcid_url or "#agent", "@type": "Person", "name": agent.name}
     if not agent.affiliation:
         return [person]
     where: Entity = {"@id": agent.affiliation_url or "#affiliation", "@type": "Organization", "name": agent.affiliation}

@@ -17,7 +17,6 @@ PROV_JSON, PROV_TURTLE = "prov.json", "prov.ttl"
 
 _PROV, _XSD = "http://www.w3.org/ns/prov#", "http://www.w3.org/2001/XMLSchema#"
 _TERMS = f"{MADE_UP}/terms#"
-_ORCID = "https://orcid.org/"
 _KINDS = {"entity": "Entity", "activity": "Activity", "agent": "Agent"}
 
 # Relations by their name in PROV-JSON: its two ends there, and the property of PROV-O between them.
@@ -69,7 +68,7 @@ def _statements(record: Record) -> Iterator[_Thing | _Relation]:
 
 
 def _agents(agent: Agent, program: str) -> Iterator[_Thing | _Relation]:
-    orcid = {"orcid": f"{_ORCID}{agent.orcid.rstrip('/').rpartition('/')[2]}"} if agent.orcid else {}
+    orcid = {"orcid": agent.orcid_url} if agent.orcid_url else {}
     support = {"project": agent.project, "grant": agent.grant}
     yield _Thing("agent", "agent", ("Person",), {"label": agent.name, **orcid, **support})
     yield _Thing("agent", "terp", ("SoftwareAgent",), {"label": "terp", "version": program})

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from terp.storage import files
 from terp.storage.canonical import canonical
 from terp.storage.scrub import scrub
+from terp.storage.smallzip import write_zip
 from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED
 from terp.workflows.running.repository import terp_itself
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from prefect import Flow
 
 SOURCES, RECORD = "source.zip", "code.json"
-_DATE = (1980, 1, 1, 0, 0, 0)
-_STORED_AS = 0o100644 << 16  # a plain file that its owner may write
 
 
 @dataclass(frozen=True)
@@ -47,13 +46,9 @@ class Bundle:
 
     def packed(self) -> bytes:
         """Return the ZIP."""
-        with io.BytesIO() as made:
-            with zipfile.ZipFile(made, "w", zipfile.ZIP_STORED) as target:
-                for name, text in sorted(self.files.items()):
-                    member = zipfile.ZipInfo(name, _DATE)
-                    member.create_system, member.external_attr = 3, _STORED_AS  # else it is that of this machine
-                    target.writestr(member, text)
-            return made.getvalue()
+        made = io.BytesIO()
+        write_zip(made, ((name, text.encode()) for name, text in sorted(self.files.items())))
+        return made.getvalue()
 
 
 def code_of(flow: "Flow[Any, Any]", target: str) -> Bundle:

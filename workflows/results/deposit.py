@@ -27,7 +27,7 @@ from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, code_of, kept
-from terp.workflows.results.describe import PICTURE, VALUES, described, orcid_uri
+from terp.workflows.results.describe import PICTURE, VALUES, described
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
@@ -61,7 +61,7 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
     try:
         with files.disk(folder):
             files.make_folders(folder)
-            return {"values": values, **_deposit(home, run, flow, told, products, identifier, folder)}
+            return _deposit(home, run, flow, told, products, values, identifier, folder)
     except Damaged as damage:  # altered since it was sealed: packing reads all of it
         for product in products.values():
             damage_of(product)
@@ -91,6 +91,7 @@ def _deposit(
     flow: "Flow[Any, Any]",
     told: _Told,
     products: Mapping[str, StoredProduct],
+    values: Mapping[str, str],
     identifier: str,
     folder: Path,
 ) -> dict[str, Any]:
@@ -102,7 +103,6 @@ def _deposit(
     told.say(f"packed {', '.join(one.path.name for one in packed)}")
     results = {name: product.open() for name, product in products.items() if _has_root(product)}
     shown = _show(flow, results, folder / PICTURE, told)
-    values = {name: product.seal.values for name, product in products.items() if product.seal}
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
     run.note(home, "archiving", identifier=identifier, values=values)
     (folder / JOURNAL).write_bytes(sound_journal(home, run))
@@ -127,7 +127,7 @@ def _deposit(
         {path.name: path for path in folder.iterdir()},
         message=f"Results of the flow {run.flow}",
         user_name=told_of.agent.name,
-        user_address=orcid_uri(told_of.agent.orcid),
+        user_address=told_of.agent.orcid_url,
         created=datetime.now(UTC).replace(microsecond=0),
         digests={one.path.name: one.sha512 for one in packed},
         move=True,
@@ -139,17 +139,14 @@ def _deposit(
         "version": receipt.version,
         "path": str(receipt.path),
         "facts": shown,
+        "values": dict(values),
     }
 
 
 def _made_of(home: Home, products: Mapping[str, StoredProduct]) -> list[StoredProduct]:
     """Return products and all that they were made of and that is here, each once."""
-    found, left = dict[str, StoredProduct](), list(products.values())
-    while left:
-        one = found.setdefault(left[-1].key, left.pop())
-        above = {origin.key for some in one.origins.groups.values() for origin in some} - found.keys()
-        left += [StoredProduct(home.product(key)) for key in sorted(above) if home.holds(key)]
-    return list(found.values())
+    keys = [product.key for product in products.values()]
+    return list(descent.above(keys, descent.stored_in(home.products), lambda one: one.frozen).values())
 
 
 def _has_root(product: StoredProduct) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from terp.storage import provenance
 from terp.storage.canonical import canonical
-from terp.storage.descent import ARCHIVED
+from terp.storage.descent import ARCHIVED, above, keys_of, stored_in
 from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
 PICTURE = "picture.png"
 VALUES = "values.json"
-_CHANGED = "what must not be archived was taken out, or it is no Python text"
 _LISTED = 100  # files of a source that a crate lists one by one
+_CHANGED = "what must not be archived was taken out, or it is no Python text"
 
 
 def described(
@@ -59,7 +59,7 @@ def described(
         workers=run.workers,
         inputs=[_input(run, given, source) for given, source in sources.items()],
         parameters=run.parameters,
-        stages=stages_of(home, run),
+        stages=stages_of(home, run, sources),
         outputs=[*(_packed_output(one, products, run.results) for one in packed), *_other_outputs(folder)],
         places=_places(run),
         machines=list(machines_of(run).items()),
@@ -91,25 +91,19 @@ def _hosts(run: RunRecord) -> list[str]:
     return sorted({os.uname().nodename, str(run.holder.get("host", "")), *held, *from_jobs} - {"", "None assigned"})
 
 
-def stages_of(home: Home, run: RunRecord) -> list[provenance.Stage]:
+def stages_of(home: Home, run: RunRecord, sources: Mapping[str, Identity]) -> list[provenance.Stage]:
     """Return the stages of a run, and those of earlier runs that made what it read: the whole way from the inputs."""
     noted = {one.key: one for one in run.stages}
-    digests = {canonical(one.content): one.sha256 for one in run.identities(home).values()}
-    found: dict[str, provenance.Stage] = {}
-    todo = [*noted, *run.results.values()]
-    while todo:
-        key = todo.pop(0)
-        if key not in found and home.holds(key):
-            found[key] = _stage(StoredProduct(home.product(key)), noted.get(key), run, digests)
-            todo += found[key].reads
-    return list(found.values())
+    digests = {canonical(one.content): one.sha256 for one in sources.values()}
+    made = above([*noted, *run.results.values()], stored_in(home.products), lambda one: one.frozen)
+    return [_stage(product, noted.get(key), run, digests) for key, product in made.items()]
 
 
 def _stage(
     product: StoredProduct, noted: StageRecord | None, run: RunRecord, digests: Mapping[bytes, str]
 ) -> provenance.Stage:
     made_of = product.frozen["ingredients"]
-    reads = noted.reads if noted and noted.reads else [key for key, _ in made_of.get("inputs", ())]
+    reads = keys_of(product.frozen)
     below = made_of.get("source")
     reads = [*reads, digests[canonical(below)]] if below is not None and canonical(below) in digests else reads
     started = datetime.fromisoformat(noted.started if noted else run.started)
@@ -210,8 +204,3 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
         digests = hashlib.sha256(data).hexdigest(), hashlib.sha512(data).hexdigest()
         outputs.append(provenance.Output(path.name, *digests, len(data), title, text, _media_type(path.name)))
     return outputs
-
-
-def orcid_uri(orcid: str | None) -> str | None:
-    """Return an ORCID as the URI that it is."""
-    return None if not orcid else orcid if orcid.startswith("https://") else f"https://orcid.org/{orcid}"

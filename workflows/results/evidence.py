@@ -7,7 +7,7 @@ from pathlib import Path
 
 from terp.storage import files
 from terp.storage.archive import Archive
-from terp.storage.crate import CHECKSUMS, METADATA, SIGNATURE, journal_head
+from terp.storage.crate import CHECKSUMS, METADATA, SIGNATURE, checksums, journal_head
 from terp.storage.errors import BadKey, BadPackage
 from terp.storage.home import Home
 from terp.storage.journal import Chain
@@ -93,9 +93,7 @@ def _unchained(found: Mapping[str, Path]) -> str:
 
 def _unsummed(home: Home, identifier: str, found: Mapping[str, Path]) -> str:
     """Say which file is another by the checksums than by the inventory, which somebody may have made anew."""
-    there = Archive(home.archive).digests(identifier)
-    lines = found[CHECKSUMS].read_text().splitlines()
-    told = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    there, told = Archive(home.archive).digests(identifier), checksums(found[CHECKSUMS].read_text())
     differ = sorted(name for name in {*told, *there} - {CHECKSUMS, SIGNATURE} if told.get(name) != there.get(name))
     return f"by {CHECKSUMS} {', '.join(differ)} should be otherwise: it was altered, or put in" if differ else ""
 

@@ -1,6 +1,6 @@
 """What was made of an input: products, runs and archived objects, over all runs of a home."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +25,12 @@ def impact(home: Home, named: str) -> Told:
     products, damaged = _products(home)
     runs = all_runs(home)
     if named in products or any(named == stage.key for run in runs for stage in run.stages):
-        return {**_made(home, named, {named}, products, runs, set()), "versions": [], "damaged": damaged}
-    versions = _versions(home, named, runs)
+        return {**_made(named, {named}, products, runs, set(), set()), "versions": [], "damaged": damaged}
+    read = {run.id: list(run.identities(home).values()) for run in runs}
+    versions = _versions(home, named, read)
     digests = {digest for version in versions for digest in version["sha256"].values()}
     ingested = {key for key, frozen in products.items() if digests & set(_source(frozen).values())}
-    made = _made(home, named, ingested, products, runs, digests)
+    made = _made(named, ingested, products, runs, digests, set(_readers(read, digests)))
     if not (made["products"] or made["runs"]):
         raise Usage(f"nothing in {home.root} was made of {named}: give the path of a source, a SHA-256 or a product")
     return {**made, "versions": versions, "damaged": damaged}
@@ -52,31 +53,28 @@ def _source(frozen: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def _versions(home: Home, named: str, runs: Iterable[RunRecord]) -> list[Told]:
+def _versions(home: Home, named: str, read: Mapping[str, Sequence[Identity]]) -> list[Told]:
     """Return what a name stands for: digests of files by path, what is there now first, then what runs have read."""
     if len(named) == 64 and all(letter in "0123456789abcdef" for letter in named.lower()):
-        return [{"sha256": {named: named.lower()}, "now": False, "runs": _readers(home, runs, {named.lower()})}]
+        return [{"sha256": {named: named.lower()}, "now": False, "runs": _readers(read, {named.lower()})}]
     path = locate(named).absolute()
     versions: list[Told] = []
     if path.exists():
         versions.append({"sha256": _digests(home, path), "now": True, "runs": []})
-    for run in runs:
-        found = run.identities(home).values()
-        read = {name: digest for source in found for name, digest in _read_of(source, path).items()}
-        if read:
-            known = next((one for one in versions if read.items() <= one["sha256"].items()), None)
+    for sources in read.values():
+        found = {name: digest for source in sources for name, digest in _read_of(source, path).items()}
+        if found:
+            known = next((one for one in versions if found.items() <= one["sha256"].items()), None)
             if known is None:
-                versions.append({"sha256": read, "now": False, "runs": []})
-    return [{**one, "runs": _readers(home, runs, set(one["sha256"].values()))} for one in versions]
+                versions.append({"sha256": found, "now": False, "runs": []})
+    return [{**one, "runs": _readers(read, set(one["sha256"].values()))} for one in versions]
 
 
-def _readers(home: Home, runs: Iterable[RunRecord], digests: set[str]) -> list[str]:
+def _readers(read: Mapping[str, Sequence[Identity]], digests: set[str]) -> list[str]:
     """Return the runs that have read one of some files, wherever that was."""
-    return [run.id for run in runs if digests & _digests_of(home, run)]
-
-
-def _digests_of(home: Home, run: RunRecord) -> set[str]:
-    return {part.sha256 for source in run.identities(home).values() for part in source.parts}
+    return [
+        run for run, sources in read.items() if any(part.sha256 in digests for one in sources for part in one.parts)
+    ]
 
 
 def _digests(home: Home, path: Path) -> dict[str, str]:
@@ -92,19 +90,22 @@ def _read_of(source: Identity, path: Path) -> dict[str, str]:
 
 
 def _made(
-    home: Home,
     named: str,
     start: set[str],
     products: Mapping[str, Mapping[str, Any]],
     runs: Iterable[RunRecord],
     digests: set[str],
+    readers: set[str],
 ) -> Told:
-    """Return all that was made of some products, with the runs and archived objects that hold it."""
-    inputs = {key: keys_of(frozen) for key, frozen in products.items()}
+    """Return all that was made of some products, with the runs and archived objects that hold it.
+
+    `readers` are runs that have read the input, whatever they made of it.
+    """
+    inputs = {key: set(keys_of(frozen)) for key, frozen in products.items()}
     reached = set(start)
     while new := {key for key, of in inputs.items() if of & reached} - reached:
         reached |= new
-    using = [run for run in runs if _uses(home, run, reached, digests)]
+    using = [run for run in runs if run.id in readers or reached & {stage.key for stage in run.stages}]
     archived = {run.archived["identifier"]: run for run in using if run.archived}
     return {
         "input": named,
@@ -122,7 +123,3 @@ def _made(
             {"identifier": name, "version": run.archived["version"], "run": run.id} for name, run in archived.items()
         ],
     }
-
-
-def _uses(home: Home, run: RunRecord, keys: set[str], digests: set[str]) -> bool:
-    return bool(keys & {stage.key for stage in run.stages} or digests & _digests_of(home, run))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from terp.storage.archive import Archive
-from terp.storage.crate import CHECKSUMS, METADATA
+from terp.storage.crate import CHECKSUMS, METADATA, checksums
 from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
@@ -70,8 +70,7 @@ class Recorded:
 
     def prove(self) -> None:
         """Read what is needed and compare it with SHA512SUMS; raises BadPackage for what is gone or not as it was."""
-        lines = self.file(CHECKSUMS).read_text().splitlines()
-        known = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+        known = checksums(self.file(CHECKSUMS).read_text())
         for name in self.needed:
             path = self.file(name)
             with disk(path), path.open("rb") as file:

@@ -28,7 +28,7 @@ JOURNAL = "journal.jsonl"
 
 @dataclass
 class StageRecord:
-    """What a run did for one product, out of those whose keys are `reads`.
+    """What a run did for one product.
 
     `memory` is what a worker held at most for a region, in bytes. `made_by` is the run that made what was reused, and
     `made_at` when, as far as records tell.
@@ -48,7 +48,6 @@ class StageRecord:
     remarks: list[str] = field(default_factory=list)
     made_by: str = ""
     made_at: str = ""
-    reads: list[str] = field(default_factory=list)
 
 
 @dataclass

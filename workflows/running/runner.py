@@ -144,7 +144,6 @@ class Runner:
         if noted is None:
             noted = StageRecord(step.name, step.key, step.regions, started=now())
             self.run.stages.append(noted)
-        noted.reads = [key for key, _ in step.inputs]
         self._later.pop(step.key, None)
         for _ in range(_ROUNDS):
             try:
