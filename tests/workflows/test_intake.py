@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -82,3 +83,13 @@ def test_a_run_keeps_the_list_of_the_files_that_it_was_made_of(source: Path, hom
     }
     product = StoredProduct(home / "products" / run.record.stages[0].key)
     assert product.frozen["ingredients"]["source"] == identity.content
+
+
+def test_an_archived_object_lists_every_file_of_a_source_however_many(tmp_path: Path, home: Path) -> None:
+    data = xr.Dataset({"v": (("t", "x"), np.arange(480, dtype="f4").reshape(120, 4))}, {"t": np.arange(120)})
+    source = tmp_path / "many.zarr"
+    data.to_zarr(source, zarr_format=3, consolidated=False, encoding={"v": {"chunks": (1, 4)}})
+    archived = api.run(taken, str(source), home=home, workers=1).record.archived
+    listed = Path(archived["path"]) / archived["version"] / "content" / "inputs.sha256"
+    assert len(listed.read_text().splitlines()) > 120
+    subprocess.run(["sha256sum", "--quiet", "--check", listed], cwd=tmp_path, check=True)

@@ -31,7 +31,6 @@ if TYPE_CHECKING:
 
 PICTURE = "picture.png"
 VALUES = "values.json"
-_LISTED = 100  # files of a source that a crate lists one by one
 _CHANGED = "what must not be archived was taken out, or it is no Python text"
 
 
@@ -126,7 +125,6 @@ def _stage(
 def _input(run: RunRecord, called: str, source: Identity) -> provenance.Input:
     digest, single = source.sha256, source.is_file
     named = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")  # RFC 6920
-    listed = [(one.name, one.sha256) for one in source.parts] if len(source.parts) <= _LISTED else []
     how = f"{len(source.parts):,} files, of which the SHA-256 is that of what `sha256sum --zero` says of them, by name"
     return provenance.Input(
         Path(source.path).name,
@@ -136,7 +134,7 @@ def _input(run: RunRecord, called: str, source: Identity) -> provenance.Input:
         _media_type(source.path) if single else "application/octet-stream",
         _licence(source),
         f"Read as {source.reader}" if single else f"Read as {source.reader}: {how}",
-        () if single else listed,
+        () if single else [(one.name, one.sha256) for one in source.parts],
         next((name for name, given in run.parameters.items() if _names(given, called, source.path)), ""),
     )
 
