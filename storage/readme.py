@@ -68,7 +68,7 @@ _CHECK = f"""
     sha512sum -c {CHECKSUMS}
     unzip -t NAME.zarr.zip
 
-The first compares every result with its SHA-512 checksum, the second every part within a package with its CRC-32.
+The first compares every file with its SHA-512 checksum, the second every part within a package with its CRC-32.
 Both programs exist on any Unix. If one part is damaged and there is another copy, that part alone can be restored.
 """
 
