@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terp.workflows.planning.explain import NEVER
+
 if TYPE_CHECKING:
     from terp.workflows.planning.plan import Plan
     from terp.workflows.running.progress import Progress
@@ -56,7 +58,7 @@ class Terminal:
         stages = f"{len(plan.steps)} stages, {regions:,} regions, {plan.tasks:,} to be made"
         self.say(f"{plan.flow}: {stages}")
         for one in plan.steps:
-            if one.missing and one.why not in ("new", "exists"):
+            if one.missing and one.why != NEVER:
                 self.say(f"{one.step.name}: {one.why}")
         if plan.ends:
             self.say(f"the plan ends here: {plan.ends}")
