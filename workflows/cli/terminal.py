@@ -6,8 +6,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from terp.workflows.planning.explain import NEVER
-
 if TYPE_CHECKING:
     from terp.workflows.planning.plan import Plan
     from terp.workflows.running.progress import Progress
@@ -53,7 +51,9 @@ class Terminal:
         self._line(click.style("note: ", fg="yellow") + text)
 
     def plan(self, plan: "Plan") -> None:
-        """Show what a run will do, in one line."""
+        """Show what a run will do, in one line, and why of what was made otherwise before."""
+        from terp.workflows.planning.explain import NEVER  # late: xarray is behind it
+
         regions = sum(one.step.regions for one in plan.steps)
         stages = f"{len(plan.steps)} stages, {regions:,} regions, {plan.tasks:,} to be made"
         self.say(f"{plan.flow}: {stages}")
