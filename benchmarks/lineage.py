@@ -123,7 +123,7 @@ def measured(folder: Path, regions: int) -> dict[str, Any]:
     [group], ledger = halo.groups, halo.ledger
 
     def ask() -> list[Any]:
-        return list(descent(found_in(folder), "result", "", 0))
+        return list(descent(found_in(folder), "result", "", [0]))
 
     def one_row() -> None:
         StoredProduct(halo.folder).lineage.of("", np.array([regions // 2]))

@@ -1,4 +1,4 @@
-"""Descent: from one region back to the files of its sources, level by level, by what was read (see lineage.py).
+"""Descent: from regions back to the files of its sources, level by level, by what was read (see lineage.py).
 
 Of products that are here, or of what an archived object keeps of them: a ZIP that only stores, with what was frozen of
 each product and the rows of its lineage, without host names, clocks or values.
@@ -6,7 +6,7 @@ each product and the rows of its lineage, without host names, clocks or values.
 
 import json
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
@@ -73,10 +73,10 @@ def of_product(product: StoredProduct) -> Made:
     return Made(product.frozen, lambda: product.lineage)
 
 
-def descent(find: Find, key: str, group: str, index: int) -> Iterator[Step]:
-    """Walk back from a region of a product: each product after all that were made of it, its sources last."""
+def descent(find: Find, key: str, group: str, regions: Sequence[int] | Boxes) -> Iterator[Step]:
+    """Walk back from some regions of a product: each product after all that were made of it, its sources last."""
     known = above([key], find, lambda made: made.frozen)
-    wanted: dict[tuple[str, str], Boxes] = {(key, group): np.array([index])}
+    wanted: dict[tuple[str, str], Boxes] = {(key, group): np.asarray(regions)}
     graph = {one: keys_of(made.frozen) for one, made in known.items()}
     for one in reversed(list(TopologicalSorter(graph).static_order())):
         for path in [path for name, path in wanted if name == one and one in known]:

@@ -317,11 +317,25 @@ def test_another_environment_is_named_and_used_only_when_asked_for(crate: Path, 
     assert note == "replayed in another environment than that of the run: not-a-distribution 1.2 (not here)"
 
 
+def test_a_replay_on_other_processors_says_what_they_have_and_have_not(crate: Path, terp: Terp) -> None:
+    def older(recipe: dict[str, Any]) -> None:
+        [machine] = recipe["machines"]
+        recipe["machines"] = [machine | {"cpu": "Another", "features": [*machine["features"][1:], "avx9"]}]
+
+    first = json.loads((crate / "replay.json").read_bytes())["machines"][0]["features"][0]
+    alter(crate, "replay.json", older)
+    done = terp("replay", str(crate), "--workers=1", "--json")
+    assert done.returncode == 0, done.stderr
+    [note] = [note for note in json.loads(done.stdout)["notes"] if "computed on" in note]
+    assert note.startswith("the run was computed on Another with avx9, its replay on ")
+    assert note.endswith(f" with {first}: values may differ in their last bits, as far as a tolerance is declared")
+
+
 def test_a_distribution_that_cannot_be_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("UV_OFFLINE", "1")
     python = ".".join(map(str, sys.version_info[:3]))
     with pytest.raises(Unavailable, match=r"cannot be built: not-a-distribution 1\.2 cannot be installed \("):
-        build(Stood(python, "", {"not-a-distribution": "1.2"}), None, tmp_path / "environment")
+        build(Stood(python, {"not-a-distribution": "1.2"}), None, tmp_path / "environment")
 
 
 @pytest.mark.campaign

@@ -102,7 +102,6 @@ def test_a_reduction_is_made_of_all_parts_and_no_part_twice(source: Path, tmp_pa
         ({"time": "soon", "lat": "0"}, "time has no 'soon'"),
         ({"time": "2010", "lat": "north"}, "lat has no 'north': it has 6 labels from -2.5 to 2.5"),
         ({"time": "2010-01", "lat": "0", "beam": "9"}, "beam has no coordinate: give a number from 0 to 2, not '9'"),
-        ({"lat": "0"}, "it is cut along time into 7 regions: say which, as in --at time=LABEL"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(ask: Ask, words: dict[str, str], said: str) -> None:
@@ -111,10 +110,15 @@ def test_what_is_not_there_is_answered_with_what_is(ask: Ask, words: dict[str, s
     assert said in str(error.value)
 
 
-def test_a_label_of_several_regions_has_to_be_narrowed(source: Path, tmp_path: Path) -> None:
-    [*_, product] = made(source, tmp_path / "home", stage(cut=("time",), block={"time": 5})(unchanged)).values()
-    with pytest.raises(Usage, match=r"lies in 3 regions: choose one label, as in time=2010-01-01"):
-        why(Home(tmp_path / "home"), product.key, at={"time": "2010"})
+def test_a_label_of_several_regions_is_answered_for_all_of_them(ask: Ask) -> None:
+    told = ask(time="2010-01")
+    assert (told["asked"], told["region"], told["box"]) == (3, 18, {"time": [360, 420], "lat": [0, 6]})
+    assert [one["key"] for one in told["shards"]] == ["v/c/6/0/0"]
+    assert told["from"][0]["box"] == {"time": (357, 420), "lat": (0, 6), "beam": (0, 3)}
+    whole = ask()
+    assert (whole["asked"], whole["box"]) == (21, {"time": [0, 420], "lat": [0, 6]})
+    series = ask(lat="0")
+    assert (series["asked"], series["box"]) == (7, {"time": [0, 420], "lat": [2, 4]})
 
 
 def unchanged(block: xr.Dataset) -> xr.Dataset:
@@ -199,6 +203,6 @@ def test_what_an_archive_keeps_of_the_making_answers_as_the_products_do(
         pack({"total": last}, kept.values(), tmp_path / name)
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     assert results(tmp_path / "one.zip") == {"total": last}
-    here = list(descent(found_in(tmp_path / "home/products"), last, "", 0))
-    assert list(descent(unpacked(tmp_path / "one.zip"), last, "", 0)) == here
+    here = list(descent(found_in(tmp_path / "home/products"), last, "", [0]))
+    assert list(descent(unpacked(tmp_path / "one.zip"), last, "", [0])) == here
     assert len(here) == 5

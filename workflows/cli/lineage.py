@@ -21,7 +21,8 @@ def why_command(reference: str, result: str, variable: str, at: tuple[str, ...],
     """Tell how a value was made and of what, down to the files of its sources.
 
     REFERENCE is a product, run or archived object; RESULT one of its results. A LABEL is one of the coordinate (a part
-    of a date, the nearest number), or a number from 0 where there is none.
+    of a date, the nearest number), or a number from 0 where there is none. Without a label for a dimension, all of it
+    is asked about.
     """
     from terp.storage.home import Home
     from terp.workflows.results.why import why
@@ -43,8 +44,12 @@ def _why(told: dict[str, Any]) -> Iterator[str]:
     from terp.workflows.cli.terminal import size, span
 
     where = ", ".join(f"{dim} {one['text']}" for dim, one in told["at"].items())
-    yield f"{where or 'this'} is in region {told['region']:,} of {told['regions']:,} of {told['product']}"
-    yield f"  it holds {_box(told['box'])}"
+    several = told["asked"] > 1
+    which = f"{told['asked']:,} regions, the first" if several else "region"
+    yield f"{where or 'this'} is in {which} {told['region']:,} of {told['regions']:,} of {told['product']}"
+    yield f"  {'they hold' if several else 'it holds'} {_box(told['box'])}"
+    if several:
+        yield "  of the first:"
     for one in told["shards"]:
         yield f"  {one['key']}: {size(one['bytes'])}, BLAKE3 {one['blake3'][:_DIGITS]}"
     made = told["made"]

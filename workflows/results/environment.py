@@ -6,36 +6,44 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib.metadata import distribution
 from pathlib import Path
 
 import terp.workflows
 from terp.storage.environment import Environment
+from terp.storage.machine import Machine
 from terp.workflows.errors import Unavailable
 from terp.workflows.results.recorded import Stood
 
 
-@dataclass(frozen=True)
-class Differences:
-    """How what is here differs from what a run stood on; nothing is said of what is only here."""
+def differences(stood: Stood) -> list[str]:
+    """Return how what is here differs from what a run stood on; nothing is said of what is only here."""
+    here, python = Environment.here(), platform.python_version()
+    found = [f"Python {stood.python} (here {python})"] if stood.python != python else []
+    for name, version in stood.distributions.items():
+        now = here.distributions.get(name)
+        if now is None or now.version != version:
+            found.append(f"{name} {version} ({f'here {now.version}' if now else 'not here'})")
+    return found
 
-    lines: tuple[str, ...]
-    cpu: str
 
-    @classmethod
-    def of(cls, stood: Stood) -> "Differences":
-        """Look at what is here."""
-        here, python = Environment.here(), platform.python_version()
-        found = [f"Python {stood.python} (here {python})"] if stood.python != python else []
-        for name, version in stood.distributions.items():
-            now = here.distributions.get(name)
-            if now is None or now.version != version:
-                found.append(f"{name} {version} ({f'here {now.version}' if now else 'not here'})")
-        cpu = here.machine.cpu
-        told = f"the run was computed on {stood.cpu}, its replay on {cpu}" if stood.cpu != cpu else ""
-        return cls(tuple(found), told)
+def other_processors(then: Iterable[Machine], here: Iterable[Machine]) -> str:
+    """Say in what the processors of two runs differ, in model and vector instructions; "" where that is nothing.
+
+    Of a run that computed nothing, having found all of it made, nothing is known.
+    """
+    kinds = [dict.fromkeys(machine.computes for machine in some) for some in (then, here)]
+    if not all(kinds) or kinds[0].keys() == kinds[1].keys():
+        return ""
+    shared = set.intersection(*(set(features) for some in kinds for _, features in some))
+    before, now = (", ".join(_processor(*one, shared) for one in some) for some in kinds)
+    return f"the run was computed on {before}, its replay on {now}"
+
+
+def _processor(model: str, features: Sequence[str], shared: Set[str]) -> str:
+    own = [one for one in features if one not in shared]
+    return f"{model} with {' '.join(own)}" if own else model
 
 
 def build(stood: Stood, lock: Path | None, folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""Find the region that holds a value, by the labels of its coordinates."""
+"""Find the regions that hold a value, or several, by the labels of its coordinates."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -74,15 +74,11 @@ def _text(label: Any) -> str:
     return str(value[()])
 
 
-def region(group: Group, found: Mapping[str, Along]) -> int:
-    """Return the number of the region; raises Usage where that could be several."""
-    number = 0
-    for (dim, (size, block)), count in zip(group.cut.items(), group.grid, strict=True):
-        if dim not in found and count > 1:
-            raise Usage(f"it is cut along {dim} into {count:,} regions: say which, as in --at {dim}=LABEL")
-        one = found.get(dim, Along(0, size if count == 1 else 1, "", "", nearest=False))
-        first, last = one.start // block, (one.stop - 1) // block
-        if first != last:
-            raise Usage(f"{dim} {one} lies in {last - first + 1:,} regions: choose one label, as in {dim}={one.first}")
-        number = number * count + first
-    return number
+def regions(group: Group, found: Mapping[str, Along]) -> "np.ndarray[Any, Any]":
+    """Return the numbers of the regions that hold what was found; of a dimension of which nothing is said, all."""
+    numbers = np.zeros(1, int)
+    for (dim, (_, block)), count in zip(group.cut.items(), group.grid, strict=True):
+        one = found.get(dim)
+        places = np.arange(one.start // block, (one.stop - 1) // block + 1) if one else np.arange(count)
+        numbers = np.add.outer(numbers * count, places).reshape(-1)
+    return numbers

@@ -15,6 +15,7 @@ from terp.storage.product import StoredProduct
 from terp.storage.scrub import scrub
 from terp.storage.source import Identity
 from terp.workflows.results.bundle import Bundle
+from terp.workflows.running.capture import machines_of
 from terp.workflows.running.record import RunRecord
 
 RECIPE = "replay.json"
@@ -32,6 +33,7 @@ def recipe(home: Home, run: RunRecord, code: Bundle, products: Mapping[str, Stor
         "withheld": list(code.withheld),
         "terp": dict(code.terp),
         "parameters": run.parameters,
+        "machines": [machine.to_json() for machine in machines_of(run)],
         "sources": [_source(*one) for one in run.identities(home).items()],
         "stages": [_stage(StoredProduct(home.product(noted.key))) for noted in run.stages],
         "results": {name: product.key for name, product in products.items()},

@@ -26,7 +26,6 @@ class Stood:
     """What a crate says a run's environment was."""
 
     python: str
-    cpu: str
     distributions: Mapping[str, str]
 
 
@@ -63,10 +62,9 @@ class Recorded:
     def environment(self) -> Stood:
         """What the run stood on."""
         graph = {str(entity["@id"]): entity for entity in self._json(METADATA)["@graph"]}
-        values = {name: entity.get("value", "") for name, entity in graph.items()}
         found = {e["name"]: str(e["value"]) for name, e in graph.items() if name.startswith("#distribution-")}
         python = str(graph.get("https://www.python.org/", {}).get("softwareVersion", ""))
-        return Stood(python, str(values.get("#environment-CPU", "")), found)
+        return Stood(python, found)
 
     def prove(self) -> None:
         """Read what is needed and compare it with SHA512SUMS; raises BadPackage for what is gone or not as it was."""

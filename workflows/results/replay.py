@@ -19,15 +19,17 @@ from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
+from terp.storage.machine import Machine
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
 from terp.workflows.results.bundle import SOURCES
 from terp.workflows.results.compare import Comparison, compared
-from terp.workflows.results.environment import Differences, build
+from terp.workflows.results.environment import build, differences, other_processors
 from terp.workflows.results.inputs import Inputs
 from terp.workflows.results.recipe import digest_of
 from terp.workflows.results.recorded import Recorded, recorded
+from terp.workflows.running.capture import machines_of
 from terp.workflows.running.clock import now
 from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.repository import terp_itself
@@ -90,7 +92,7 @@ def replay(home: Home, reference: str, how: How) -> Replay:
         _run(python, _job(crate, how, fresh, where, _unpacked(crate, scratch)), scratch)
         record = load_run(fresh, "last")
         told.results = _compared(crate, fresh, record)
-        told.notes += _notes_on_keys(crate.recipe, fresh, record)
+        told.notes += _notes_on_keys(crate.recipe, fresh, record) + _notes_on_machines(crate.recipe, record)
     told.seconds = round(time.monotonic() - began, 1)
     return told
 
@@ -121,18 +123,16 @@ def _told(one: Mapping[str, Any]) -> str:
 def _environment(crate: Recorded, how: How, told: Replay, scratch: Path) -> Path:
     """Return the Python to replay with; raises Unavailable where that of the run is not here."""
     stood = crate.environment
-    other = Differences.of(stood)
-    if other.cpu:
-        told.notes.append(f"{other.cpu}: values may differ in their last bits, as far as a tolerance is declared")
-    if how.environment == "build" and other.lines:
+    other = differences(stood)
+    if how.environment == "build" and other:
         return build(stood, crate.files.get(LOCK), scratch / "environment")
-    if other.lines and how.environment == "recorded":
+    if other and how.environment == "recorded":
         raise Unavailable(
-            f"the environment is not that of the run: {_several(other.lines)}. `--environment build` makes that one, "
+            f"the environment is not that of the run: {_several(other)}. `--environment build` makes that one, "
             "`--environment here` replays in this one"
         )
-    if other.lines:
-        told.notes.append(f"replayed in another environment than that of the run: {_several(other.lines)}")
+    if other:
+        told.notes.append(f"replayed in another environment than that of the run: {_several(other)}")
     return Path(sys.executable)
 
 
@@ -213,3 +213,10 @@ def _notes_on_keys(recipe: Mapping[str, Any], fresh: Home, record: RunRecord) ->
     if other:
         return [f"the code of {', '.join(other)} is not the recorded one"]
     return ["the results have other keys than were recorded: a parameter, a library or how they are cut is another"]
+
+
+def _notes_on_machines(recipe: Mapping[str, Any], record: RunRecord) -> list[str]:
+    """Say where processors are others: a sum may then differ in its last bits."""
+    then = [Machine.from_json(one) for one in recipe.get("machines", ())]  # of an older crate nothing is known
+    told = other_processors(then, machines_of(record))
+    return [f"{told}: values may differ in their last bits, as far as a tolerance is declared"] if told else []

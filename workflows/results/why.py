@@ -1,4 +1,4 @@
-"""Why a value is what it is: the region that holds it, how that was made, and of what, down to the sources' files."""
+"""Why values are what they are: the regions that hold them, how these were made, and of what, down to the sources."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.segments import making
 from terp.workflows.errors import Usage
-from terp.workflows.results.place import along, chosen, region
+from terp.workflows.results.place import along, chosen, regions
 from terp.workflows.results.show import find, open_archived
 from terp.workflows.running.record import RunRecord, all_runs
 
@@ -41,25 +41,28 @@ class _Subject:
 
 
 def why(home: Home, reference: str, result: str = "", variable: str = "", at: Mapping[str, str] | None = None) -> Told:
-    """Return, as plain values, how the region that holds a value was made, and of what.
+    """Return, as plain values, how the regions that hold a value were made, and of what.
 
-    `reference` is a product, a run or an archived object, `result` one of its results; `at` has a label for each
-    dimension, a part of a date or the nearest number too. Raises Usage for what is not there, with what is, BadProduct
-    where the product is not finished, or older than its lineage could be.
+    `reference` is a product, a run or an archived object, `result` one of its results; `at` has a label for a
+    dimension, a part of a date or the nearest number too. Where several regions hold what is asked for, `region`,
+    `shards` and `made` are of the first; `box` and `from` are of all. Raises Usage for what is not there, with what is,
+    BadProduct where the product is not finished, or older than its lineage could be.
     """
     subject = _subject(home, reference, result)
     group = chosen(tuple(Group.from_json(one) for one in subject.made.frozen["groups"]), variable)
     sizes = {dim: n for a in group.arrays for dim, n in zip(a.dims, a.shape, strict=True)}
     places = along(subject.frame(group.path), sizes, at or {})
-    index = region(group, places)
-    steps = list(descent(subject.find, subject.key, group.path, index))
-    box = {dim: [part.start, part.stop] for dim, part in group.box(index).items()}
+    asked = regions(group, places)
+    steps = list(descent(subject.find, subject.key, group.path, asked))
+    index, ends = int(asked[0]), group.box(int(asked[-1]))
+    box = {dim: [part.start, ends[dim].stop] for dim, part in group.box(index).items()}
     runs = all_runs(home)
     return {
         "at": {dim: {**asdict(one), "text": str(one)} for dim, one in places.items()},
         "product": subject.key,
         "group": group.path,
         "region": index,
+        "asked": len(asked),
         "regions": group.regions,
         "box": box,
         **subject.region(group, index),
