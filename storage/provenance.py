@@ -67,7 +67,8 @@ class Input:
     """Something read: `identifier` a DOI or other URL where there is one, `size` in bytes, `licence` as stated.
 
     `parts` are the files of a folder with the SHA-256 of each; then `sha256` is that of these, written as
-    `sha256sum --zero` writes them. `parameter` is the one of the flow that named it, where one did.
+    `sha256sum --zero` writes them. `parameter` is the one of the flow that named it, where one did; `url` is where it
+    was fetched from.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Input:
     description: str = ""
     parts: Sequence[tuple[str, str]] = ()
     parameter: str = ""
+    url: str = ""
 
     @property
     def files(self) -> Sequence[tuple[str, str]]:

@@ -57,16 +57,21 @@ class Reference:
             raise DiskTrouble(f"{self.file} is not what was written there: check the disk, then run again")
         plain = orjson.loads(data)
         parts = (Part(p["name"], p["size"], p["sha256"], tuple(p["stamp"])) for p in plain["parts"])
-        return Identity(plain["path"], plain["reader"], tuple(parts))
+        return Identity(plain["path"], plain["reader"], tuple(parts), plain.get("url", ""), plain.get("etag", ""))
 
 
 @dataclass(frozen=True)
 class Identity:
-    """A source: where it is, which reader reads it, and its files, sorted by name."""
+    """A source: where it is, which reader reads it, and its files, sorted by name.
+
+    `url` and `etag` are of one that was fetched: from where, and what its server calls this version of it.
+    """
 
     path: str
     reader: str
     parts: tuple[Part, ...]
+    url: str = ""
+    etag: str = ""
 
     @property
     def is_file(self) -> bool:

@@ -38,6 +38,7 @@ def _input(one: Input, record: Record) -> Entity:
         read_by(stage, n) for stage in record.steps for n, read in enumerate(stage.reads, 1) if read == one.sha256
     ]
     of = [{"@id": name} for name in stands]
+    told |= {"contentUrl": one.url} if one.url else {}
     return {"@id": _input_id(one), "@type": data_kind(one), **about, **told, "exampleOfWork": of}
 
 

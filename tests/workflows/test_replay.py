@@ -305,6 +305,37 @@ def stood(crate: Path, name: str, version: str) -> None:
     alter(crate, "ro-crate-metadata.json", lambda plain: plain["@graph"].append(entity))
 
 
+def test_a_source_at_a_url_is_told_of_by_it_and_found_again_with_and_without_its_server(
+    terp: Terp, desk: Path, home: Path, tmp_path: Path
+) -> None:
+    import xarray as xr
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
+    from serving import serving
+
+    (desk / "factors.py").write_text(FACTORS)
+    with xr.open_dataset(desk / "sst.nc") as sample:  # other values, or it would be found in the sample
+        warm = sample.load()["surface_temperature"] + 1
+        sample.assign(surface_temperature=warm).to_netcdf(tmp_path / "warm.nc")
+    data = (tmp_path / "warm.nc").read_bytes()
+    with serving(data) as served:
+        run = terp("run", "mine.py:mine", served.url.replace("http://", "http://anna:hunter2secret@"), "--json")
+        assert run.returncode == 0, run.stderr
+        record = json.loads(run.stdout)
+        metadata = (Path(record["archived"]["path"]) / "v1/content/ro-crate-metadata.json").read_text()
+        [source] = [e for e in json.loads(metadata)["@graph"] if "contentUrl" in e]
+        assert source["sha256"] == hashlib.sha256(data).hexdigest()
+        assert source["description"].endswith('where its ETag was "one"')
+        assert "hunter2secret" not in metadata
+        assert verdicts(terp("replay", record["id"], "--workers=1", "--json")) == {"scaled": "identical"}
+        assert served.codes[0] == 200
+    gone = terp("replay", record["id"], "--workers=1", "--json")
+    assert "sst a.nc" in gone.stderr
+    assert "is not found: give the file" in gone.stderr
+    there = terp("replay", record["id"], "--workers=1", "--json", "--input", str(home / "cache"))
+    assert verdicts(there) == {"scaled": "identical"}
+
+
 def test_another_environment_is_named_and_used_only_when_asked_for(crate: Path, home: Path, terp: Terp) -> None:
     stood(crate, "not-a-distribution", "1.2")
     with pytest.raises(

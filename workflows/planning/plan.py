@@ -14,10 +14,11 @@ from blake3 import blake3
 
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
+from terp.storage.fetching import identified
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import scrub
-from terp.storage.source import Identity, identify
+from terp.storage.source import Identity
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code
 from terp.workflows.planning.explain import Reasons, Why
@@ -167,11 +168,9 @@ class Planner:
 
     def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
         """Identify a source and plan to take it in."""
-        from terp.storage.ingest import locate
-
         if source not in self.taken_in:
-            place = self.elsewhere.get(str(scrub(source))) or locate(source)
-            self.sources[source] = identify(place, self.home.cache)
+            place = self.elsewhere.get(str(scrub(source)))
+            self.sources[source] = identified(str(place or source), self.home.cache)
             self.taken_in[source] = ingested(self.sources[source])
         step = self.taken_in[source]
         return lambda: [step], step.key

@@ -133,10 +133,17 @@ def _input(run: RunRecord, called: str, source: Identity) -> provenance.Input:
         source.size,
         _media_type(source.path) if single else "application/octet-stream",
         _licence(source),
-        f"Read as {source.reader}" if single else f"Read as {source.reader}: {how}",
+        _told_of(source) if single else f"{_told_of(source)}: {how}",
         () if single else [(one.name, one.sha256) for one in source.parts],
         next((name for name, given in run.parameters.items() if _names(given, called, source.path)), ""),
+        source.url,
     )
+
+
+def _told_of(source: Identity) -> str:
+    """Return how a source was read, and from where it was fetched, if it was."""
+    version = f", where its ETag was {source.etag}" if source.etag else ""
+    return f"Read as {source.reader}" + (f", fetched from {source.url}{version}" if source.url else "")
 
 
 def _names(value: Any, called: str, path: str) -> bool:

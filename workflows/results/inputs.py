@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from terp.storage.errors import BadInput
+from terp.storage.fetching import identified
 from terp.storage.files import disk
 from terp.storage.ingest import SAMPLES, locate
-from terp.storage.source import identify
 
 Source = Mapping[str, Any]  # as a recipe has it: what the flow calls it, its name, and its files
 
@@ -46,12 +46,11 @@ class Inputs:
     def _where_it_was(self, source: Source) -> Path | None:
         """Return the place that the flow names, if what is there is the source, all of it and nothing else."""
         try:
-            place = locate(source["given"])
-            parts = identify(place, self.cache).parts
+            there = identified(source["given"], self.cache)
         except BadInput:
             return None
-        same = {part.name: part.sha256 for part in parts} == {part["name"]: part["sha256"] for part in source["parts"]}
-        return place.absolute() if same else None
+        wanted = {part["name"]: part["sha256"] for part in source["parts"]}
+        return Path(there.path) if {part.name: part.sha256 for part in there.parts} == wanted else None
 
     def _piece(self, part: Mapping[str, Any]) -> Path | None:
         fitting = (path for path in self._by_size.get(part["size"], ()) if self._digest(path) == part["sha256"])
