@@ -5,6 +5,7 @@ What was fetched before is never replaced: a run that reads it goes on with it, 
 
 import errno
 import hashlib
+import os
 import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -120,18 +121,26 @@ def _keep(url: str, answer: "httpx.Response", folder: Path) -> Fetched:
         files.make_folders(folder)
         size = files.write_file(fresh, write)
         name = f"{digest.hexdigest()}/{_name(url)}"
-        if (folder / name).exists():  # a run may read it, which would be stopped by another file in its place
-            files.forget([fresh])
-        else:
-            files.make_folders((folder / name).parent)
-            files.rename(fresh, folder / name)
-            files.sync_folder((folder / name).parent)
+        files.make_folders((folder / name).parent)
+        _settle(fresh, folder / name)
     told = answer.headers
     found = Fetched(
         str(scrub(url)), name, size, digest.hexdigest(), told.get("ETag", ""), told.get("Last-Modified", "")
     )
     files.replace(folder / _TOLD, orjson.dumps(asdict(found)))
     return found
+
+
+def _settle(fresh: Path, final: Path) -> None:
+    """Give a file its name; where its content is known already, that stays: another in its place would stop a run."""
+    try:
+        os.link(fresh, final)
+    except FileExistsError:
+        pass
+    except OSError:  # no hard links here
+        files.rename(fresh, final)
+    files.forget([fresh])
+    files.sync_folder(final.parent)
 
 
 def _name(url: str) -> str:

@@ -5,10 +5,11 @@ from terp.storage.provenance import Output, Record
 from terp.storage.scrub import scrub
 
 
-def readme(record: Record, identifier: str = "") -> str:
+def readme(record: Record, identifier: str = "", signed: bool = False) -> str:
     """Return the README.md of a crate; `identifier` is the name under which it can be cited and found."""
     record = scrub(record, record.hosts)
-    parts = [_what(record, identifier), _how_made(record), _files(record), _CHECK, _READ, _terms(record, identifier)]
+    files, terms = _files(record, signed), _terms(record, identifier)
+    parts = [_what(record, identifier), _how_made(record), files, _CHECK, _READ, terms]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
@@ -52,9 +53,9 @@ def _version(record: Record) -> str:
     return f"version {flow.version}, git commit {flow.commit}{changed}" if flow.commit else f"version {flow.version}"
 
 
-def _files(record: Record) -> str:
+def _files(record: Record, signed: bool) -> str:
     rows = [f"| `{one.file}` | {_about(one)} |" for one in record.outputs]
-    rows += [f"| `{name}` | {about} |" for name, about in contents(record).items()]
+    rows += [f"| `{name}` | {about} |" for name, about in contents(record, signed).items()]
     return "## What each file is\n\n| file | what it is |\n|---|---|\n" + "\n".join(rows)
 
 

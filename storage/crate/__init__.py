@@ -96,9 +96,9 @@ def checksums(text: str) -> dict[str, str]:
     return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
 
 
-def contents(record: Record) -> dict[str, str]:
+def contents(record: Record, signed: bool = False) -> dict[str, str]:
     """Return the names of the files that stand in a crate beside the outputs of a record, and what each is."""
-    written = {*_texts(record), METADATA, SOURCE, README, CHECKSUMS}
+    written = {*_texts(record), METADATA, SOURCE, README, CHECKSUMS, *([SIGNATURE] if signed else [])}
     return {name: about for name, (_, about, _) in _BESIDE.items() if name in written}
 
 

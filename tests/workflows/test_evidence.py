@@ -143,6 +143,11 @@ def test_all_is_as_it_was_recorded_and_who_signed_is_said(made: Home, desk: Path
     assert any(fingerprint.split()[1] in one for one in checked)
 
 
+def test_the_readme_of_a_signed_object_tells_of_each_file_that_is_there(made: Home) -> None:
+    text = (content(made) / "README.md").read_text()
+    assert [path.name for path in content(made).iterdir() if f"| `{path.name}` |" not in text] == []
+
+
 def test_the_head_of_the_journal_is_in_the_crate_and_all_checksums_hold(made: Home) -> None:
     folder = content(made)
     last = (folder / "journal.jsonl").read_bytes().splitlines(keepends=True)[-1]

@@ -111,7 +111,7 @@ def _deposit(
         (folder / SOURCES).write_bytes(code.packed())
     (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
     told_of = described(home, run, flow, code, packed, products, folder)
-    (folder / README).write_text(readme(told_of, identifier))
+    (folder / README).write_text(readme(told_of, identifier, signed=bool(key)))
     for name in (CHECKSUMS, *([SIGNATURE] if key else [])):
         (folder / name).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)
