@@ -16,7 +16,7 @@ REGION_BYTES = 128 << 20  # decoded bytes of a region: what one task holds, one 
 SMALL_REGION_BYTES = 4 << 20  # below this a region is not worth a task of its own
 REGIONS_WANTED = 64  # so many regions keep a few workers busy and lose little when one is lost
 CHUNK_BYTES = 1 << 20  # decoded bytes of an inner chunk: what a reader of one point has to decode
-TOGETHER_BYTES = 512 << 20  # what is read at once for regions that are parts of the same chunks
+TOGETHER_BYTES = 512 << 20  # of a block at most, where calls cost much whatever they get
 PAYING = 4  # times what a call takes for nothing, that it should work: so that is at most a fifth of it
 TILE_BYTES = 16 << 20  # what a compiled kernel works on at a time: it stays in the caches of a core
 

@@ -126,7 +126,7 @@ def run(
             if made.tasks:
                 crew.want()
             try:
-                runner = Runner(house, made, planner, record, crew, told, take_over or is_gone)
+                runner = Runner(house, made, planner, record, crew, told, take_over or is_gone, place.memory)
                 with prefect_server.connect(house.root) as connection, running(runner), blaming(found):
                     record.prefect = {"server": connection.whose, "cold": connection.cold}
                     returned = run_flow(found, values, connection)

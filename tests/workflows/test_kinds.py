@@ -199,6 +199,8 @@ def test_regions_of_the_same_chunks_are_read_at_once(made: Run, source: Path, ho
 
     last = make_plan(one, {"path": str(source)}, Home(home).open())[0].steps[-1].step
     assert last.task.together == 5
+    less = last.within(last.memory - 1)
+    assert (less.task.together, less.memory) == (1, last.memory - last.need.shared)
     with xr.open_dataset(source) as whole:
         xr.testing.assert_identical(made(turned).open()["v"].load(), whole["v"].load())
 

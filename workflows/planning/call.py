@@ -11,7 +11,7 @@ from typing import Any
 import cloudpickle
 import xarray as xr
 
-from terp.storage.grid import TOGETHER_BYTES, choose_blocks, choose_tile
+from terp.storage.grid import choose_blocks, choose_tile
 from terp.storage.making import Layout
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
@@ -24,6 +24,7 @@ from terp.workflows.planning.step import Step, group_of, key_of
 from terp.workflows.running.task import Task
 
 Block = Callable[..., xr.Dataset]
+_READ_BYTES = 1 << 30  # that are read at once for regions which are parts of the same chunks
 
 
 @dataclass
@@ -123,7 +124,9 @@ class Call:
             Layout((group,), {"": small}),
             task,
             self.inputs,
-            self.need(sizes, full, blocks, trial.seconds, tile).beside((together - 1) * self._nbytes_read(blocks)),
+            replace(
+                self.need(sizes, full, blocks, trial.seconds, tile), shared=(together - 1) * self._nbytes_read(blocks)
+            ),
             (*self.doubts, *trial.doubts),
             (trial.seconds, nbytes_of({}, [trial.result])),
             codec=how.codec,
@@ -162,8 +165,8 @@ class Call:
         if not cut or not self.how.reads:
             return 1
         count, left = divmod(self._chunks_read().get(cut[-1], 1), blocks[cut[-1]][1])
-        fits = count * self._nbytes_read(blocks) <= TOGETHER_BYTES
-        return count if count > 1 and not left and fits else 1
+        most = 1 if left else max(_READ_BYTES // max(self._nbytes_read(blocks), 1), 1)
+        return max((n for n in range(1, min(count, most) + 1) if count % n == 0), default=1)
 
     def _nbytes_read(self, blocks: Mapping[str, tuple[int, int]]) -> int:
         return nbytes_of({dim: block for dim, (_, block) in blocks.items()}, self.schemas)

@@ -18,12 +18,14 @@ COPIES = 3.0  # times its blocks that a stage is taken to hold at once, where no
 class Need:
     """What a worker needs beside itself: bytes of `blocks` at the peak, and whether it compiles code.
 
-    `known` where somebody has measured how many copies of its blocks the stage holds, and said so.
+    `shared` are bytes more, of what is read at once for several regions, of which fewer would do too. `known` where
+    somebody has measured how many copies of its blocks the stage holds, and said so.
     """
 
     blocks: int = 0
     compiled: bool = False
     known: bool = False
+    shared: int = 0
 
     @property
     def itself(self) -> int:
@@ -37,7 +39,7 @@ class Need:
     @property
     def bytes(self) -> int:
         """All of it."""
-        return self.itself + self.blocks
+        return self.itself + self.blocks + self.shared
 
     def share_that_fits(self, memory: int) -> float:
         """Return how much of a region would fit into so many bytes: 1 is all of it."""

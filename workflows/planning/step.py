@@ -52,6 +52,15 @@ class Step:
         """Bytes that a worker is expected to need."""
         return self.need.bytes
 
+    def within(self, memory: int) -> "Step":
+        """Return it with fewer regions made of one read, where a worker has too little memory for so many."""
+        task, need = self.task, self.need
+        while task.together > 1 and need.bytes > memory:
+            fewer = next(n for n in reversed(range(1, task.together)) if task.together % n == 0)
+            need = replace(need, shared=need.shared // (task.together - 1) * (fewer - 1))
+            task = replace(task, together=fewer)
+        return replace(self, task=task, need=need)
+
     def stored(self, kept: bool) -> Layout:
         """Return how the product is laid out and stored; `kept`: it is a result of the flow."""
         return self.layout.stored(kept, self.codec)

@@ -15,11 +15,11 @@ def hardly_fitting(plan: Plan, memory: int, where: str, cure: str) -> list[str]:
     Raises Usage where a stage cannot fit: what it needs is known, or its inputs and its result alone are too large.
     """
     notes = []
-    for step in (one.step for one in plan.steps if one.missing):
+    for step in (one.step.within(memory) for one in plan.steps if one.missing):
         if step.memory <= memory:
             continue
         words = _words(step, memory, where, cure)
-        least = step.need if step.need.known else replace(step.need, blocks=int(step.need.blocks / COPIES))
+        least = step.need if step.need.known else replace(step.need, blocks=int(step.need.blocks / COPIES), shared=0)
         if least.bytes > memory:
             raise Usage(words)
         notes.append(words)

@@ -82,11 +82,13 @@ class Runner:
         workers: Workers,
         reporter: Reporter,
         take_over: bool | Gone,
+        memory: int,
     ) -> None:
+        """`memory` is what a worker has, in bytes; 0 where that is not known."""
         self.home, self.planner, self.run = home, planner, run
         self._keeps = plan.keeps
         self._needless = {one.step.key for one in plan.steps if one.needless}
-        self.workers, self.reporter, self.take_over = workers, reporter, take_over
+        self.workers, self.reporter, self.take_over, self.memory = workers, reporter, take_over, memory
         self._made: dict[str, StoredProduct] = {}
         self._later = {one.step.key: one.missing for one in plan.steps}
 
@@ -166,6 +168,7 @@ class Runner:
         self.run.save(self.home)
 
     def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
+        step = step.within(self.memory) if self.memory else step
         layout = step.laid_out(self.planner.steps, self._keeps(step.key))
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, layout)
         if is_whole(product):

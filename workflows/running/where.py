@@ -53,6 +53,13 @@ class Where:
             return min(self.most or self.site.max_workers, self.site.max_workers)
         return 0 if self.scheduler else self.most or cores()
 
+    @property
+    def memory(self) -> int:
+        """What a worker has of it, in bytes; 0 where that is not known."""
+        if self.site:
+            return self.site.memory_per_core
+        return 0 if self.scheduler else share_of_memory(self.workers)
+
     def fitting(self, plan: "Plan") -> list[str]:
         """Return notes on what may need more memory than a worker has. Raises Usage where it cannot fit."""
         from terp.workflows.running.at_site import fitting
@@ -62,7 +69,7 @@ class Where:
             return fitting(plan, self.site)
         if self.scheduler or not plan.tasks:
             return []
-        return hardly_fitting(plan, share_of_memory(self.workers), "here", "take fewer workers (--workers)")
+        return hardly_fitting(plan, self.memory, "here", "take fewer workers (--workers)")
 
     def launch(self, home: Home, record: RunRecord, reporter: "Reporter") -> AbstractContextManager[Crew]:
         """Return what starts the workers of a run."""
