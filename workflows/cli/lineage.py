@@ -96,7 +96,7 @@ def _box(box: dict[str, list[int]]) -> str:
 @click.argument("source", metavar="INPUT")
 @_json
 def impact_command(source: str, as_json: bool) -> None:
-    """Tell what was made of INPUT: a file or folder, a SHA-256, or a product.
+    """Tell what was made of INPUT: a file, folder or URL, a SHA-256, or a product.
 
     Over all runs: products, runs and archived objects. A file that was changed since it was read is told by digest.
     """

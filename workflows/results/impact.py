@@ -9,6 +9,7 @@ from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.ingest import locate
 from terp.storage.product import StoredProduct
+from terp.storage.scrub import scrub
 from terp.storage.source import Identity, parts_at
 from terp.workflows.errors import Usage
 from terp.workflows.running.record import RunRecord, all_runs
@@ -17,7 +18,7 @@ Told = dict[str, Any]
 
 
 def impact(home: Home, named: str) -> Told:
-    """Return, as plain values, what was made of an input: a file or folder, a SHA-256, or a product's key.
+    """Return, as plain values, what was made of an input: a file, folder or URL, a SHA-256, or a product's key.
 
     What is at a path now, and what was there when a run read it, are told apart by digest. Raises Usage where nothing
     here was made of it.
@@ -62,7 +63,7 @@ def _versions(home: Home, named: str, read: Mapping[str, Sequence[Identity]]) ->
     if path.exists():
         versions.append({"sha256": _digests(home, path), "now": True, "runs": []})
     for sources in read.values():
-        found = {name: digest for source in sources for name, digest in _read_of(source, path).items()}
+        found = {name: digest for source in sources for name, digest in _read_of(source, named, path).items()}
         if found:
             known = next((one for one in versions if found.items() <= one["sha256"].items()), None)
             if known is None:
@@ -82,8 +83,10 @@ def _digests(home: Home, path: Path) -> dict[str, str]:
     return {str(path if path.is_file() else path / one.name): one.sha256 for one in parts_at(path, home.cache)}
 
 
-def _read_of(source: Identity, path: Path) -> dict[str, str]:
-    """Return what of a source that a run has read lies at or below a path: SHA-256 by path."""
+def _read_of(source: Identity, named: str, path: Path) -> dict[str, str]:
+    """Return what a run has read of what lies at or below a path, or was fetched from there: SHA-256 by path."""
+    if source.url and source.url == scrub(named):
+        return {source.url: source.sha256}
     root = Path(source.path)
     files = {root if source.is_file else root / part.name: part.sha256 for part in source.parts}
     return {str(file): digest for file, digest in files.items() if file == path or path in file.parents}
