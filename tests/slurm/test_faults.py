@@ -1,6 +1,7 @@
 """What a cluster does to a run: it ends with the same bytes, or stops in time with a sentence that names the cause."""
 
 import os
+import re
 import signal
 import sys
 import threading
@@ -72,7 +73,7 @@ def test_jobs_that_exit_at_once_stop_the_run_with_their_own_last_words(run: Dist
 def test_a_region_that_crashes_its_worker_stops_the_run_by_name_and_costs_no_job(run: Disturbed, bed: Any) -> None:
     code, said = run.start(flow="crash").end(90)
     assert code == 70, said
-    assert "crashing was lost 3 times" in said
+    assert re.search(r"crashing was lost [3-6] times", said), said  # more than 3 where others were lost with it
     assert "died, and the job goes on" in said
     assert {one["ours"] for one in run.jobs()} <= {"the run ends", "not needed"}
     no_trace(run, bed)

@@ -8,6 +8,7 @@ import shutil
 import struct
 import subprocess
 import sys
+import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -160,7 +161,7 @@ names = st.lists(
 def test_whatever_can_be_named_comes_back(tmp_path: Path, sizes: dict[str, int], rng: random.Random) -> None:
     folders = {name[:at] for name in sizes for at, letter in enumerate(name) if letter == "/"}
     contents = {name: rng.randbytes(size) for name, size in sizes.items() if name not in folders} | {"zarr.json": GROUP}
-    folder = tmp_path / rng.randbytes(8).hex()
+    folder = Path(tempfile.mkdtemp(dir=tmp_path))  # what is random repeats itself here
     packed = pack(write(folder, contents), folder / "package.zip")
     with zipfile.ZipFile(packed.path) as file:
         assert {name: file.read(name) for name in file.namelist()} == contents
