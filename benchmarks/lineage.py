@@ -12,7 +12,6 @@ import struct
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +19,13 @@ import google_crc32c
 import numpy as np
 import xarray as xr
 
-from terp.storage import lineage, manifest, runs
+from terp.storage import lineage, runs
 from terp.storage.descent import descent, found_in
 from terp.storage.grid import Group, shape_array
 from terp.storage.lineage import Origin, Origins
 from terp.storage.making import Layout, create
-from terp.storage.product import Seal, StoredProduct, canonical
+from terp.storage.product import StoredProduct
+from terp.storage.sealing import closed
 from terp.storage.segments import making
 
 BLOCK, REACH, FAN, WIDTH = 10, 3, 16, 64
@@ -109,11 +109,7 @@ def sealed(product: StoredProduct) -> None:
     def put(name: str, data: bytes) -> None:
         (product.folder / name).write_bytes(data)
 
-    ledger, [group] = product.ledger, product.groups
-    proof = manifest.written([ledger.stored(group)[1]], put)
-    digest = runs.written(lineage.NAME, [ledger.reads(group)[1]], put)
-    seal = Seal(group.regions, group.regions, 0, proof, "", digest)
-    put("seal.json", canonical({**asdict(seal), "product": product.digest}))
+    closed(product, product.ledger, put)
 
 
 def measured(folder: Path, regions: int) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What the benchmarks say of a candidate is so."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import psutil
 import pytest
 
 from benchmarks import report
-from benchmarks.harness import Failed, check, difference, measure
+from benchmarks.harness import ROOT, Failed, check, difference, measure
 from benchmarks.job import Candidate, Job, Row
 
 BEGINNING = """
@@ -108,3 +109,11 @@ def test_two_commits_are_compared_alone_and_relative_to_the_loop_by_hand() -> No
 def test_results_can_be_drawn_when_some_failed(tmp_path: Path) -> None:
     report.plot(results("new", 6.0, 2.0), tmp_path / "plot.svg")
     assert "HAND" in (tmp_path / "plot.svg").read_text()
+
+
+def test_what_lineage_weighs_is_told() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.lineage", "--regions", "1000"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bytes of a region's lineage in the ledger" in done.stdout
