@@ -121,10 +121,6 @@ def test_a_label_of_several_regions_is_answered_for_all_of_them(ask: Ask) -> Non
     assert (series["asked"], series["box"]) == (7, {"time": [0, 420], "lat": [2, 4]})
 
 
-def unchanged(block: xr.Dataset) -> xr.Dataset:
-    return block * 1
-
-
 def test_a_variable_that_is_not_there_is_answered_with_those_that_are(source: Path, tmp_path: Path) -> None:
     [product] = made(source, tmp_path / "home", lambda data: data).values()
     with pytest.raises(Usage, match="there is no variable 'w': name one of v with --variable"):
