@@ -27,6 +27,7 @@ class Member:
     job: Job
     memory: int
     names: Sequence[str] = ()  # of its workers that are there
+    lives: dict[str, int] = field(default_factory=dict)  # the last worker that each place is known to have had
     came: bool = False  # whether a worker of this start has been here
     quiet_since: float = field(default_factory=time.monotonic)
     ours: str = ""  # why it was ended by us
@@ -49,6 +50,16 @@ class Member:
             self.quiet_since = time.monotonic()
         self.job, self.seen = job, time.time()
         self.judged = self.judged and job.over
+
+    def meet(self, name: str) -> None:
+        """Take in that there is, or has been, a worker of that name."""
+        place, life = _placed(name)
+        self.lives[place] = max(life, self.lives.get(place, 0))
+
+    def followed(self, name: str) -> bool:
+        """Say whether another worker has taken the place of one."""
+        place, life = _placed(name)
+        return self.lives.get(place, 0) > life
 
     @property
     def workers(self) -> int:
@@ -169,6 +180,8 @@ class Roster:
         now = time.monotonic()
         for member in self:
             member.names = there.get(member.job.id, ())
+            for name in member.names:
+                member.meet(name)
             if member.workers:
                 member.came, member.quiet_since = True, now
             elif not member.job.runs or member.job.state == "SUSPENDED":
@@ -198,21 +211,22 @@ class Roster:
         member = self.members.get(job)
         if member is None:
             return Verdict(False, "its job is not one of this run")
+        member.meet(worker)  # it may have come and gone between two looks
+        if member.followed(worker):
+            return Verdict(True, f"worker {place.partition('-')[0]} of job {job} died, and the job went on")
         if member.job.over:
             return Verdict(member.kind not in _NO_FAULT, member.tale())
         if member.job.waits or member.restarts > int(restart):
             return Verdict(False, "its job was put back into the queue")
-        if _followed(worker, member.names):
-            return Verdict(True, f"worker {place.partition('-')[0]} of job {job} died, and the job goes on")
         if time.monotonic() - since > patience:
             return Verdict(True, f"job {job} goes on without it, which said nothing more")
         return None
 
 
-def _followed(worker: str, names: Sequence[str]) -> bool:
-    """Say whether another worker has taken the place of one."""
-    place, _, life = worker.rpartition("-")
-    return any(name.rpartition("-")[0] == place and int(name.rpartition("-")[2]) > int(life) for name in names)
+def _placed(name: str) -> tuple[str, int]:
+    """Return the place that a worker has, and which of its workers it is."""
+    place, _, life = name.rpartition("-")
+    return place, int(life)
 
 
 def _span(job: Job, now: float) -> float:

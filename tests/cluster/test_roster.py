@@ -57,6 +57,15 @@ def test_a_worker_whose_place_another_took_died_by_itself() -> None:
     assert "worker 1 of job 7 died" in verdict.why
 
 
+def test_a_worker_that_came_and_died_between_two_looks_tells_of_those_before_it() -> None:
+    ended = roster(job("RUNNING", 1.0), job("FAILED", 1.0))
+    verdicts = [ended.verdict(f"7.0.1-{life}", time.monotonic(), 10) for life in (4, 0, 1, 2, 3)]
+    assert all(one is not None and one.counts for one in verdicts)
+    [last, *before] = [one.why for one in verdicts if one is not None]
+    assert "job 7 on n1 failed" in last
+    assert all("worker 1 of job 7 died" in one for one in before)
+
+
 def test_a_job_that_was_put_back_is_waited_for_and_blames_no_region() -> None:
     again = roster(job("RUNNING", 1.0), job("PENDING", reason="BeginTime"))
     [member] = again

@@ -74,7 +74,7 @@ def test_a_region_that_crashes_its_worker_stops_the_run_by_name_and_costs_no_job
     code, said = run.start(flow="crash").end(90)
     assert code == 70, said
     assert re.search(r"crashing was lost [3-6] times", said), said  # more than 3 where others were lost with it
-    assert "died, and the job goes on" in said
+    assert "died, and the job went on" in said
     assert {one["ours"] for one in run.jobs()} <= {"the run ends", "not needed"}
     no_trace(run, bed)
 

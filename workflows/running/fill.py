@@ -154,8 +154,10 @@ class _Window:
 
     def _next(self, left: int, window: int) -> list[Place]:
         """Return what to hand out next: what came back undone, what is read together, or as many as are worth it."""
-        if self.todo:
-            return [self.todo.popleft()]
+        for place in self.todo:
+            if not self.losses.waits(place):
+                self.todo.remove(place)
+                return [place]
         if self.task.together > 1:
             batch = list(next(self.batches, ("", ()))[1])
             if left >= 2 * self.task.together * self._workers():
@@ -239,10 +241,10 @@ class _Window:
             return written if written and places else []
         error = future.exception() if future.status == "error" else None
         if error is None or isinstance(error, KilledWorker) or len(places) > 1:
+            if isinstance(error, KilledWorker) and error.last_worker.server_id not in self.ended:
+                self.losses.killed(places, str(error.last_worker.name))
             for place in places:
                 self._again(place)
-                if isinstance(error, KilledWorker) and error.last_worker.server_id not in self.ended:
-                    self.losses.killed(place, str(error.last_worker.name))
             return []
         [place] = places
         if isinstance(error, BadStage):

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
+from dataclasses import dataclass
 
 from terp.cluster.crew import Crew, Verdict
 from terp.cluster.errors import WorkerLost
@@ -13,6 +14,15 @@ _HERE = "more memory than a worker has: try fewer workers (--workers)"
 _THERE = "more memory (`memory_per_core` of the site) or more time (`walltime`)"
 
 
+@dataclass(frozen=True)
+class _Loss:
+    """A task that was lost: its regions, the worker that had it, and when (seconds, monotonic clock)."""
+
+    places: list[Place]
+    worker: str
+    since: float
+
+
 class Losses:
     """The losses of one product, `name`; those by preemption are nobody's fault."""
 
@@ -20,25 +30,33 @@ class Losses:
         self.name, self.crew = name, crew
         self._times: Counter[Place] = Counter()
         self._weights: dict[Place, float] = defaultdict(float)
-        self._undecided: list[tuple[Place, str, float]] = []
+        self._undecided: list[_Loss] = []
+        self._open: Counter[Place] = Counter()  # the undecided losses of each region
 
-    def killed(self, place: Place, worker: str) -> None:
-        """Note that a worker ended with a region; how it ended may be known only later."""
-        self._undecided.append((place, worker, time.monotonic()))
+    def killed(self, places: list[Place], worker: str) -> None:
+        """Note that a worker ended with the regions of a task; how it ended may be known only later."""
+        self._undecided.append(_Loss(places, worker, time.monotonic()))
+        self._open.update(places)
+
+    def waits(self, place: Place) -> bool:
+        """Say whether a region was lost so often that how its workers ended must be known before another takes it."""
+        return self._open[place] >= _TRIES
 
     def decide(self) -> None:
         """Count the losses of which it is known by now how the worker ended."""
-        waiting, together = [], dict[str, list[tuple[Place, Verdict]]]()
-        for place, worker, since in self._undecided:
-            verdict = self.crew.verdict(worker, since)
+        waiting, together = [], dict[str, list[tuple[_Loss, Verdict]]]()
+        for loss in self._undecided:
+            verdict = self.crew.verdict(loss.worker, loss.since)
             if verdict is None:
-                waiting.append((place, worker, since))
+                waiting.append(loss)
             elif verdict.counts:
-                together.setdefault(verdict.why or worker, []).append((place, verdict))
+                together.setdefault(verdict.why or loss.worker, []).append((loss, verdict))
         self._undecided = waiting
-        for lost in together.values():
-            for place, verdict in lost:
-                self.blame(place, _died(verdict), 1 / len(lost))
+        self._open = Counter(place for loss in waiting for place in loss.places)
+        for tasks in together.values():
+            for loss, verdict in tasks:
+                for place in loss.places:
+                    self.blame(place, _died(verdict), 1 / len(tasks) / len(loss.places))
 
     def blame(self, place: Place, why: str, share: float = 1.0) -> None:
         """Count a loss; of regions that were lost together, one is to blame, and nobody knows which.
