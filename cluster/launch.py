@@ -3,11 +3,12 @@
 import logging
 import os
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from terp.cluster import processor as processors
 from terp.cluster.crew import Crew
 from terp.cluster.errors import NoWorkers
 
@@ -42,7 +43,6 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.preload": ["terp.cluster.closed"],
     "distributed.scheduler.allowed-failures": 0,  # the controller counts, as it knows how a worker came to its end
     "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
-    "distributed.nanny.pre-spawn-environ": PINNED,
 }
 
 
@@ -59,19 +59,46 @@ def share_of_memory(workers: int) -> int:
 
 
 @contextmanager
-def launch(workers: int | None = None, memory: int | None = None, preload: Sequence[str] = ()) -> Iterator[Crew]:
+def launch(
+    workers: int | None = None, memory: int | None = None, preload: Sequence[str] = (), processor: str = ""
+) -> Iterator[Crew]:
     """Start Dask workers on this machine, processes of one thread each; yield them behind a `distributed.Client`.
 
     `workers` defaults to the cores that may be used; `memory` bytes a worker may hold (default: its share of
-    the machine); `preload` names modules that workers import as they start. Raises NoWorkers when none comes.
+    the machine); `preload` names modules that workers import as they start; `processor` is the level that they compute
+    at. Raises NoWorkers when none comes.
     """
     from distributed.security import Security
 
     security = Security.temporary()
-    preloads = {"distributed.worker.preload": ["terp.cluster.closed", *preload]}
+    level = processor or processors.usual()
+    processors.demand(level)
+    pinned = PINNED | processors.settings(level)
+    settings = {
+        "distributed.worker.preload": ["terp.cluster.closed", *preload],
+        "distributed.nanny.pre-spawn-environ": pinned,
+    }
     local = {"n_workers": workers or cores(), "memory_limit": memory or share_of_memory(workers or cores())}
-    with scheduler(security, "127.0.0.1", preloads, **local) as cluster, connected(cluster, security) as client:
+    with (
+        _own_environment(pinned),
+        scheduler(security, "127.0.0.1", settings, **local) as cluster,
+        connected(cluster, security) as client,
+    ):
         yield Crew(client)
+
+
+@contextmanager
+def _own_environment(names: Iterable[str]) -> Iterator[None]:
+    """Give this process back its variables of these names: Dask's nannies set those of workers here, for good."""
+    before = {name: os.environ.get(name) for name in names}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from unittest import mock
 from terp.cluster.errors import BadSite
 from terp.cluster.keys import CERTIFICATE
 from terp.cluster.launch import PINNED
+from terp.cluster.processor import VARIABLE
 from terp.cluster.quantities import print_duration
 from terp.cluster.site import Controller, Site
 
@@ -149,7 +150,7 @@ def _prologue(order: Order) -> list[str]:
     keys, last = shlex.quote(str(order.keys)), shlex.quote(str(order.keys / CERTIFICATE))
     looks = f"for look in $(seq {_LATE}); do [ -e {last} ] && break; sleep 1; ls {keys} {keys}/.. >/dev/null 2>&1; done"
     over = f'[ -e {last} ] || {{ echo "terp: the run that this job belongs to is over" >&2; exit 0; }}'
-    pins = [f"export {name}={value}" for name, value in PINNED.items()]
+    pins = [f"export {name}={value}" for name, value in (PINNED | {VARIABLE: order.site.processor}).items()]
     return [looks, over, *site_lines(order.site), *pins, *order.prologue]
 
 

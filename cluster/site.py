@@ -19,6 +19,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from terp.cluster.errors import BadSite
+from terp.cluster.processor import USUAL, Level
 from terp.cluster.quantities import parse_bytes, parse_duration, print_bytes, print_duration
 from terp.cluster.site_checks import FOLLOWS, complaints, no_partition, wrong_key
 from terp.cluster.site_layers import Key, Merged, known_sites, layers, merge
@@ -137,6 +138,7 @@ class Site(_Table):
     )
     modules: list[Line] = Field(default=[], description="modules to load in each job")
     prologue: list[Line] = Field(default=[], description="lines of shell to run first in each job")
+    processor: Level = Field(default=USUAL, description="vector instructions that all its nodes have, to compute with")
     environment: Literal["shared", "packed"] = Field(default="shared", description=_ENVIRONMENT)
     python: Line = Field(default="", description="Python on the nodes; empty: the one that runs terp")
     local: Line = Field(default="${TMPDIR:-/tmp}", description="node-local folder, as the shell of a node sees it")

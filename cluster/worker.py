@@ -24,8 +24,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from terp.cluster.crew import ENDED
+from terp.cluster.errors import NoWorkers
 from terp.cluster.keys import Keys
 from terp.cluster.launch import PINNED, address_towards
+from terp.cluster.processor import pin
 
 _GRACE = 5.0  # seconds for workers to end when another has died
 _LATE = 1.25  # times the seconds after which the scheduler gives a worker up: after that it has nothing to lose
@@ -41,6 +43,11 @@ def main(words: Sequence[str]) -> int:
         print("terp: the run that this job belongs to is over", file=sys.stderr)
         return 0
     os.environ.update(PINNED)
+    try:
+        pin(os.environ)
+    except NoWorkers as error:
+        print(f"terp: {error}", file=sys.stderr)
+        return error.exit_code
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # as large as memory
     from terp.cluster import walltime
 

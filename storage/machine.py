@@ -15,6 +15,7 @@ from typing import Any
 
 # What compilers and numerical libraries choose code by; other flags of a processor change no result.
 _CHOSEN_BY = re.compile(r"^(s?sse[\d_]*[a-z]?|pni|avx.*|amx.*|fma4?|f16c|bmi\d|asimd.*|sve.*|neon|vx.*|vsx|fphp)$")
+NATIVE = "native"
 _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 
 
@@ -22,6 +23,7 @@ _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 class Machine:
     """A kind of machine, without its name; `features` are the vector instructions of its processor, sorted.
 
+    `level` is what numerical libraries were held to of these: a level of x86-64, or all that the processor has.
     `threads` are what numerical libraries were told of threads: (library, number), "" for those left to themselves.
     """
 
@@ -31,6 +33,7 @@ class Machine:
     features: tuple[str, ...]
     blas: str
     threads: tuple[tuple[str, str], ...]
+    level: str = ""
 
     @classmethod
     @cache
@@ -38,13 +41,14 @@ class Machine:
         """Return what this process runs on."""
         system = f"{platform.system()} {platform.release()} {platform.machine()}"
         cpu, features = _processor()
+        level = os.environ.get("TERP_PROCESSOR", NATIVE)
         threads = tuple((name, os.environ.get(f"{name}_NUM_THREADS", "")) for name in _THREADS)
-        return cls(system, " ".join(platform.libc_ver()), cpu, features, _blas(), threads)
+        return cls(system, " ".join(platform.libc_ver()), cpu, features, _blas(), threads, level)
 
     @property
     def computes(self) -> tuple[str, tuple[str, ...]]:
-        """What has to be equal for the same bits: processor and its features."""
-        return self.cpu, self.features
+        """What has to be equal for the same bits: the level, or processor and features where it was left to these."""
+        return (self.cpu, self.features) if self.level in ("", NATIVE) else (self.level, ())
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""

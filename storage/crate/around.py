@@ -69,6 +69,7 @@ def _of_machine(machine: Machine) -> dict[str, str]:
         "C library": machine.libc,
         "CPU": machine.cpu,
         "CPU features": " ".join(machine.features),
+        "computed at": machine.level,
         "numerical library": machine.blas,
     }
 

@@ -201,14 +201,14 @@ def test_the_image_around_a_run_is_told_by_its_digest(begun: Any, monkeypatch: p
 
 
 def test_workers_that_differ_are_told_once_and_recorded() -> None:
-    here = replace(Machine.here(), cpu="EPYC 7H12", features=("avx2",))
+    here = replace(Machine.here(), cpu="EPYC 7H12", features=("avx2",), level="native")
     other = replace(here, cpu="EPYC 9654", features=("avx2", "avx512f"))
     run = RunRecord("r", "f", "t", {})
     assert note_machines(run, Counter({here: 4})) == ""
     assert note_machines(run, Counter({replace(here, system="Linux 7"): 1})) == ""
     told = note_machines(run, Counter({other: 2, here: 1}))
-    assert "EPYC 7H12: 6 regions; EPYC 9654: 2 regions" in told
-    assert "--constraint" in told
+    assert "EPYC 7H12 native: 6 regions; EPYC 9654 native: 2 regions" in told
+    assert "--processor" in told
     assert note_machines(run, Counter({other: 3})) == ""
     run = RunRecord("r", "f", "t", {}, machines=json.loads(json.dumps(run.machines)))
     assert machines_of(run) == {here: 5, replace(here, system="Linux 7"): 1, other: 5}

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from terp.cluster.keys import Keys
+from terp.cluster.processor import settings, usual
 from terp.storage.errors import BadInput, BadPackage
 from terp.storage.filling import Filling
 from terp.storage.home import Home
@@ -160,6 +162,37 @@ def test_the_climatology_of_the_sample_comes_out_the_same(terp: Terp, home: Path
     assert done.returncode == 0, done.stderr
     assert verdicts(done) == dict.fromkeys(("normals", "anomalies", "index", "zonal"), "identical")
     assert seen(home) == before, "nothing is written to TERP_HOME"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_threads_give_what_processes_gave(
+    terp: Terp, crate: Path, tmp_path: Path, processes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import LocalCluster
+
+    climatology = terp("run", "climatology", "--workers=1", "--json")
+    assert climatology.returncode == 0, climatology.stderr
+    keys = Keys.make(tmp_path / "keys")
+    names = {"CA_FILE": keys.certificate, "CLIENT__CERT": keys.certificate, "CLIENT__KEY": keys.key}
+    named = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(path) for name, path in names.items()}
+    for name, value in settings(usual()).items():
+        monkeypatch.setenv(name, value)
+    cluster = LocalCluster(
+        n_workers=processes,
+        threads_per_worker=4,
+        protocol="tls://",
+        host="127.0.0.1",
+        security=keys.security(),
+        dashboard_address=None,
+        worker_dashboard_address=None,
+        local_directory=str(tmp_path),
+    )
+    with cluster:
+        for what in (json.loads(climatology.stdout)["id"], str(crate)):
+            done = terp("replay", what, "--scheduler", cluster.scheduler_address, "--json", **named)
+            assert done.returncode == 0, done.stderr
+            assert set(verdicts(done).values()) == {"identical"}
+            assert not [note for note in json.loads(done.stdout)["notes"] if "computed on" in note]
 
 
 @pytest.mark.parametrize("workers", [1, 2, MANY])
@@ -352,7 +385,9 @@ def test_another_environment_is_named_and_used_only_when_asked_for(crate: Path, 
 def test_a_replay_on_other_processors_says_what_they_have_and_have_not(crate: Path, terp: Terp) -> None:
     def older(recipe: dict[str, Any]) -> None:
         [machine] = recipe["machines"]
-        recipe["machines"] = [machine | {"cpu": "Another", "features": [*machine["features"][1:], "avx9"]}]
+        recipe["machines"] = [
+            machine | {"cpu": "Another", "level": "native", "features": [*machine["features"][1:], "avx9"]}
+        ]
 
     first = json.loads((crate / "replay.json").read_bytes())["machines"][0]["features"][0]
     alter(crate, "replay.json", older)
@@ -361,6 +396,22 @@ def test_a_replay_on_other_processors_says_what_they_have_and_have_not(crate: Pa
     [note] = [note for note in json.loads(done.stdout)["notes"] if "computed on" in note]
     assert note.startswith("the run was computed on Another with avx9, its replay on ")
     assert note.endswith(f" with {first}: values may differ in their last bits, as far as a tolerance is declared")
+
+
+def test_a_replay_computes_with_the_instructions_of_the_run_wherever_it_is(crate: Path, terp: Terp) -> None:
+    def elsewhere(recipe: dict[str, Any]) -> None:
+        [machine] = recipe["machines"]
+        recipe["machines"] = [machine | {"cpu": "Another", "level": "x86-64-v2", "features": ["avx9"]}]
+
+    [machine] = json.loads((crate / "replay.json").read_bytes())["machines"]
+    assert machine["level"] == usual()
+    alter(crate, "replay.json", elsewhere)
+    done = terp("replay", str(crate), "--workers=1", "--json")
+    assert done.returncode == 0, done.stderr
+    assert not [note for note in json.loads(done.stdout)["notes"] if "computed on" in note]
+    other = terp("replay", str(crate), "--workers=1", "--json", "--processor=native")
+    [note] = [note for note in json.loads(other.stdout)["notes"] if "computed on" in note]
+    assert note.startswith("the run was computed on x86-64-v2, its replay on ")
 
 
 def test_a_distribution_that_cannot_be_installed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,7 +33,12 @@ def again(job: dict[str, Any]) -> None:
         api.run(
             target,
             home=home,
-            where=Where(the_site(job["site"], tuple(job["site_set"])), most=job["workers"]),
+            where=Where(
+                the_site(job["site"], tuple(job["site_set"])),
+                job["scheduler"],
+                job["workers"],
+                processor=job["processor"],
+            ),
             archive=False,
             reporter=Terminal(job["quiet"]),
             elsewhere={given: Path(place) for given, place in job["elsewhere"].items()},

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terp.cluster.processor import LEVELS
+
 if TYPE_CHECKING:
     from terp.cluster.site import Site
     from terp.workflows.api import Run
@@ -153,6 +155,7 @@ def _diffs(plan: "Plan", most: int) -> list[str]:
 @click.option("--min-workers", type=click.IntRange(1), help="Workers that are kept while there is little to do.")
 @click.option("--core-hours", type=click.FloatRange(0, min_open=True), help="Stop when jobs have cost so much.")
 @click.option("--scheduler", default="", metavar="ADDRESS", help="Use the workers of this Dask scheduler (tls://...).")
+@click.option("--processor", type=click.Choice(LEVELS), help="Vector instructions (default: x86-64-v3).")
 @click.option("--submit", is_flag=True, help="Have the controller be a job too, and leave: with --site.")
 @click.option("--as-run", default="", hidden=True)
 @click.option("--no-archive", is_flag=True, help="Leave the archiving to a later `terp archive`.")
@@ -169,6 +172,7 @@ def run_command(
     min_workers: int | None,
     core_hours: float | None,
     scheduler: str,
+    processor: str | None,
     submit: bool,
     as_run: str,
     no_archive: bool,
@@ -185,7 +189,7 @@ def run_command(
     from terp.workflows.running.where import Where
 
     place, values = the_site(site, site_set), _settings(settings)
-    where = Where(place, scheduler, workers, min_workers, core_hours)
+    where = Where(place, scheduler, workers, min_workers, core_hours, processor or "")
     if submit:
         options: dict[str, Any] = {
             "--site": site,
@@ -193,7 +197,12 @@ def run_command(
             "--workers": workers,
             "--min-workers": min_workers,
         }
-        options |= {"--core-hours": core_hours, "--no-archive": no_archive, "--take-over": take_over}
+        options |= {
+            "--processor": processor,
+            "--core-hours": core_hours,
+            "--no-archive": no_archive,
+            "--take-over": take_over,
+        }
         _told_submitted(api.submit(flow, inputs, values, _needed(place), options), as_json)
         return
     done = api.run(

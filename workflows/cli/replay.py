@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terp.cluster.processor import LEVELS
 from terp.workflows.cli.compute import with_site
 
 if TYPE_CHECKING:
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 @click.option("--input", "inputs", multiple=True, type=click.Path(path_type=Path), help="Where inputs are now.")
 @click.option("--environment", type=click.Choice(["recorded", "build", "here"]), default="recorded", show_default=True)
 @click.option("--workers", type=click.IntRange(1), help="Worker processes at most (default: one a core; the site's).")
+@click.option("--scheduler", default="", metavar="ADDRESS", help="Use the workers of this Dask scheduler (tls://...).")
+@click.option("--processor", type=click.Choice(LEVELS), help="Vector instructions (default: recorded ones).")
 @with_site
 @click.option("--room", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Where its home is made.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="A file for the report.")
@@ -27,6 +30,8 @@ def replay_command(
     inputs: tuple[Path, ...],
     environment: str,
     workers: int | None,
+    scheduler: str,
+    processor: str | None,
     site: str | None,
     site_set: tuple[str, ...],
     room: Path | None,
@@ -49,7 +54,9 @@ def replay_command(
     beside = report.absolute().parent if report else Path.cwd()
     if any(is_kept(folder) for folder in (beside, room) if folder):
         raise Usage("nothing but results may be in an archive: start this elsewhere, or name another place (--report)")
-    done = replay(Home.here(), run, How(inputs, environment, workers, site, site_set, room, as_json))
+    done = replay(
+        Home.here(), run, How(inputs, environment, workers, site, site_set, scheduler, processor or "", room, as_json)
+    )
     plain = json.dumps(done.to_json(), indent=1)
     place = report or Path(f"replay-{done.run}.json")
     with disk(place):

@@ -15,11 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from terp.cluster.processor import lacking
 from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
-from terp.storage.machine import Machine
+from terp.storage.machine import NATIVE, Machine
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
@@ -46,6 +47,8 @@ class How:
     workers: int | None = None
     site: str | None = None
     site_set: Sequence[str] = ()
+    scheduler: str = ""
+    processor: str = ""  # the level to compute at; "": the recorded one
     room: Path | None = None  # in which the temporary home is made
     quiet: bool = False
 
@@ -165,8 +168,16 @@ def _job(crate: Recorded, how: How, fresh: Home, where: Mapping[str, Path], code
         "workers": how.workers,
         "site": how.site,
         "site_set": list(how.site_set),
+        "scheduler": how.scheduler,
+        "processor": how.processor or _level(crate.recipe, how),
         "quiet": how.quiet,
     }
+
+
+def _level(recipe: Mapping[str, Any], how: How) -> str:
+    """Return the level that the run was computed at; "" where it is not one, or the processor here lacks it."""
+    [level, *others] = {one.get("level", NATIVE) for one in recipe.get("machines", ())} or {""}
+    return "" if others or how.scheduler or (not how.site and lacking(level)) else level
 
 
 def _run(python: Path, job: Mapping[str, Any], scratch: Path) -> None:

@@ -71,20 +71,20 @@ def demand_as_submitted(run: RunRecord, plan: Plan) -> None:
 
 
 def note_machines(run: RunRecord, found: Counter[Machine]) -> str:
-    """Note on what kinds of machine regions were made; return a warning where processors differ within the run."""
+    """Note on what kinds of machine regions were made; return a warning where instructions differ within the run."""
     known = machines_of(run)
     before = len({machine.computes for machine in known})
     known.update(found)
     run.machines = [{"machine": machine.to_json(), "regions": n} for machine, n in known.items()]
     kinds = Counter[str]()
     for machine, regions in known.items():
-        kinds[machine.cpu] += regions
+        kinds[" ".join((machine.cpu, machine.level)).strip()] += regions
     if len({machine.computes for machine in known}) <= max(before, 1):
         return ""
     told = "; ".join(f"{cpu}: {regions:,} regions" for cpu, regions in kinds.items())
     return (
-        f"the workers of this run have processors that differ ({told}), by which the last bits of results may: "
-        "ask for one kind, with --constraint in the `directives` of the site"
+        f"regions of this run were computed with instructions that differ ({told}), by which the last bits of results "
+        "may: have all starts of it take one --processor"
     )
 
 

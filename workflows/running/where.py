@@ -38,9 +38,12 @@ class Where:
     most: int | None = None
     least: int | None = None
     core_hours: float | None = None
+    processor: str = ""  # the level to compute at; "": the site's, or the usual one
 
     def __post_init__(self) -> None:
         """Raise Usage for what contradicts itself."""
+        if self.scheduler and self.processor:
+            raise Usage("--processor is for workers that terp starts: those of a scheduler have begun")
         if self.site and self.scheduler:
             raise Usage("--site starts workers, --scheduler names some that are there: give one of them")
         if not self.site and (self.least is not None or self.core_hours is not None):
@@ -76,8 +79,9 @@ class Where:
         if self.scheduler:
             return attach(self.scheduler)
         if self.site:
-            return self._jobs(self.site, home, record, reporter)
-        return launch(self.most, preload=PRELOAD)
+            own = {"processor": self.processor} if self.processor else {}
+            return self._jobs(self.site.model_copy(update=own), home, record, reporter)
+        return launch(self.most, preload=PRELOAD, processor=self.processor)
 
     @contextmanager
     def _jobs(self, site: "Site", home: Home, record: RunRecord, reporter: "Reporter") -> Iterator[Crew]:
