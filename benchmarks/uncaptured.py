@@ -1,37 +1,82 @@
-"""What terp would be without provenance, for who asks what that costs: a run like this is fit for nothing else.
+"""What terp would be without provenance, and how long it is at it: for who asks what it costs.
 
-No region notes what it read, or on what machine it was made; no product has lineage; the run keeps no journal. Digests
-stay: without them nothing could be proven.
+Turned off, no region notes what it read, or on what machine it was made; no product has lineage; the run keeps no
+journal. Digests stay: without them nothing could be proven. A run like that is fit for nothing else.
 """
 
 import os
+import time
+from collections import Counter
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 SAID = "TERP_BENCHMARK_UNCAPTURED"  # seen by workers too, as they inherit it
+_AS_IT_WAS: list[tuple[Any, str, Any]] = []
+_SPENT: Counter[str] = Counter()  # seconds of this process, by what was called
 
 
 def turn_off() -> None:
     """Capture nothing any more in this process, nor in those that it will start."""
-    os.environ[SAID] = "1"
-    from terp.storage import sharded
     from terp.storage.lineage import Origins
     from terp.workflows.planning.step import Step
-    from terp.workflows.running import gather, task
-    from terp.workflows.running.record import RunRecord
 
-    for module in (sharded, gather, task):
-        vars(module)["note"] = _nothing
-    unheard: Any = _nothing
-    Step._origins = lambda *_: Origins()  # type: ignore[method-assign]
-    RunRecord.note = unheard  # type: ignore[method-assign]
-    vars(task)["Machine"] = SimpleNamespace(here=_nothing)
+    os.environ[SAID] = "1"
+    _change(lambda _: _nothing)
+    _replace(Step, "_origins", lambda *_: Origins())
 
 
 def turn_off_as_said() -> None:
     """Capture nothing, if the process that started this one said so."""
     if SAID in os.environ:
         turn_off()
+
+
+def turn_on() -> None:
+    """Capture again, as if it had never been turned off or counted."""
+    os.environ.pop(SAID, None)
+    while _AS_IT_WAS:
+        setattr(*_AS_IT_WAS.pop())
+
+
+def count() -> None:
+    """Capture, and count from now on how long this process is at it."""
+    _SPENT.clear()
+    _change(_counted)
+
+
+def spent() -> Counter[str]:
+    """Return the seconds that were counted, by what was called."""
+    return _SPENT
+
+
+def _change(change: Callable[[Any], Any]) -> None:
+    from terp.storage import sharded
+    from terp.storage.machine import Machine
+    from terp.workflows.planning.step import Step
+    from terp.workflows.running import gather, task
+    from terp.workflows.running.record import RunRecord
+
+    noting = [(sharded, "note"), (gather, "note"), (task, "note"), (Step, "_origins"), (RunRecord, "note")]
+    for owner, name in noting:
+        _replace(owner, name, change(getattr(owner, name)))
+    _replace(task, "Machine", SimpleNamespace(here=change(Machine.here)))
+
+
+def _replace(owner: Any, name: str, value: Any) -> None:
+    _AS_IT_WAS.append((owner, name, getattr(owner, name)))
+    setattr(owner, name, value)
+
+
+def _counted(function: Any) -> Any:
+    def counted(*given: Any, **named: Any) -> Any:
+        began = time.perf_counter()
+        try:
+            return function(*given, **named)
+        finally:
+            _SPENT[function.__qualname__] += time.perf_counter() - began
+
+    return counted
 
 
 def _nothing(*_: Any, **__: Any) -> None:

@@ -1,8 +1,10 @@
 """One set of vector instructions for a whole run, so that its bits are the same on every processor that has them.
 
-numpy, numba and BLAS choose code by what the processor offers, and a sum in eight lanes is rounded otherwise than one
-in four. Workers are told what to compute with instead: a level of x86-64 (System V ABI, AMD64 supplement, table 3.1),
-by default that of all processors since 2013. What was made at a level is made again at that level.
+numpy and BLAS choose code by what the processor offers, and a product summed in eight lanes is rounded otherwise than
+one in four. Workers are told what to compute with instead: a level of x86-64 (System V ABI, AMD64 supplement, table
+3.1), by default that of all processors since 2013. What was made at a level is made again at that level.
+
+What numba compiles keeps the order of the source, in whatever lanes, and so its bits: it may use all that there is.
 """
 
 import platform
@@ -47,8 +49,6 @@ def settings(level: str) -> dict[str, str]:
     return {
         VARIABLE: level,
         "NPY_ENABLE_CPU_FEATURES": " ".join(one.numpy for one in _up_to(level)),
-        "NUMBA_CPU_NAME": level,
-        "NUMBA_CPU_FEATURES": "",
         "OPENBLAS_CORETYPE": _LEVELS[level].openblas,
         "MKL_CBWR": _LEVELS[level].mkl,
     }

@@ -19,6 +19,7 @@ from blake3 import blake3
 
 from terp.storage import files
 from terp.storage.errors import BadInput
+from terp.storage.meter import Meter, Tell, silent
 from terp.storage.scrub import scrub
 from terp.storage.source import Identity, identify
 
@@ -46,24 +47,25 @@ def is_url(source: str) -> bool:
     return source.startswith(("http://", "https://"))
 
 
-def identified(source: str, cache: Path) -> Identity:
+def identified(source: str, cache: Path, tell: Tell = silent) -> Identity:
     """Identify what a flow calls a source: a URL, which is fetched into `cache`, a file or folder, or a sample.
 
-    Raises BadInput where it is not there, or of no kind that is known.
+    `tell` is given words on how far that is, where it takes long. Raises BadInput where it is not there, or of no kind
+    that is known.
     """
     from terp.storage.ingest import locate
 
     if not is_url(source):
-        return identify(locate(source), cache)
+        return identify(locate(source), cache, tell)
     folder = cache / "fetched" / blake3(source.encode()).hexdigest()[:20]
-    found = _fetched(source, folder)
-    there = identify(folder / found.file, cache)
+    found = _fetched(source, folder, tell)
+    there = identify(folder / found.file, cache, tell)
     if there.sha256 != found.sha256:
         raise BadInput(f"{there.path} is not as it was fetched from {found.url}: remove it and run again")
     return replace(there, url=found.url, etag=found.etag)
 
 
-def _fetched(url: str, folder: Path) -> Fetched:
+def _fetched(url: str, folder: Path, tell: Tell) -> Fetched:
     """Return what is at a URL now; it is fetched unless the server says that it is what was fetched before."""
     known = _known(folder)
     asked = {"Accept-Encoding": "identity"}  # bytes as they are stored there: these are what has the digest
@@ -75,7 +77,7 @@ def _fetched(url: str, folder: Path) -> Fetched:
         if answer.status_code != 200:
             said = f"{answer.status_code} {answer.reason_phrase}"
             raise BadInput(f"{scrub(url)} cannot be fetched: the server says {said}")
-        return _keep(url, answer, folder)
+        return _keep(url, answer, folder, tell)
 
 
 def _known(folder: Path) -> Fetched | None:
@@ -103,9 +105,11 @@ def _answer(url: str, asked: Mapping[str, str], before: Path | None) -> "Iterato
         ) from None
 
 
-def _keep(url: str, answer: "httpx.Response", folder: Path) -> Fetched:
+def _keep(url: str, answer: "httpx.Response", folder: Path, tell: Tell) -> Fetched:
     """Have the bytes of an answer on the disk, under their digest."""
     fresh, digest = folder / f"{secrets.token_hex(8)}.part", hashlib.sha256()
+    length = answer.headers.get("Content-Length", "")
+    meter = Meter(tell, f"fetching {scrub(url)}", int(length) if length.isdecimal() else 0)
 
     def write(descriptor: int) -> int:
         if answer.is_stream_consumed:
@@ -115,6 +119,7 @@ def _keep(url: str, answer: "httpx.Response", folder: Path) -> Fetched:
             files.write_all(descriptor, data)
             digest.update(data)
             size += len(data)
+            meter.add(len(data))
         return size
 
     with files.disk(folder):

@@ -19,9 +19,11 @@ from blake3 import blake3
 
 from terp.storage import files
 from terp.storage.errors import BadInput, DiskTrouble
+from terp.storage.meter import Meter, Tell, silent
 
 _SETTLED = 3 * 10**9  # nanoseconds: a file changed again so soon may keep its time, as clocks of disks are coarse
 _AT_ONCE = 4  # files that are hashed at once
+_BUFFER = 1 << 20  # bytes that are hashed at a time
 _SOME = 64  # files that a thread takes at a time
 
 Stamp = tuple[int, int, int]  # size, mtime_ns, inode: what shows that a file was changed
@@ -176,23 +178,28 @@ def opened_source(reference: Reference) -> Source:
     return Source(reference.load())
 
 
-def identify(path: Path, cache: Path) -> Identity:
-    """Identify a source by content; digests are remembered in `cache` for as long as the files stay as they are."""
+def identify(path: Path, cache: Path, tell: Tell = silent) -> Identity:
+    """Identify a source by content; digests are remembered in `cache` for as long as the files stay as they are.
+
+    `tell` is given words on how far that is, where it takes long.
+    """
     from terp.storage.ingest import recognise
 
     path = path.expanduser().absolute()
     reader = recognise(path)
-    return Identity(str(path), reader.name, parts_at(path, cache))
+    return Identity(str(path), reader.name, parts_at(path, cache, tell))
 
 
-def parts_at(path: Path, cache: Path) -> tuple[Part, ...]:
+def parts_at(path: Path, cache: Path, tell: Tell = silent) -> tuple[Part, ...]:
     """Return the files at a path, whatever they are, with their digests; raises BadInput."""
     began, found = time.time_ns(), _stamps(path)
     memory = cache / "sources" / f"{blake3(os.fsencode(path)).hexdigest()[:20]}.json"
     known, root = _remembered(memory), _root(path)
+    new = sum(stamp[0] for name, stamp in found.items() if known.get(name, ("", None))[1] != stamp)
+    meter = Meter(tell, f"reading {path.name}, to know it by its content", new)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         some = pool.map(
-            lambda some: [_part(root, name, stamp, known) for name, stamp in some], batched(found.items(), _SOME)
+            lambda some: [_part(root, name, stamp, known, meter) for name, stamp in some], batched(found.items(), _SOME)
         )
         parts = tuple(chain.from_iterable(some))
     if any(known.get(part.name) != (part.sha256, part.stamp) for part in parts):
@@ -200,9 +207,9 @@ def parts_at(path: Path, cache: Path) -> tuple[Part, ...]:
     return parts
 
 
-def _part(root: Path, name: str, stamp: Stamp, known: Known) -> Part:
+def _part(root: Path, name: str, stamp: Stamp, known: Known, meter: Meter) -> Part:
     before = known.get(name, ("", None))
-    return Part(name, stamp[0], _digest(root / name, stamp, before[0] if before[1] == stamp else ""), stamp)
+    return Part(name, stamp[0], _digest(root / name, stamp, before[0] if before[1] == stamp else "", meter), stamp)
 
 
 def _remembered(memory: Path) -> Known:
@@ -228,18 +235,23 @@ def sha256_of(path: Path, cache: Path) -> str:
     return part.sha256
 
 
-def _digest(path: Path, stamp: Stamp, known: str) -> str:
+def _digest(path: Path, stamp: Stamp, known: str, meter: Meter) -> str:
     try:
-        with path.open("rb") as file:  # also where it is known: who may not read it may not have what was made of it
+        # Also where it is known: who may not read it may not have what was made of it.
+        with path.open("rb", buffering=0) as file:
             if known:
                 return known
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            buffer = memoryview(bytearray(min(max(stamp[0], 1), _BUFFER)))
+            while count := file.readinto(buffer):
+                digest.update(buffer[:count])
+                meter.add(count)
         changed = _stamp(os.stat(path)) != stamp
     except OSError as error:
         raise BadInput(f"{path} cannot be read: {error.strerror}") from None
     if changed:
         raise BadInput(f"{path} was changed while it was being read: run again when it stays as it is")
-    return digest
+    return digest.hexdigest()
 
 
 def _stamps(path: Path) -> dict[str, Stamp]:

@@ -54,9 +54,15 @@ class Run:
         return open_result(self.home, self.record, name, group)
 
 
-def plan(flow: "Flow[Any, Any] | str", *inputs: Any, home: Path | None = None, **parameters: Any) -> Plan:
+def plan(
+    flow: "Flow[Any, Any] | str",
+    *inputs: Any,
+    home: Path | None = None,
+    reporter: Reporter | None = None,
+    **parameters: Any,
+) -> Plan:
     """Plan a flow: all that a run would do, without doing any of it."""
-    return _planned(flow, inputs, parameters, _home(home))[0]
+    return _planned(flow, inputs, parameters, _home(home), reporter or LogReporter())[0]
 
 
 def _home(given: Path | None) -> Home:
@@ -75,12 +81,13 @@ def _planned(
     inputs: tuple[Any, ...],
     parameters: Mapping[str, Any],
     home: Home,
+    reporter: Reporter,
     elsewhere: Mapping[str, Path] | None = None,
 ) -> "tuple[Plan, Planner, Flow[Any, Any], dict[str, Any]]":
     prefect_server.prepare(home.root)
     found = load_flow(flow) if isinstance(flow, str) else flow
     values = parameters_of(found, inputs, parameters)
-    made, planner = make_plan(found, values, home, elsewhere)
+    made, planner = make_plan(found, values, home, elsewhere, reporter.say)
     return made, planner, found, values
 
 
@@ -107,16 +114,16 @@ def run(
     calls them. Raises what terp's error trees hold.
     """
     house = _home(home)
-    agent = who()
+    agent, reporter = who(), reporter or LogReporter()
     if archive:
         SigningKey.here()  # not after days of work
     place = where or Where(site_of(site), most=workers)
-    made, planner, found, values = _planned(flow, inputs, parameters, house, elsewhere)
+    made, planner, found, values = _planned(flow, inputs, parameters, house, reporter, elsewhere)
     notes = place.fitting(made)
     record = _begun(house, made, found, values, flow, as_run, agent)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
     record.cluster = so_far(house, record)
-    told = Logged(reporter or LogReporter(), record.folder(house) / "log.txt", record.warnings)
+    told = Logged(reporter, record.folder(house) / "log.txt", record.warnings)
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
     try:
@@ -198,7 +205,7 @@ def submit(
     What cannot be planned is refused here, not after the queue.
     """
     house, agent = _home(None), who()
-    made, _, found, values = _planned(flow, inputs, parameters, house)
+    made, _, found, values = _planned(flow, inputs, parameters, house, LogReporter())
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
     _captured(house, record, found, agent)

@@ -10,9 +10,10 @@ import numpy as np
 
 def main() -> None:
     """Run climatology on what satellites measured, archive it, and read the answer out of the archive."""
+    from terp.storage.meter import span
     from terp.workflows import api
     from terp.workflows.cli.compute import plan_text
-    from terp.workflows.cli.terminal import Terminal, span
+    from terp.workflows.cli.terminal import Terminal
 
     click.echo("terp: sea-surface temperature measured from satellites (OSTIA, 54 x 18 x 432), from plan to archive\n")
     started = time.monotonic()

@@ -94,7 +94,7 @@ class Stage:
         combine, finish = self._combine or _add, self._finish or _same
         functions = {"": self.block_function, "kernel ": self._kernel}
         functions |= {"combine ": self._combine, "finish ": self._finish}
-        codes = {role: Code(f) for role, f in functions.items() if f is not None}
+        codes = {role: Code(f, not self.how.tolerance) for role, f in functions.items() if f is not None}
         return Call(
             self.__name__,
             self.block_function,

@@ -48,7 +48,10 @@ def drawing(record: Record) -> str:
 
 
 def _boxes(record: Record) -> list[_Box]:
-    inputs = [_Box("input", one.sha256, (one.name, "read", f"SHA-256 {one.sha256[:12]}"), ()) for one in record.inputs]
+    inputs = [
+        _Box("input", one.sha256, (one.name, one.url or "read", f"SHA-256 {one.sha256[:12]}"), ())
+        for one in record.inputs
+    ]
     stages = [_Box("stage", one.key, (one.name, _made(one), one.key), tuple(one.reads)) for one in record.steps]
     results = [
         _Box("result", f"result {one.file}", (one.result, "result", one.file), (one.key,))

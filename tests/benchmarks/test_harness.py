@@ -117,3 +117,14 @@ def test_what_lineage_weighs_is_told() -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "bytes of a region's lineage in the ledger" in done.stdout
+
+
+@pytest.mark.campaign
+def test_what_provenance_costs_is_measured_with_and_without_it(tmp_path: Path) -> None:
+    from benchmarks.overhead import compared
+
+    costs = compared("a", tmp_path, 0.25, 2)
+    assert len(costs.captured) == len(costs.plain) == 2
+    for one in costs.counted:
+        assert {"note", "RunRecord.note", "Machine.here"} <= one.keys()
+        assert all(seconds > 0 for seconds in one.values())

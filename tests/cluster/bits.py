@@ -20,14 +20,17 @@ found = {
 if "numba" in sys.argv:
     import numba
 
-    @numba.njit(fastmath=True)
     def squares(values):  # type: ignore[no-untyped-def]
-        total = 0.0
-        for value in values.ravel():
-            total += value * value
-        return total
+        total, scaled = 0.0, np.empty_like(values)
+        for row in range(values.shape[0]):
+            for column in range(values.shape[1]):
+                scaled[row, column] = values[row, column] * 1.1 + np.exp(values[row, column])
+                total += values[row, column] * values[row, column]
+        return scaled, total
 
-    found["fused"] = np.array(squares(large))
+    for name, fast in (("compiled", False), ("fastmath", True)):
+        scaled, total = numba.njit(fastmath=fast)(squares)(large)
+        found[name] = np.append(scaled, total)
 digests = {name: hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest() for name, values in found.items()}
 chosen = [name for name in core.__cpu_dispatch__ if core.__cpu_features__[name]]
 print(json.dumps({"digests": digests, "chosen": chosen}))

@@ -44,7 +44,7 @@ def test_numpy_in_a_worker_chooses_by_the_level_and_not_by_the_processor() -> No
 def test_without_a_level_bits_depend_on_the_processor() -> None:
     there, here = bits(USUAL, "numba")["digests"], bits(NATIVE, "numba")["digests"]
     assert there["sum"] == here["sum"]
-    assert [name for name in there if there[name] != here[name]] == ["exp", "log", "pow", "dot", "product", "fused"]
+    assert [name for name in there if there[name] != here[name]] == ["exp", "log", "pow", "dot", "product"]
 
 
 @x86
@@ -57,8 +57,10 @@ def test_at_a_level_another_processor_gives_the_same_bits(cpu: str) -> None:
 @x86
 @emulated
 @pytest.mark.campaign
-def test_at_a_level_compiled_kernels_give_the_same_bits_on_another_processor() -> None:
-    assert bits(USUAL, "numba", before=(str(EMULATOR), "-cpu", "EPYC-Rome")) == bits(USUAL, "numba")
+def test_compiled_kernels_give_the_same_bits_on_another_processor_unless_they_may_reorder() -> None:
+    there = bits(USUAL, "numba", before=(str(EMULATOR), "-cpu", "EPYC-Rome"))["digests"]
+    here = bits(USUAL, "numba")["digests"]
+    assert [name for name in there if there[name] != here[name]] == ["fastmath"]
 
 
 def test_workers_of_this_machine_are_held_to_a_level() -> None:

@@ -1,6 +1,7 @@
 """A source at a URL is fetched once, is what its server has now, and is told of by URL, ETag and digest."""
 
 import hashlib
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ import xarray as xr
 sys.path.insert(0, str(Path(__file__).parent))
 from serving import Served, serving
 
+from terp.storage import meter
 from terp.storage.errors import BadInput
 from terp.storage.fetching import identified
 
@@ -35,6 +37,24 @@ def test_it_is_fetched_once_and_told_of_by_url_etag_and_digest(served: Served, t
     assert identified(served.url, tmp_path) == first
     assert served.codes == [200, 304]
     assert first.keep(tmp_path).load() == first
+
+
+def test_how_far_it_is_is_told_while_it_takes_long(
+    served: Served, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(meter, "_EVERY", 0.0)
+    served.data = grid(tmp_path, 0) + bytes(3 << 20)
+    told: list[str] = []
+    identified(served.url, tmp_path, told.append)
+    fetched = [words for words in told if words.startswith(f"fetching {served.url}: ")]
+    read = [words for words in told if words.startswith("reading sst a.nc, to know it by its content: ")]
+    assert fetched + read == told
+    for words in (fetched, read):
+        assert re.search(r": 1\.0 MiB of 3\.0 MiB, .*/s, .* s to go$", words[0])
+        assert re.search(r": 3\.0 MiB of 3\.0 MiB, .*/s, 0\.0 s to go$", words[-1])
+    told.clear()
+    identified(served.url, tmp_path, told.append)
+    assert not [words for words in told if words.startswith("fetching")], "it is there"
 
 
 def test_a_server_that_tells_only_times_is_asked_by_these(served: Served, tmp_path: Path) -> None:

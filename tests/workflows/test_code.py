@@ -117,6 +117,16 @@ def test_a_seeded_generator_is_no_doubt(tmp_path: Path) -> None:
     assert Code(load(tmp_path, "seeded_of_test", text).block).doubts == []
 
 
+def test_a_kernel_that_may_be_reordered_is_told_of_unless_its_bits_may_differ(tmp_path: Path) -> None:
+    text = "from numba import njit\n\n@njit(fastmath={})\ndef total(x):\n    return x.sum()\n\n"
+    text += "def block(x):\n    return total(x)\n"
+    fast = load(tmp_path, "fast_of_test", text.format(True)).block
+    [doubt] = Code(fast).doubts
+    assert doubt.startswith("total is compiled with fastmath: another processor may give other last bits")
+    assert Code(fast, exact=False).doubts == []
+    assert Code(load(tmp_path, "slow_of_test", text.format(False)).block).doubts == []
+
+
 def test_the_methods_that_python_makes_for_a_dataclass_are_no_doubt(tmp_path: Path) -> None:
     text = "import dataclasses\n\n@dataclasses.dataclass(frozen=True)\nclass Box:\n    size: int = 1\n\n"
     found = Code(load(tmp_path, "boxed", text + "def block(x):\n    return Box(2).size * x\n").block)

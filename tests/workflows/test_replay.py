@@ -361,6 +361,7 @@ def test_a_source_at_a_url_is_told_of_by_it_and_found_again_with_and_without_its
         assert source["description"].endswith('where its ETag was "one"')
         assert "hunter2secret" not in metadata
         assert f"run {record['id']}, finished" in terp("impact", served.url).stdout
+        assert served.url in (Path(record["archived"]["path"]) / "v1/content/run.svg").read_text()
         assert verdicts(terp("replay", record["id"], "--workers=1", "--json")) == {"scaled": "identical"}
         assert served.codes[0] == 200
     gone = terp("replay", record["id"], "--workers=1", "--json")

@@ -78,10 +78,11 @@ def plan_command(
     FLOW is climatology, imaging or your own path/to/file.py:flow; INPUTS are its first parameters.
     """
     from terp.workflows.api import plan
+    from terp.workflows.cli.terminal import Terminal
     from terp.workflows.running.at_site import at_site
 
     place = the_site(site, site_set)
-    made = plan(flow, *inputs, **_settings(settings))
+    made = plan(flow, *inputs, reporter=Terminal(as_json), **_settings(settings))
     there = at_site(made, place) if place else None
     if as_json:
         click.echo(json.dumps({**made.to_json(), **({"site": there.to_json()} if there else {})}, indent=1))
@@ -94,7 +95,7 @@ _DIFF = 8  # lines of a diff that a plan shows
 
 def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
     """Return a plan as a table for people, with so many lines of each diff of code at most (0: all)."""
-    from terp.workflows.cli.terminal import size, span
+    from terp.storage.meter import size, span
 
     rows = [("stage", "regions", "to make", "bytes", "files", "memory", "time", "why")]
     for one in plan.steps:

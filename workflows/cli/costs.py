@@ -35,7 +35,7 @@ def _row(name: str, one: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _size(count: int) -> str:
-    from terp.workflows.cli.terminal import size
+    from terp.storage.meter import size
 
     return size(count)
 

@@ -37,7 +37,7 @@ def ls_command(products: bool, as_json: bool) -> None:
 
 
 def _product_text(row: dict[str, Any]) -> str:
-    from terp.workflows.cli.terminal import size
+    from terp.storage.meter import size
 
     if row["damage"]:
         return f"{row['product']}  damaged: {row['damage']}"
@@ -46,7 +46,7 @@ def _product_text(row: dict[str, Any]) -> str:
 
 
 def _archived_text(row: dict[str, Any]) -> str:
-    from terp.workflows.cli.terminal import size
+    from terp.storage.meter import size
 
     damage = f"  damaged: {row['damage']}" if row["damage"] else ""
     return f"{row['identifier']}  {', '.join(row['results'])}  {size(row['bytes'])}  {row['run']}{damage}"

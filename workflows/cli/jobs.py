@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from terp.workflows.cli.terminal import span
+from terp.storage.meter import span
 
 
 def columns(rows: Sequence[Sequence[str]]) -> list[str]:

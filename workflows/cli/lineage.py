@@ -41,7 +41,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _why(told: dict[str, Any]) -> Iterator[str]:
-    from terp.workflows.cli.terminal import size, span
+    from terp.storage.meter import size, span
 
     where = ", ".join(f"{dim} {one['text']}" for dim, one in told["at"].items())
     several = told["asked"] > 1

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from terp.storage.meter import span
+
 if TYPE_CHECKING:
     from terp.workflows.planning.plan import Plan
     from terp.workflows.running.progress import Progress
@@ -13,23 +15,6 @@ if TYPE_CHECKING:
 _PLAIN_EVERY = 10.0  # seconds between plain lines of one stage
 _LIVE_EVERY = 0.1
 _LONG = 60.0  # seconds without a region after which it is said
-
-
-def size(count: float) -> str:
-    """Return bytes as people write them."""
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
-        if count < 1024 or unit == "TiB":
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    raise AssertionError("unreachable")
-
-
-def span(seconds: float) -> str:
-    """Return seconds as people write them."""
-    if seconds < 90:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes = seconds / 60
-    return f"{minutes:.0f} min" if minutes < 90 else f"{minutes / 60:.1f} h"
 
 
 class Terminal:

@@ -34,23 +34,28 @@ def is_own(module_name: str) -> bool:
     return not str(Path(place).resolve()).startswith(_LIBRARIES)
 
 
+_REORDERED = "another processor may give other last bits. Declare a `tolerance`, or compile without it"
+
+
 class Code:
     """What a function is made of.
 
     `parts` maps each reached name to its normalised source or value; `doubts` are sentences about what is
     reached and cannot be named (so that a change of it would go unseen); `compiled` says that some of it is compiled
-    when it is first called.
+    when it is first called. `exact`: nobody has said that its bits may differ.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], exact: bool = True) -> None:
         self.parts: dict[str, str] = {}
         self.doubts: list[str] = []
         self.modules: set[str] = set()
-        self.compiled = False
+        self.compiled, self.exact = False, exact
         self._reach(getattr(function, "__qualname__", repr(function)), function)
 
     def _reach(self, name: str, thing: Any) -> None:
         self.compiled |= hasattr(thing, "py_func")
+        if self.exact and getattr(thing, "targetoptions", {}).get("fastmath"):
+            self.doubts.append(f"{thing.__name__} is compiled with fastmath: {_REORDERED}")
         thing = _inner(thing)
         if isinstance(thing, FunctionType):
             self._function(thing)

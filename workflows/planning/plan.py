@@ -16,6 +16,7 @@ from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
 from terp.storage.fetching import identified
 from terp.storage.home import Home
+from terp.storage.meter import Tell, silent
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import scrub
 from terp.storage.source import Identity
@@ -142,7 +143,10 @@ class Plan:
 
 @dataclass
 class Planner:
-    """The session behind a flow's body while it is planned; `elsewhere` says where sources are now, by their names."""
+    """The session behind a flow's body while it is planned; `elsewhere` says where sources are now, by their names.
+
+    `tell` is given words on how far it is with what takes long.
+    """
 
     home: Home
     steps: dict[str, Step] = field(default_factory=dict)
@@ -152,6 +156,7 @@ class Planner:
     calls: dict[str, str] = field(default_factory=dict)
     firsts: dict[str, str] = field(default_factory=dict)
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
+    tell: Tell = silent
 
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
@@ -170,7 +175,7 @@ class Planner:
         """Identify a source and plan to take it in."""
         if source not in self.taken_in:
             place = self.elsewhere.get(str(scrub(source)))
-            self.sources[source] = identified(str(place or source), self.home.cache)
+            self.sources[source] = identified(str(place or source), self.home.cache, self.tell)
             self.taken_in[source] = ingested(self.sources[source])
         step = self.taken_in[source]
         return lambda: [step], step.key
@@ -204,10 +209,17 @@ def decision_path(home: Home, product: Product, until: Callable[..., bool]) -> P
 
 
 def make_plan(
-    flow: "Flow[Any, Any]", parameters: Mapping[str, Any], home: Home, elsewhere: Mapping[str, Path] | None = None
+    flow: "Flow[Any, Any]",
+    parameters: Mapping[str, Any],
+    home: Home,
+    elsewhere: Mapping[str, Path] | None = None,
+    tell: Tell = silent,
 ) -> tuple[Plan, Planner]:
-    """Plan a flow; raises what its body or a stage's trial raises. `elsewhere` says where sources are now."""
-    planner = Planner(home, elsewhere=elsewhere or {})
+    """Plan a flow; raises what its body or a stage's trial raises.
+
+    `elsewhere` says where sources are now; `tell` is given words on how far it is with what takes long.
+    """
+    planner = Planner(home, elsewhere=elsewhere or {}, tell=tell)
     results: dict[str, Product] = {}
     ends = ""
     token = session.set(planner)
