@@ -3,7 +3,7 @@
 import secrets
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from itertools import compress
 from pathlib import Path
@@ -148,15 +148,16 @@ class Filling:
         with suppress(FileNotFoundError):
             away.unlink()
 
-    def _put(self, name: str, data: bytes) -> None:
+    def _put[T](self, name: str, write: Callable[[int], T], /) -> T:
         """Put a whole file into the product's folder by way of our own attempts, as above."""
         path = self.product.folder / name
         fresh = self.attempts / f"fresh-{secrets.token_hex(8)}"
         with files.disk(path):
-            files.write_new(fresh, data)
+            made = files.write_file(fresh, write)
             self.ledger.check()
             files.rename(fresh, path)
             files.sync_folder(path.parent)
+        return made
 
     def _sweep_shards(self) -> list[Place]:
         """Hold the sizes of the files against the ledger: void what differs, remove what was never recorded."""

@@ -28,6 +28,7 @@ from terp.storage.segments import frame, lines, segments
 from terp.storage.segments import limits as what_counts
 
 _AT_ONCE = 4096  # regions that are looked up at a time
+_SPAN = 1 << 18  # regions of which all rows are in memory: for each span the ledger is walked once
 
 
 Place = tuple[str, int]  # group path and region number
@@ -120,24 +121,30 @@ class Ledger:
                 for index in np.flatnonzero(~done[start : start + _AT_ONCE]):
                     yield group.path, start + int(index)
 
-    def stored(self, group: Group) -> tuple[Rows, Rows]:
-        """Return the numbers of a group's recorded regions, ascending, and what was stored for them: (n, arrays)."""
+    def stored(self, group: Group) -> Iterator[tuple[Rows, Rows]]:
+        """Walk a group's recorded regions, many at a time: their numbers, and what was stored for them: (n, arrays)."""
         return self._column(group, "stored", len(group.arrays))
 
-    def reads(self, group: Group) -> tuple[Rows, Rows]:
-        """Return the numbers of a group's recorded regions, ascending, and what was read for them."""
+    def reads(self, group: Group) -> Iterator[tuple[Rows, Rows]]:
+        """Walk a group's recorded regions, many at a time: their numbers, and what was read for them."""
         return self._column(group, "reads", self.type["reads"].shape[0])
 
-    def _column(self, group: Group, field: str, width: int) -> tuple[Rows, Rows]:
+    def _column(self, group: Group, field: str, width: int) -> Iterator[tuple[Rows, Rows]]:
+        for first in range(0, group.regions, _SPAN):
+            yield self._span(group, range(first, min(first + _SPAN, group.regions)), field, width)
+
+    def _span(self, group: Group, regions: range, field: str, width: int) -> tuple[Rows, Rows]:
+        """Return those of some regions that are recorded: rows lie in the order in which regions were made."""
         kind, number = self.type[field], self._numbers[group.path]
-        found = np.zeros((group.regions, width, *kind.shape[1:]), kind.base)
-        there = np.zeros(group.regions, bool)
+        found = np.zeros((len(regions), width, *kind.shape[1:]), kind.base)
+        there = np.zeros(len(regions), bool)
         with disk(self.folder):
             for rows, _ in self._counting():
                 here = rows[rows["group"] == number]
-                found[here["index"]] = here[field][:, :width]  # of equal ones the later counts
-                there[here["index"]] = True
-        return np.flatnonzero(there), found if there.all() else found[there]
+                here = here[(here["index"] >= regions.start) & (here["index"] < regions.stop)]
+                found[here["index"] - regions.start] = here[field][:, :width]  # of equal ones the later counts
+                there[here["index"] - regions.start] = True
+        return np.flatnonzero(there) + regions.start, found if there.all() else found[there]
 
     def holder(self) -> Holder | None:
         """Return who holds the newest segment, or None when nobody does any more.

@@ -7,6 +7,7 @@ manifest.sums   for each run of 256 rows its BLAKE3, and the node above its shar
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 from terp.storage import runs, tree
 from terp.storage.files import disk
 from terp.storage.grid import Group
-from terp.storage.runs import ProvenRows, files_in
+from terp.storage.runs import ProvenRows, Put, files_in
 from terp.storage.shard import STORED, Stored
 
 _NAME = "manifest"
@@ -25,19 +26,41 @@ _AT_ONCE = 4096  # regions whose rows are read together
 Rows = np.ndarray[Any, Any]  # of STORED
 
 
-def written(
-    parts: Iterable[tuple[Sequence[str], Rows]], write: Callable[[str, bytes], None]
-) -> tuple[str, bytes, bytes]:
-    """Write a manifest by a function of name and content, of the keys of all shards in order and their rows.
+@dataclass
+class Summed:
+    """What a manifest comes to: shards, their bytes in all, and the nodes above them, by values and by stored bytes."""
 
-    Returns the digest that the seal holds, and the nodes above the shards: by their values, and by their bytes.
+    shards: int = 0
+    size: int = 0
+    values: tree.Runs = field(default_factory=tree.above)
+    stored: tree.Runs = field(default_factory=tree.above)
+
+    def add(self, keys: Sequence[str], rows: Rows) -> None:
+        """Take the shards that follow."""
+        values, stored = tree.leaves(keys, rows["values"].tolist(), rows["blake3"].tolist())
+        self.values.add(values)
+        self.stored.add(stored)
+        self.shards, self.size = self.shards + len(rows), self.size + int(rows["size"].sum())
+
+
+def written(parts: Callable[[], Iterable[tuple[Sequence[str], Rows]]], put: Put) -> tuple[str, Summed]:
+    """Write a manifest, of the keys of all shards in order and their rows, as `parts` walks them.
+
+    Returns the digest that the seal holds, and what it comes to.
     """
-    rows, leaves = list[Rows](), list[list[bytes]]()
-    for keys, some in parts:
-        rows.append(some)
-        leaves.append(tree.leaves(keys, some["values"].tolist(), some["blake3"].tolist()))
-    values, stored = (tree.nodes(b"".join(one)) for one in zip((b"", b""), *leaves, strict=True))
-    return runs.written(_NAME, rows, write, values), values, stored
+    summed = Summed()
+
+    def rows() -> Iterator[Rows]:
+        nonlocal summed
+        summed = Summed()
+        for keys, some in parts():
+            summed.add(keys, some)
+            yield some
+
+    def beside() -> Sequence[bytes]:
+        return summed.values.digests()
+
+    return runs.written(_NAME, STORED.itemsize, rows, put, beside), summed
 
 
 class Manifest:

@@ -158,9 +158,9 @@ class StoredProduct:
             if ledger is None:
                 yield from ((group, np.arange(at, at + len(rows)), rows) for at, rows in self.manifest.rows(group.path))
                 continue
-            numbers, rows = ledger.stored(group)
-            for at in range(0, len(numbers), _AT_ONCE):
-                yield group, numbers[at : at + _AT_ONCE], rows[at : at + _AT_ONCE]
+            for numbers, rows in ledger.stored(group):
+                for at in range(0, len(numbers), _AT_ONCE):
+                    yield group, numbers[at : at + _AT_ONCE], rows[at : at + _AT_ONCE]
 
     def shards(self, ledger: Ledger | None = None) -> Iterator[Entry]:
         """Walk the shards in order: of a ledger those that are recorded, else of the manifest."""

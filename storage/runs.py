@@ -5,17 +5,17 @@ NAME.sums   for each run of rows its BLAKE3, and behind that perhaps a digest of
             the run; whoever holds the BLAKE3 of this file can prove any row
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from blake3 import blake3
 
 from terp.storage.errors import BadProduct
-from terp.storage.files import disk, read_at
-from terp.storage.tree import DIGEST, FAN
+from terp.storage.files import disk, read_at, write_all
+from terp.storage.tree import DIGEST, FAN, Runs
 
 RUN = FAN  # rows that are proven together: in a manifest those below one node
 _KEPT = 64  # runs that a reader remembers
@@ -23,6 +23,14 @@ _KEPT = 64  # runs that a reader remembers
 Rows = np.ndarray[Any, Any]
 Read = Callable[[str, int, int], bytes]  # bytes of a file by name, start and length; fewer where it ends
 Called = Callable[[str], str]  # what people call a file, by its name
+Walk = Callable[[], Iterable[Rows]]
+
+
+class Put(Protocol):
+    """Makes a file by its name, of what a function writes to its descriptor, which may be called again."""
+
+    def __call__[T](self, name: str, write: Callable[[int], T], /) -> T:
+        """Return what the function returned."""
 
 
 def names(name: str) -> tuple[str, str]:
@@ -30,20 +38,25 @@ def names(name: str) -> tuple[str, str]:
     return f"{name}.rows", f"{name}.sums"
 
 
-def written(name: str, rows: Iterable[Rows], write: Callable[[str, bytes], None], beside: bytes = b"") -> str:
-    """Write rows in order, by a function of file name and content; return the digest by which they are proven.
+def written(name: str, size: int, rows: Walk, put: Put, beside: Callable[[], Sequence[bytes]] | None = None) -> str:
+    """Write rows of so many bytes each, in order; return the digest by which they are proven.
 
-    `beside` has a digest more for each run, one behind the other.
+    `rows` walks them, some at a time, and is asked to again when the disk did not take them; none is kept. `beside`
+    returns a digest more for each run, when they were walked.
     """
-    some = list(rows)
-    raw = b"".join(one.tobytes() for one in some)
-    step = RUN * some[0].dtype.itemsize * int(np.prod(some[0].shape[1:])) if some else 1
-    sums = b"".join(
-        blake3(raw[at : at + step]).digest() + beside[number * DIGEST : (number + 1) * DIGEST]
-        for number, at in enumerate(range(0, len(raw), step))
-    )
-    write(names(name)[0], raw)
-    write(names(name)[1], sums)
+
+    def write(descriptor: int) -> list[bytes]:
+        sums = Runs(RUN * size)
+        for some in rows():
+            raw = some.tobytes()
+            write_all(descriptor, raw)
+            sums.add(raw)
+        return sums.digests()
+
+    digests = put(names(name)[0], write)
+    more = beside() if beside else [b""] * len(digests)
+    sums = b"".join(own + other for own, other in zip(digests, more, strict=True))
+    put(names(name)[1], lambda descriptor: write_all(descriptor, sums))
     return blake3(sums).hexdigest()
 
 

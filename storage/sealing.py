@@ -9,17 +9,18 @@ from typing import Any
 import rfc8785
 
 from terp.storage import lineage, runs
+from terp.storage.files import write_all
 from terp.storage.ledger import Ledger, Place
 from terp.storage.looking import check_file, check_shard
-from terp.storage.manifest import written
+from terp.storage.manifest import Rows, written
 from terp.storage.product import Seal, StoredProduct
+from terp.storage.runs import Put
 from terp.storage.shard import TAG_BYTES
-from terp.storage.tree import root
+from terp.storage.tree import joined, root
 
 _LOOKERS = 4  # threads that look at files
 
 Look = Callable[[str, Any, int], str | None]  # what is wrong with a shard, by its path, row and number of chunks
-Put = Callable[[str, bytes], None]  # makes a file of the product, by name and content
 
 
 def glance(path: str, row: Any, chunks: int) -> str | None:
@@ -60,19 +61,21 @@ def _looked_at(pool: ThreadPoolExecutor, look: Look, data: str, items: Sequence[
 
 def closed(product: StoredProduct, ledger: Ledger, put: Put) -> Seal:
     """Write manifest, lineage and seal of a product of which all regions are recorded; return the seal."""
-    parts = [(group, numbers, rows.reshape(-1)) for group, numbers, rows in product.parts(ledger)]
-    manifest, values, stored = written(((g.keys(numbers), rows) for g, numbers, rows in parts), put)
+    manifest, shards = written(
+        lambda: ((group.keys(numbers), rows.reshape(-1)) for group, numbers, rows in product.parts(ledger)), put
+    )
     small = product.small_files
     seal = Seal(
         product.regions,
-        len(small) + sum(len(rows) for _, _, rows in parts),
-        sum(entry.size for entry in small) + sum(int(rows["size"].sum()) for _, _, rows in parts),
+        len(small) + shards.shards,
+        sum(entry.size for entry in small) + shards.size,
         manifest,
-        root(product.small_digests(), values),
-        root({entry.key: bytes.fromhex(entry.blake3) for entry in small}, stored),
+        root(product.small_digests(), joined(shards.values)),
+        root({entry.key: bytes.fromhex(entry.blake3) for entry in small}, joined(shards.stored)),
         _lineage(product, ledger, put),
     )
-    put("seal.json", rfc8785.dumps({**asdict(seal), "product": product.digest}) + b"\n")
+    told = rfc8785.dumps({**asdict(seal), "product": product.digest}) + b"\n"
+    put("seal.json", lambda descriptor: write_all(descriptor, told))
     return seal
 
 
@@ -80,4 +83,8 @@ def _lineage(product: StoredProduct, ledger: Ledger, put: Put) -> str:
     """Write what was read for all regions; return the digest that proves it, "" where none is noted."""
     if not product.origins.width:
         return ""
-    return runs.written(lineage.NAME, (ledger.reads(group)[1] for group in product.groups), put)
+
+    def rows() -> Iterator[Rows]:
+        return (some for group in product.groups for _, some in ledger.reads(group))
+
+    return runs.written(lineage.NAME, product.origins.type.itemsize, rows, put)

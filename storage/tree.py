@@ -13,6 +13,7 @@ from terp.storage.errors import BadProduct
 
 FAN = 256  # children of an inner node
 DIGEST = 32  # bytes of a BLAKE3
+_INNER = b"\1"  # what an inner node is hashed behind
 
 
 def leaves(keys: Iterable[str], *digests: Iterable[bytes]) -> list[bytes]:
@@ -26,11 +27,43 @@ def leaves(keys: Iterable[str], *digests: Iterable[bytes]) -> list[bytes]:
     return [b"".join(tree) for tree in made]
 
 
+class Runs:
+    """The BLAKE3 of each run of so many bytes, behind a `mark`, of bytes that come some at a time and are not kept."""
+
+    def __init__(self, step: int, mark: bytes = b"") -> None:
+        self._step, self._mark = step, mark
+        self._digests, self._rest = list[bytes](), b""
+
+    def add(self, some: bytes) -> None:
+        """Take the bytes that follow."""
+        data = self._rest + some
+        whole = len(data) - len(data) % self._step
+        self._digests += [self._digest(data[at : at + self._step]) for at in range(0, whole, self._step)]
+        self._rest = data[whole:]
+
+    def digests(self) -> list[bytes]:
+        """Return the digests of the runs, the last of which may be shorter, after all is taken."""
+        return [*self._digests, self._digest(self._rest)] if self._rest else list(self._digests)
+
+    def _digest(self, run: bytes) -> bytes:
+        return blake3(self._mark + run).digest()
+
+
+def above() -> Runs:
+    """Return what makes inner nodes, of their children as they come."""
+    return Runs(FAN * DIGEST, _INNER)
+
+
+def joined(inner: Runs) -> bytes:
+    """Return inner nodes, one behind the other; there is always one."""
+    return b"".join(inner.digests()) or blake3(_INNER).digest()
+
+
 def nodes(children: bytes) -> bytes:
     """Return the inner nodes above some children, both one behind the other; there is always one."""
-    step = FAN * DIGEST
-    runs = (children[at : at + step] for at in range(0, max(len(children), 1), step))
-    return b"".join(blake3(b"\1" + run).digest() for run in runs)
+    inner = above()
+    inner.add(children)
+    return joined(inner)
 
 
 def top(level: bytes) -> bytes:

@@ -41,7 +41,7 @@ def stored(index: int) -> Stored:
 
 def recorded(ledger: Ledger) -> dict[int, Stored]:
     """All that counts."""
-    numbers, rows = ledger.stored(GROUPS[0])
+    [(numbers, rows)] = ledger.stored(GROUPS[0])
     assert list(numbers) == sorted(set(range(REGIONS)) - {index for _, index in ledger.missing()})
     assert ledger.count == len(numbers)
     return {int(number): Stored.from_row(row[0]) for number, row in zip(numbers, rows, strict=True)}
@@ -293,7 +293,7 @@ def test_each_array_of_a_region_has_its_own_record_in_whatever_order_it_is_told(
     ledger.append([Record("one", 4, 0, {"a": stored(5)}, 0.1, "w")])
     again = Ledger(tmp_path, groups)
     for group, index, expected in ((groups[0], 4, [stored(5)]), (groups[1], 3, [stored(7), stored(8)])):
-        numbers, rows = again.stored(group)
+        [(numbers, rows)] = again.stored(group)
         assert list(numbers) == [index]
         assert [Stored.from_row(row) for row in rows[0]] == expected
 

@@ -5,6 +5,7 @@ import random
 import sys
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from itertools import product as combinations
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from blake3 import blake3
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage import tree
+from terp.storage import ledger, tree
+from terp.storage import product as stored_product
 from terp.storage.errors import OtherFormat
 from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
@@ -202,6 +204,26 @@ series = st.lists(st.tuples(st.text(max_size=6), digests), max_size=8)
 def root(small: dict[str, bytes], large: list[tuple[str, bytes]]) -> str:
     [leaves] = tree.leaves([key for key, _ in large], [digest for _, digest in large])
     return tree.root(small, tree.nodes(leaves))
+
+
+def test_a_seal_is_the_same_however_many_regions_are_looked_at_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    once = made(tmp_path / "once")
+    monkeypatch.setattr(ledger, "_SPAN", 37)
+    monkeypatch.setattr(stored_product, "_AT_ONCE", 5)
+    again = made(tmp_path / "again", shuffled=True)
+    assert again.seal == once.seal
+    for name in ("manifest.rows", "manifest.sums"):
+        assert (again.folder / name).read_bytes() == (once.folder / name).read_bytes()
+
+
+@given(st.binary(max_size=90), st.lists(st.integers(0, 90)), st.integers(1, 20))
+def test_runs_are_hashed_alike_however_their_bytes_come(data: bytes, cuts: list[int], step: int) -> None:
+    runs = tree.Runs(step, b"mark")
+    for start, stop in pairwise([0, *sorted(cuts), len(data)]):
+        runs.add(data[start:stop])
+    assert runs.digests() == [blake3(b"mark" + data[at : at + step]).digest() for at in range(0, len(data), step)]
 
 
 @given(contents, series, st.data())
