@@ -29,6 +29,7 @@ from terp.workflows.running.capture import (
     note_submitted,
 )
 from terp.workflows.running.record import RunRecord, load_run
+from terp.workflows.running.report import LogReporter
 from terp.workflows.running.who import orcid, ror, who
 
 Terp = Callable[..., subprocess.CompletedProcess[str]]
@@ -146,7 +147,7 @@ def begun(home: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     """A run that was submitted: home, record, plan and flow."""
     monkeypatch.chdir(repository)
     where = Home(home).open()
-    made, _, found, values = api._planned("twice.py:double", ("in.nc",), {}, where)
+    made, _, found, values = api._planned("twice.py:double", ("in.nc",), {}, where, LogReporter())
     record = RunRecord.begin(where, made.flow, "twice.py:double", values)
     capture(where, record, found, who())
     note_submitted(record, made)
@@ -158,9 +159,9 @@ def test_what_was_submitted_is_what_is_run(begun: Any, repository: Path) -> None
     where, record, made, found = begun
     demand_as_submitted(record, made)
     (repository / "twice.py").write_text(FLOW + "\n# a remark changes nothing\n")
-    demand_as_submitted(record, api._planned("twice.py:double", ("in.nc",), {}, where)[0])
+    demand_as_submitted(record, api._planned("twice.py:double", ("in.nc",), {}, where, LogReporter())[0])
     (repository / "twice.py").write_text(FLOW.replace("* 2", "* 4"))
-    edited = api._planned("twice.py:double", ("in.nc",), {}, where)[0]
+    edited = api._planned("twice.py:double", ("in.nc",), {}, where, LogReporter())[0]
     with pytest.raises(Usage, match=r"changed after the run .* was submitted, so that doubled would be .* submit"):
         demand_as_submitted(record, edited)
     assert "* 2" in captured(where, record, found).source
