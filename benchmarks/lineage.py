@@ -106,8 +106,9 @@ def recorded(product: StoredProduct, boxes: Boxes) -> None:
 def sealed(product: StoredProduct) -> None:
     """Write manifest, lineage and seal of a product as filling it would have."""
 
-    def put(name: str, data: bytes) -> None:
-        (product.folder / name).write_bytes(data)
+    def put[T](name: str, write: Callable[[int], T], /) -> T:
+        with (product.folder / name).open("wb") as file:
+            return write(file.fileno())
 
     closed(product, product.ledger, put)
 
