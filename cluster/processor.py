@@ -11,6 +11,7 @@ import platform
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.metadata import version
 from typing import Final, Literal
 
 from terp.cluster.errors import NoWorkers
@@ -22,9 +23,12 @@ USUAL: Final = "x86-64-v3"
 VARIABLE = "TERP_PROCESSOR"  # says to workers what they compute with
 
 
+_BY_LEVEL = (2, 4)  # the numpy that is built for the lowest level, and goes by levels itself
+
+
 @dataclass(frozen=True)
 class _Level:
-    """What a level has more than the one below, as Linux and numpy call it; and what BLAS calls the level."""
+    """What a level has more than the one below, as Linux and older numpy call it; and what BLAS calls the level."""
 
     flags: str
     numpy: str
@@ -48,7 +52,7 @@ def settings(level: str) -> dict[str, str]:
         return {VARIABLE: NATIVE}
     return {
         VARIABLE: level,
-        "NPY_ENABLE_CPU_FEATURES": " ".join(one.numpy for one in _up_to(level)),
+        "NPY_ENABLE_CPU_FEATURES": _numpy_names(level),
         "OPENBLAS_CORETYPE": _LEVELS[level].openblas,
         "MKL_CBWR": _LEVELS[level].mkl,
     }
@@ -83,6 +87,14 @@ def pin(environment: MutableMapping[str, str]) -> None:
     level = environment.get(VARIABLE, NATIVE)
     demand(level)
     environment.update(settings(level))
+
+
+def _numpy_names(level: str) -> str:
+    """Return what numpy calls the instructions of a level, beyond those that it was built for."""
+    if tuple(map(int, version("numpy").split(".")[:2])) < _BY_LEVEL:
+        return " ".join(one.numpy for one in _up_to(level))
+    names = [f"X86_{name[-2:].upper()}" for name in _LEVELS if name <= level]
+    return " ".join(names[1:] or names)
 
 
 def _up_to(level: str) -> list[_Level]:

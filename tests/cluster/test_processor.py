@@ -13,7 +13,7 @@ import pytest
 
 from terp.cluster import processor
 from terp.cluster.errors import NoWorkers
-from terp.cluster.launch import launch
+from terp.cluster.launch import PINNED, launch
 from terp.cluster.processor import LEVELS, NATIVE, USUAL, VARIABLE, demand, lacking, pin, settings, usual
 
 BITS = Path(__file__).with_name("bits.py")
@@ -25,7 +25,12 @@ emulated = pytest.mark.skipif(not EMULATOR, reason="no qemu-x86_64 (Debian: qemu
 def bits(level: str, *words: str, before: tuple[str, ...] = ()) -> dict[str, Any]:
     command = [*before, sys.executable, str(BITS), *words]
     done = subprocess.run(
-        command, env={**os.environ, **settings(level)}, capture_output=True, text=True, timeout=240, check=True
+        command,
+        env={**os.environ, **PINNED, **settings(level)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=True,
     )
     found: dict[str, Any] = json.loads(done.stdout)
     return found
@@ -34,9 +39,10 @@ def bits(level: str, *words: str, before: tuple[str, ...] = ()) -> dict[str, Any
 @x86
 def test_numpy_in_a_worker_chooses_by_the_level_and_not_by_the_processor() -> None:
     chosen = bits(USUAL)["chosen"]
-    assert chosen == ["SSSE3", "SSE41", "POPCNT", "SSE42", "AVX", "F16C", "FMA3", "AVX2"]
+    assert chosen == settings(USUAL)["NPY_ENABLE_CPU_FEATURES"].split()
+    assert chosen[-1] in ("AVX2", "X86_V3")
     if not lacking("x86-64-v4"):
-        assert any(one.startswith("AVX512") for one in bits(NATIVE)["chosen"])
+        assert len(bits(NATIVE)["chosen"]) > len(chosen)
 
 
 @x86
@@ -61,6 +67,24 @@ def test_compiled_kernels_give_the_same_bits_on_another_processor_unless_they_ma
     there = bits(USUAL, "numba", before=(str(EMULATOR), "-cpu", "EPYC-Rome"))["digests"]
     here = bits(USUAL, "numba")["digests"]
     assert [name for name in there if there[name] != here[name]] == ["fastmath"]
+
+
+@x86
+@pytest.mark.parametrize(
+    ("numpy", "names"),
+    [("2.3.5", ["SSSE3 SSE41 POPCNT SSE42", "AVX F16C FMA3 AVX2"]), ("2.4.0", ["X86_V2", "X86_V3"])],
+)
+def test_each_numpy_is_told_in_its_own_names(monkeypatch: pytest.MonkeyPatch, numpy: str, names: list[str]) -> None:
+    monkeypatch.setattr(processor, "version", lambda _: numpy)
+    lowest, usual = (settings(level)["NPY_ENABLE_CPU_FEATURES"] for level in ("x86-64-v2", USUAL))
+    assert lowest == names[0]
+    assert usual == (names[1] if numpy == "2.4.0" else " ".join(names))
+
+
+def test_what_a_job_runs_imports_no_numpy_before_it_is_held_to_a_level() -> None:
+    seen = "import sys, terp.cluster.worker; print('numpy' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", seen], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
 
 
 def test_workers_of_this_machine_are_held_to_a_level() -> None:
