@@ -35,7 +35,7 @@ def terp(environment: dict[str, str]) -> float:
     """Seconds until the first region is recorded."""
     with tempfile.TemporaryDirectory() as home:
         began = time.monotonic()
-        words = [TERP, "--home", home, "run", "climatology", "--quiet", "--no-archive", "--site", "testbed"]
+        words = [str(TERP), "--home", home, "run", "climatology", "--quiet", "--no-archive", "--site", "testbed"]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ | environment) as run:
             while run.poll() is None and not recorded(Path(home)):
                 time.sleep(0.02)
@@ -62,10 +62,11 @@ def plain(nanny: bool) -> float:
 def main(rounds: int) -> None:
     """Print the median of each."""
     from terp.workflows.prefect import server
+    from terp.workflows.prefect.folders import own_folder
     from terp.workflows.prefect.watch import read
 
     with tempfile.TemporaryDirectory() as home, server.connect(Path(home)) as connection:
-        state = read(server.own_folder(Path(home)))
+        state = read(own_folder(Path(home)))
         assert state is not None
         warm = {"PREFECT_API_URL": connection.api_url, "PREFECT_API_AUTH_STRING": state["auth"]}
         measure(rounds, warm)

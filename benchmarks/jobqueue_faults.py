@@ -97,7 +97,7 @@ FAULTS: dict[str, tuple[dict[str, Any], Callable[[], None]]] = {
 
 def meet(name: str) -> str:
     """Let a fresh cluster meet a fault; return what became of it."""
-    from dask_jobqueue import SLURMCluster
+    from dask_jobqueue.slurm import SLURMCluster
 
     keywords, befall = FAULTS[name]
     asked = {"queue": "thin", "cores": 1, "processes": 1, "memory": "1GB", "nanny": False, "walltime": "00:10:00"}

@@ -63,7 +63,7 @@ class There(Where):
 
 @dataclass
 class Costs:
-    """What runs took: (wall, CPU) seconds of each, with provenance and without, and seconds counted at it in each."""
+    """What runs took: (wall, CPU) seconds of each, with provenance and without, and nanoseconds at it in each."""
 
     captured: list[tuple[float, float]] = field(default_factory=list)
     plain: list[tuple[float, float]] = field(default_factory=list)
@@ -113,7 +113,7 @@ def tell(row: str, costs: Costs) -> None:
         parts = (captured - plain)[:, number] / base
         low, high = spread(parts)
         print(f"  {name:4} {base:.3f} s without; with it {np.median(parts):+.2%} ({low:+.2%} to {high:+.2%})")
-    counted = {name: float(np.median([one[name] for one in costs.counted])) for name in costs.counted[0]}
+    counted = {name: float(np.median([one[name] for one in costs.counted])) / 1e9 for name in costs.counted[0]}
     parts = ", ".join(f"{name} {1000 * seconds:.2f}" for name, seconds in counted.items())
     share = sum(counted.values()) / float(np.median(captured[:, 0]))
     print(f"  ms at it, in all processes: {parts}; {share:.2%} of the wall", flush=True)

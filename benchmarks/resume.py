@@ -50,10 +50,10 @@ class Home:
         (place / "flow.py").write_text(FLOW)
         xr.Dataset({"v": ("x", np.arange(float(regions)))}).to_netcdf(place / "source.nc")
 
-    def start(self, workers: int) -> subprocess.Popen[bytes]:
+    def start(self, workers: int) -> subprocess.Popen[Any]:
         """Start the run."""
         terp = Path(sys.executable).with_name("terp")
-        words = [terp, "run", "flow.py:long", "source.nc", "--no-archive", "--workers", str(workers)]
+        words = [str(terp), "run", "flow.py:long", "source.nc", "--no-archive", "--workers", str(workers)]
         quiet: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         return subprocess.Popen(words, cwd=self.place, env={**os.environ, "TERP_HOME": str(self.home)}, **quiet)
 

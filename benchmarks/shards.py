@@ -41,9 +41,8 @@ class Peer:
     """A way to write and read the shards of one array in a folder."""
 
     def __init__(self, folder: Path, shards: int) -> None:
-        cut = {"codec": "lz4-5-shuffle"}
         shape = (shards * ROWS, COLUMNS)
-        self.array = Array("v", ("t", "x"), shape, "float32", (ROWS, COLUMNS), (512, 1024), **cut)
+        self.array = Array("v", ("t", "x"), shape, "float32", (ROWS, COLUMNS), (512, 1024), codec="lz4-5-shuffle")
         self.folder = folder
         for number in range(shards):
             self.path(number).parent.mkdir(parents=True)
@@ -70,6 +69,13 @@ class Terp(Peer):
         super().__init__(folder, shards)
         self.stored: dict[int, Stored] = {}
         self.reader = ShardedArray(self.array, "v", self.locate, "the benchmark")
+
+    def digest(self, number: int, block: Values) -> None:
+        """Make the digests of a shard alone, with all of it in memory."""
+        values_digest(block)
+        stored = self.path(number).read_bytes()
+        blake3(stored).digest()
+        isal_zlib.crc32(stored)
 
     def locate(self, place: tuple[int, ...]) -> Extent:
         """Where a shard is."""
@@ -125,33 +131,25 @@ def measure(shards: int, rounds: int, place: Path) -> Seconds:
     blocks = [slice(number * ROWS, (number + 1) * ROWS) for number in range(shards)]
     with ThreadPoolExecutor(THREADS) as pool:
 
-        def timed(name: str, what: str, work: Callable[[int], None]) -> None:
+        def timed(name: str, what: str, work: Callable[[int, Values], None], on: Values) -> None:
             began = time.perf_counter()
-            list(pool.map(work, range(shards)))
+            list(pool.map(lambda number: work(number, on[blocks[number]]), range(shards)))
             found[name].setdefault(what, []).append(time.perf_counter() - began)
 
         for number in range(rounds):
             for name, kind in PEERS.items():
                 peer = kind(place / f"{name}-{number}", shards)
-                timed(name, "write", lambda one, peer=peer: peer.write(one, data[blocks[one]]))
+                timed(name, "write", peer.write, data)
                 for what in ("read", "read cold"):
                     if what == "read cold":
                         forget(peer.folder)
                     out[:: ROWS // 8] = 0
-                    timed(name, what, lambda one, peer=peer: peer.read(one, out[blocks[one]]))
+                    timed(name, what, peer.read, out)
                     assert np.array_equal(out[:: ROWS // 8], data[:: ROWS // 8]), f"{name} gave back other numbers"
-                if kind is Terp:
-                    timed(name, "digests", lambda one, peer=peer: digests(peer.path(one), data[blocks[one]]))
+                if isinstance(peer, Terp):
+                    timed(name, "digests", peer.digest, data)
                 shutil.rmtree(peer.folder)
     return found
-
-
-def digests(path: Path, block: Values) -> None:
-    """Make the digests of a shard alone, with all of it in memory."""
-    values_digest(block)
-    stored = path.read_bytes()
-    blake3(stored).digest()
-    isal_zlib.crc32(stored)
 
 
 def forget(folder: Path) -> None:

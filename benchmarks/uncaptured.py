@@ -13,7 +13,7 @@ from typing import Any
 
 SAID = "TERP_BENCHMARK_UNCAPTURED"  # seen by workers too, as they inherit it
 _AS_IT_WAS: list[tuple[Any, str, Any]] = []
-_SPENT: Counter[str] = Counter()  # seconds of this process, by what was called
+_SPENT: Counter[str] = Counter()  # nanoseconds of this process, by what was called
 
 
 def turn_off() -> None:
@@ -46,7 +46,7 @@ def count() -> None:
 
 
 def spent() -> Counter[str]:
-    """Return the seconds that were counted, by what was called."""
+    """Return the nanoseconds that were counted, by what was called."""
     return _SPENT
 
 
@@ -70,11 +70,11 @@ def _replace(owner: Any, name: str, value: Any) -> None:
 
 def _counted(function: Any) -> Any:
     def counted(*given: Any, **named: Any) -> Any:
-        began = time.perf_counter()
+        began = time.perf_counter_ns()
         try:
             return function(*given, **named)
         finally:
-            _SPENT[function.__qualname__] += time.perf_counter() - began
+            _SPENT[function.__qualname__] += time.perf_counter_ns() - began
 
     return counted
 

@@ -87,7 +87,7 @@ def by_hand(job: Job) -> None:
 
 def with_tensorstore(job: Job) -> None:
     """The same slabs, read and written by tensorstore."""
-    import tensorstore  # type: ignore[import-not-found]
+    import tensorstore
 
     target(job).create(job.result)
     limits = {"data_copy_concurrency": {"limit": 2}, "file_io_concurrency": {"limit": 4}}
