@@ -19,13 +19,14 @@ import google_crc32c
 import numpy as np
 import xarray as xr
 
-from terp.storage import lineage, runs
+from terp.storage import lineage
 from terp.storage.descent import descent, found_in
 from terp.storage.grid import Group, shape_array
 from terp.storage.lineage import Origin, Origins
 from terp.storage.making import Layout, create
 from terp.storage.product import StoredProduct
-from terp.storage.sealing import closed
+from terp.storage.runs import Put
+from terp.storage.sealing import closed, lineage_written
 from terp.storage.segments import making
 
 BLOCK, REACH, FAN, WIDTH = 10, 3, 16, 64
@@ -105,19 +106,24 @@ def recorded(product: StoredProduct, boxes: Boxes) -> None:
 
 def sealed(product: StoredProduct) -> None:
     """Write manifest, lineage and seal of a product as filling it would have."""
+    closed(product, product.ledger, put_into(product.folder))
+
+
+def put_into(folder: Path) -> Put:
+    """Return what makes the files of a product in a folder, synced by nobody."""
 
     def put[T](name: str, write: Callable[[int], T], /) -> T:
-        with (product.folder / name).open("wb") as file:
+        with (folder / name).open("wb") as file:
             return write(file.fileno())
 
-    closed(product, product.ledger, put)
+    return put
 
 
 def measured(folder: Path, regions: int) -> dict[str, Any]:
     """Measure one chain."""
     chain = Chain(folder, regions)
     halo = next(one for one in chain.products if one.name == "halo")
-    [group], ledger = halo.groups, halo.ledger
+    ledger = halo.ledger
 
     def ask() -> list[Any]:
         return list(descent(found_in(folder), "result", "", [0]))
@@ -126,11 +132,7 @@ def measured(folder: Path, regions: int) -> dict[str, Any]:
         StoredProduct(halo.folder).lineage.of("", np.array([regions // 2]))
 
     def seal() -> None:
-        def rows() -> Iterator[Any]:
-            return (some for _, some in ledger.reads(group))
-
-        with (folder / "sealed").open("wb") as file:
-            runs.written(lineage.NAME, halo.origins.type.itemsize, rows, lambda _, write: write(file.fileno()))
+        lineage_written(halo, ledger, put_into(folder))
 
     steps = ask()
     assert [step.count for step in steps if step.key == "source"] == [regions], "every region is found"

@@ -21,8 +21,6 @@ type Level = Literal["x86-64-v2", "x86-64-v3", "x86-64-v4", "native"]
 NATIVE: Final = "native"  # all that a processor has
 USUAL: Final = "x86-64-v3"
 VARIABLE = "TERP_PROCESSOR"  # says to workers what they compute with
-
-
 _BY_LEVEL = (2, 4)  # the numpy that is built for the lowest level, and goes by levels itself
 
 

@@ -72,14 +72,14 @@ def closed(product: StoredProduct, ledger: Ledger, put: Put) -> Seal:
         manifest,
         root(product.small_digests(), joined(shards.values)),
         root({entry.key: bytes.fromhex(entry.blake3) for entry in small}, joined(shards.stored)),
-        _lineage(product, ledger, put),
+        lineage_written(product, ledger, put),
     )
     told = rfc8785.dumps({**asdict(seal), "product": product.digest}) + b"\n"
     put("seal.json", lambda descriptor: write_all(descriptor, told))
     return seal
 
 
-def _lineage(product: StoredProduct, ledger: Ledger, put: Put) -> str:
+def lineage_written(product: StoredProduct, ledger: Ledger, put: Put) -> str:
     """Write what was read for all regions; return the digest that proves it, "" where none is noted."""
     if not product.origins.width:
         return ""

@@ -44,6 +44,8 @@ class Losses:
 
     def decide(self) -> None:
         """Count the losses of which it is known by now how the worker ended."""
+        if not self._undecided:
+            return
         waiting, together = [], dict[str, list[tuple[_Loss, Verdict]]]()
         for loss in self._undecided:
             verdict = self.crew.verdict(loss.worker, loss.since)
