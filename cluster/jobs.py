@@ -152,6 +152,16 @@ class Slurm:
             return {}
         return {job.id: job for line in told.splitlines() if (job := _ended(line))}
 
+    def exit_codes(self, ids: Iterable[str]) -> dict[str, str]:
+        """Return how jobs that ended lately have ended, as "code:signal"; the accounting learns of that later."""
+        asked = (f"--jobs={','.join(ids)}", "--Format=JobArrayID:64,exit_code:16")
+        try:
+            told = self._call("squeue", "--noheader", "--array", "--states=all", *asked)
+        except (SlurmRefused, SlurmAway):
+            return {}
+        pairs = (line.split() for line in told.splitlines())
+        return {pair[0]: _code(int(pair[1])) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+
     def usage(self, ids: Iterable[str], fields: Sequence[str]) -> list[dict[str, str]]:
         """Return rows of the accounting, of jobs, their steps and all their restarts; raises when there is none."""
         told = self._call("sacct", "-n", "-P", "-D", f"--format={','.join(fields)}", "-j", ",".join(ids))
@@ -272,6 +282,11 @@ def _ended(line: str) -> Job | None:
         return None
     shown, raw, state, code, start, end, cores, nodes = told
     return Job(shown, raw, "", state.split(" ")[0], _time(start), _time(end), int(cores or 0), nodes, exit_code=code)
+
+
+def _code(status: int) -> str:
+    """Return the status that `wait` gives of a process as SLURM writes it elsewhere."""
+    return f"{status >> 8 & 0xFF}:{status & 0x7F}"
 
 
 def _time(text: str) -> float | None:

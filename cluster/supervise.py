@@ -248,11 +248,9 @@ class Supervisor(Crew):
                 )
 
     def _ask_how(self, failed: list[Member]) -> None:
-        """Ask the accounting for exit codes, which `squeue` does not tell."""
-        past = self.slurm.past([member.job.id for member in failed]) if failed else {}
+        codes = self.slurm.exit_codes([member.job.id for member in failed]) if failed else {}
         for member in failed:
-            if member.job.id in past:
-                member.job = replace(member.job, exit_code=past[member.job.id].exit_code)
+            member.job = replace(member.job, exit_code=codes.get(member.job.id, member.job.exit_code))
 
     def _enlarge(self, member: Member) -> None:
         """Answer OUT_OF_MEMORY with twice as much, once."""
