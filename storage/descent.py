@@ -20,10 +20,10 @@ from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.grid import Group
 from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered, hull
+from terp.storage.package.smallzip import write_zip
 from terp.storage.product import StoredProduct
 from terp.storage.runs import names
 from terp.storage.scrub import scrub
-from terp.storage.smallzip import write_zip
 
 ARCHIVED = "lineage.zip"
 _DESCRIPTION, _RESULTS = "product.json", "results.json"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from terp.storage.zipstore import open_zip
+from terp.storage.package.zipstore import open_zip
 
 MINE = f"{Path(__file__).parents[2] / 'docs' / 'examples' / 'mine.py'}:departures"
 Terp = Callable[..., subprocess.CompletedProcess[str]]

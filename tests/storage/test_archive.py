@@ -19,9 +19,9 @@ import pytest
 from ocfl.layout_0003_hash_and_id_n_tuple import Layout_0003_Hash_And_Id_N_Tuple
 
 from terp.storage.archive import Archive, Receipt
-from terp.storage.archive_check import findings
+from terp.storage.archive.check import findings
+from terp.storage.archive.ocfl import place
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble
-from terp.storage.ocfl import place
 
 IDENTIFIER = "urn:terp:noise/2026 é"
 NOON = datetime(2026, 11, 21, 12, tzinfo=UTC)

@@ -19,7 +19,7 @@ from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout, create
 from terp.storage.package import Member, pack
-from terp.storage.packed import PackedProduct, write_index
+from terp.storage.package.packed import PackedProduct, write_index
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 

@@ -23,11 +23,11 @@ from blake3 import blake3
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from terp.storage import package
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble, Missing
 from terp.storage.package import Member, Packed, damaged_members, pack, read_directory
-from terp.storage.packed import write_index
-from terp.storage.zip64 import ALIGNMENT, Entry, central, local, tail
+from terp.storage.package import packing as package
+from terp.storage.package.packed import write_index
+from terp.storage.package.zip64 import ALIGNMENT, Entry, central, local, tail
 
 sys.path.insert(0, str(Path(__file__).parent))
 import products

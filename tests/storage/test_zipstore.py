@@ -21,7 +21,7 @@ from zarr.core.buffer import default_buffer_prototype
 
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble, Missing
 from terp.storage.package import Member, pack, read_directory
-from terp.storage.zipstore import PackageStore, open_zip
+from terp.storage.package.zipstore import PackageStore, open_zip
 
 
 def product(folder: Path, shape: tuple[int, int], shard: tuple[int, int], chunk: tuple[int, int]) -> np.ndarray:

@@ -10,7 +10,7 @@ import pytest
 from terp.storage.filling import Filling
 from terp.storage.making import create
 from terp.storage.package import Member, pack
-from terp.storage.packed import write_index
+from terp.storage.package.packed import write_index
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 from terp.workflows.results.compare import Comparison, compared

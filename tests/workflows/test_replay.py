@@ -21,10 +21,10 @@ from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.ingest import locate
 from terp.storage.package import Member, pack
-from terp.storage.packed import write_index
+from terp.storage.package.packed import write_index
+from terp.storage.package.zipstore import open_zip
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
-from terp.storage.zipstore import open_zip
 from terp.workflows.errors import BadStage, Unavailable
 from terp.workflows.results.environment import build
 from terp.workflows.results.recorded import Recorded, Stood, recorded

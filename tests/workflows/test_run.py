@@ -52,7 +52,7 @@ def content(record: dict[str, Any]) -> Path:
 def test_a_flow_of_ones_own_gives_what_plain_xarray_gives(made: dict[str, Any]) -> None:
     assert made["state"] == "finished"
     packed = content(made) / "departures.zarr.zip"
-    from terp.storage.zipstore import open_zip
+    from terp.storage.package.zipstore import open_zip
 
     ours = open_zip(packed)["surface_temperature"].load()
     with xr.open_dataset(locate("ostia")) as source:

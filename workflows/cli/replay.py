@@ -44,9 +44,9 @@ def replay_command(
     where they were, below --input, or among the samples. --room must be a folder that nodes of a --site see (default
     then: the present one). The report goes to replay-RUN.json; TERP_HOME is not changed.
     """
+    from terp.storage.archive.ocfl import is_kept
     from terp.storage.files import disk
     from terp.storage.home import Home
-    from terp.storage.ocfl import is_kept
     from terp.workflows.errors import Differs, Usage
     from terp.workflows.results.replay import How, replay
 

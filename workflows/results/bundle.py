@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 from terp.storage import files
 from terp.storage.canonical import canonical
+from terp.storage.package.smallzip import write_zip
 from terp.storage.scrub import scrub
-from terp.storage.smallzip import write_zip
 from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED
 from terp.workflows.running.repository import terp_itself

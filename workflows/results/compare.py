@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from terp.storage.compare import Comparable, Differences, Region, both, compare, differing
-from terp.storage.packed import PackedProduct
+from terp.storage.package.packed import PackedProduct
 from terp.storage.product import StoredProduct
 from terp.storage.small import META
 

@@ -22,7 +22,7 @@ from terp.storage.crate import CHECKSUMS, README, SIGNATURE, crate
 from terp.storage.errors import BadPackage, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack
-from terp.storage.packed import write_index
+from terp.storage.package.packed import write_index
 from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
 from terp.storage.signature import SigningKey

@@ -7,7 +7,7 @@ from typing import Any
 
 from terp.storage.compare import Comparable, Differences, Element, Region, compare
 from terp.storage.home import Home
-from terp.storage.packed import PackedProduct
+from terp.storage.package.packed import PackedProduct
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
 from terp.workflows.results.show import find, packages_of

@@ -9,8 +9,8 @@ from terp.storage.crate import DRAWING
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
 from terp.storage.package import damaged_members
+from terp.storage.package.zipstore import open_zip
 from terp.storage.product import StoredProduct
-from terp.storage.zipstore import open_zip
 from terp.workflows.errors import Usage
 from terp.workflows.results.describe import PICTURE
 from terp.workflows.running.record import RunRecord, all_runs, load_run

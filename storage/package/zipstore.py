@@ -19,8 +19,8 @@ from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 
 from terp.storage.errors import BadPackage, Damaged, Missing
 from terp.storage.files import disk, read_at
-from terp.storage.package import read_directory
-from terp.storage.zip64 import Entry
+from terp.storage.package.packing import read_directory
+from terp.storage.package.zip64 import Entry
 
 if TYPE_CHECKING:
     import xarray as xr

@@ -16,11 +16,11 @@ from terp.storage import small, tree
 from terp.storage.errors import BadPackage
 from terp.storage.files import read_file, replace
 from terp.storage.grid import Array, Group
-from terp.storage.package import Packed
+from terp.storage.package.packing import Packed
+from terp.storage.package.zipstore import PackageStore
 from terp.storage.product import StoredProduct
 from terp.storage.shard import TAG_BYTES
 from terp.storage.sharded import Extent, ShardedArray
-from terp.storage.zipstore import PackageStore
 
 if TYPE_CHECKING:
     import xarray as xr

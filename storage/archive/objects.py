@@ -17,11 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from terp.storage.archive_check import Finding, findings
-from terp.storage.errors import BadPackage, Damaged
-from terp.storage.files import disk, make_folders, replace, write_new
-from terp.storage.holder import Holder
-from terp.storage.ocfl import (
+from terp.storage.archive.check import Finding, findings
+from terp.storage.archive.ocfl import (
     OBJECT,
     Raced,
     as_json,
@@ -38,7 +35,10 @@ from terp.storage.ocfl import (
     sync_folders,
     write_inventory,
 )
-from terp.storage.package import check_names
+from terp.storage.errors import BadPackage, Damaged
+from terp.storage.files import disk, make_folders, replace, write_new
+from terp.storage.holder import Holder
+from terp.storage.package.packing import check_names
 
 _ROOT = "ocfl_1.1"
 _LAYOUT = "0003-hash-and-id-n-tuple-storage-layout"

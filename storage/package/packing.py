@@ -1,7 +1,7 @@
 """Package: a complete product as one ZIP64 file that only stores, the same bytes every time and everywhere.
 
 Order of members as in OME-NGFF RFC-9: the root's `zarr.json`, then the others breadth-first, then everything else by
-name. How the file is laid out: terp.storage.zip64.
+name. How the file is laid out: terp.storage.package.zip64.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ from isal import isal_zlib
 
 from terp.storage.errors import BadPackage, Damaged, Missing
 from terp.storage.files import disk, publish, sync_folder
-from terp.storage.zip64 import TAIL, Entry, central, local, read_central, read_tail, tail
+from terp.storage.package.zip64 import TAIL, Entry, central, local, read_central, read_tail, tail
 
 _BLOCK = 4 << 20  # bytes read and hashed at a time
 _INLINE = 1 << 16  # bytes below which handing over to a thread costs more than hashing
