@@ -10,6 +10,9 @@ StorageError
 ├── Fenced          a newer controller took the product over
 ├── DiskTrouble     the file system refused: full, read-only, I/O error
 ├── BadPackage      a package or archive object does not hold together
+├── BadPolicy       a policy lacks a decision, or forbids what was asked
+├── PlaceTrouble    a place of copies does not answer, or refused
+│   └── NotStaged   what was asked for is still on tape
 └── BadKey          a key cannot be used to sign, or a signature is not one
 """
 
@@ -79,3 +82,21 @@ class BadKey(StorageError):
     """A key cannot be used to sign, or a signature is not one."""
 
     exit_code = 65
+
+
+class BadPolicy(StorageError):
+    """A policy lacks a decision, or forbids what was asked."""
+
+    exit_code = 78
+
+
+class PlaceTrouble(StorageError):
+    """A place of copies does not answer, or refused."""
+
+    exit_code = 74
+
+
+class NotStaged(PlaceTrouble):
+    """What was asked for is still on tape; exit code 75: the same command goes on later."""
+
+    exit_code = 75

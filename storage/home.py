@@ -3,6 +3,7 @@
 products/   products, each a folder named by its key
 runs/       a folder a run: its record, log and what it reports
 archive/    the OCFL storage root
+custody/    what is known of archived objects beside them: copies, audits, holds, people, tombstones
 cache/      what can be lost at any time
 prefect-server-UID/   where that user's Prefect server for all nodes is, and its secrets
 keys/       keys of runs whose workers are in jobs, while they run; for the user's eyes only
@@ -51,6 +52,11 @@ class Home:
     def archive(self) -> Path:
         """The OCFL storage root."""
         return self.root / "archive"
+
+    @property
+    def custody(self) -> Path:
+        """Folder of what is known of archived objects beside them."""
+        return self.root / "custody"
 
     @property
     def cache(self) -> Path:

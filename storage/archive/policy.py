@@ -1,0 +1,271 @@
+"""The decision under which something is archived: who answers for it, how long it is kept, who may see and use it.
+
+One TOML file, written by a person; words of MDTO 1.0.1 where it has them. Nothing of it has a default that would be a
+decision: what is not said is asked for by name, and without it nothing is archived.
+"""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from terp.storage.errors import BadPolicy
+from terp.storage.files import disk
+
+_TERM = re.compile(r"P(?=\d)(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,5})D)?")
+LONGEST = "P75Y"  # Archiefwet 1995, article 15: restrictions lapse after 75 years unless decided otherwise
+OPENNESS = {"open unless": "openbaar, tenzij", "private unless": "privacy, tenzij"}
+
+
+def _term(value: str) -> str:
+    if not _TERM.fullmatch(value):
+        raise ValueError('must be a term in years, months and days, as "P10Y" (xsd:duration)')
+    return value
+
+
+def after(start: date, term: str) -> date:
+    """Return the day on which a term (xsd:duration of years, months and days) that begins on `start` has run out."""
+    found = _TERM.fullmatch(term)
+    assert found is not None
+    years, months, days = (int(part or 0) for part in found.groups())
+    month = start.year * 12 + start.month - 1 + 12 * years + months
+    last = (date(month // 12, month % 12 + 1, 28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+    return last.replace(day=min(start.day, last.day)) + timedelta(days=days)
+
+
+type Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
+type Term = Annotated[str, AfterValidator(_term)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class Organisation(_Part):
+    """An organisation (MDTO `archiefvormer`): `identificatie` is a number or URL, `bron` who gave it."""
+
+    naam: Text
+    identificatie: Text
+    bron: Text
+
+
+class Selectielijst(_Part):
+    """The selection list on which the appraisal rests (Archiefwet 1995, article 5), and the category in it."""
+
+    naam: Text
+    categorie: Text
+    vastgesteld: date
+    geldigTot: date  # noqa: N815 (MDTO writes names so)
+    verwijzing: str = ""
+
+
+class Bewaartermijn(_Part):
+    """For how long something is kept, and from what moment that counts (MDTO `bewaartermijn`)."""
+
+    looptijd: Term
+    trigger: Text
+    start: date | None = None
+
+
+class Overbrenging(_Part):
+    """After how long something is to be transferred to an archival institution, and by which rule."""
+
+    looptijd: Term
+    grond: Text
+
+
+class Beperking(_Part):
+    """A restriction (MDTO `beperkingGebruik`): on what ground, for how long, and on which variables (none: on all)."""
+
+    type: Text
+    grond: Text
+    looptijd: Term
+    start: date | None = None
+    toelichting: str = ""
+    variables: tuple[str, ...] = ()
+
+
+class Decision(_Part):
+    """Who decided, when, on which ground and for which purpose, whether it is open or private unless it is said."""
+
+    openness: Literal["open unless", "private unless"]
+    by: Text
+    on: date
+    ground: Text
+    purpose: Text
+
+
+class Copies(_Part):
+    """How many copies there must and may be, the archive itself counted, and in which places."""
+
+    at_least: Annotated[int, Field(ge=1)]
+    at_most: Annotated[int, Field(ge=1)]
+    places: tuple[str, ...] = ()
+
+
+class Rights(_Part):
+    """Whose the rights are and the licence; `inputs` are licences of what was read, by name or SHA-256, "*" for others.
+
+    `third_parties` are those whose rights forbid opening.
+    """
+
+    holder: Text
+    licence: Text
+    licence_name: Text
+    inputs: dict[str, str] = Field(default_factory=dict)
+    third_parties: tuple[str, ...] = ()
+
+
+class Policy(_Part):
+    """A decision to archive; raises BadPolicy when read from a file that is none."""
+
+    version: Text
+    dated: date
+    archiefvormer: Organisation
+    zorgdrager: Organisation | None = None
+    waardering: Literal["B", "V", "N"]
+    selectielijst: Selectielijst
+    bewaartermijn: Bewaartermijn | None = None
+    overbrenging: Overbrenging | None = None
+    beperkingGebruik: tuple[Beperking, ...] = ()  # noqa: N815
+    decision: Decision
+    copies: Copies
+    rights: Rights
+    lossy: dict[str, Text] = Field(default_factory=dict)
+    aanvullendeMetagegevens: tuple[str, ...] = ()  # noqa: N815
+
+    @classmethod
+    def load(cls, path: Path) -> "Policy":
+        """Read a policy from a TOML file; raises BadPolicy that names all that is wrong, and DiskTrouble."""
+        with disk(path):
+            return cls.parse(path.read_bytes(), str(path))
+
+    @classmethod
+    def parse(cls, data: bytes, name: str = "the policy") -> "Policy":
+        """Read a policy from the bytes of a TOML file."""
+        try:
+            policy = cls.model_validate(tomllib.loads(data.decode()))
+        except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise BadPolicy(f"{name} is no TOML: {error}; `terp policy new` prints one to fill in") from None
+        except ValidationError as error:
+            wrong = "\n".join(f"  {line}" for line in _complaints(error))
+            raise BadPolicy(f"{name} does not decide all that must be decided:\n{wrong}") from None
+        return policy
+
+    def objections(self, on: date) -> list[str]:
+        """Say why nothing may be archived under it on a day, as sentences; nothing when it may."""
+        return list(self._objections(on))
+
+    def _objections(self, on: date) -> Iterator[str]:
+        chosen = self.selectielijst
+        if chosen.geldigTot < on:
+            yield f"the selectielijst {chosen.naam!r} ended on {chosen.geldigTot}: name one that is in force (L4)"
+        if chosen.vastgesteld > on:
+            yield f"the selectielijst {chosen.naam!r} is of {chosen.vastgesteld}, which is yet to come (L4)"
+        if self.decision.on > on:
+            yield f"the decision is of {self.decision.on}, which is yet to come"
+        if self.waardering == "V" and self.bewaartermijn is None:
+            yield "waardering V needs a bewaartermijn: for how long is it kept, and from when (M3)"
+        if self.waardering == "B" and self.bewaartermijn is not None:
+            yield "waardering B is kept for ever: take the bewaartermijn out, or choose V (M3)"
+        for one in self.beperkingGebruik:
+            if after(on, one.looptijd) > after(on, LONGEST):
+                yield f"the restriction {one.grond!r} is for {one.looptijd}: {LONGEST} is the longest (L6)"
+        if self.decision.openness == "open unless" and self.rights.third_parties:
+            yield f"rights of {', '.join(self.rights.third_parties)} forbid opening: decide `private unless`"
+        if self.copies.at_most < self.copies.at_least:
+            yield f"at most {self.copies.at_most} copies are less than the {self.copies.at_least} there must be"
+
+    def licence_of(self, name: str, sha256: str) -> str:
+        """Return the licence that the policy tells of an input; "" where it tells none."""
+        known = self.rights.inputs
+        return known.get(sha256) or known.get(name) or known.get("*", "")
+
+
+def _complaints(error: ValidationError) -> Iterator[str]:
+    for one in error.errors():
+        where = ".".join(str(part) for part in one["loc"])
+        if one["type"] == "missing":
+            yield f"{where} is missing"
+        elif one["type"] == "extra_forbidden":
+            yield f"{where} is not known: {_allowed(one['loc'][:-1])}"
+        else:
+            yield f"{where} {_said(one['msg'])}, not {one['input']!r}"
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ").removeprefix("Input ")
+
+
+def _allowed(above: tuple[int | str, ...]) -> str:
+    model: Any = Policy
+    for part in above:
+        if isinstance(part, str):
+            model = _model_of(model.model_fields[part].annotation)
+    return f"known are {', '.join(model.model_fields)}"
+
+
+def _model_of(annotation: Any) -> Any:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    inner = getattr(annotation, "__args__", ())
+    return next(found for one in inner if (found := _model_of(one)) is not None) if inner else None
+
+
+TEMPLATE = """\
+# What may and must happen with what is archived. Words are those of MDTO where it has them.
+version = ""                      # of this policy, for those who read it later
+dated = 2026-01-01
+
+waardering = ""                   # B: kept for ever, V: kept for a term, N: yet to be decided
+
+[archiefvormer]                   # in whose task it was made
+naam = ""
+identificatie = ""                # a ROR, for example
+bron = ""                         # who gave that number
+
+[selectielijst]                   # on what the appraisal rests
+naam = ""
+categorie = ""
+vastgesteld = 2026-01-01
+geldigTot = 2026-01-01
+
+[bewaartermijn]                   # with waardering V only
+looptijd = "P10Y"
+trigger = ""                      # from what moment it counts, in words
+
+[decision]
+openness = ""                     # "open unless" (openbaar, tenzij) or "private unless" (privacy, tenzij)
+by = ""
+on = 2026-01-01
+ground = ""
+purpose = ""                      # for what the data may be used
+
+[copies]                          # the archive itself counts as one
+at_least = 2
+at_most = 3
+places = []                       # names in custody/places.toml
+
+[rights]
+holder = ""
+licence = ""                      # its URL
+licence_name = ""
+# inputs = { "obs.nc" = "https://creativecommons.org/licenses/by/4.0/" }   # of what was read and does not tell its own
+# third_parties = []              # whose rights forbid opening
+
+# [[beperkingGebruik]]            # each restriction has a ground and a term
+# type = "Overig"
+# grond = "Archiefwet 1995, artikel 15, lid 1, onder a"
+# looptijd = "P75Y"
+# variables = []                  # none: all of it
+
+# [overbrenging]                  # when it goes to an archival institution
+# looptijd = "P20Y"
+# grond = "Archiefwet 1995, artikel 12"
+
+# [lossy]                         # arrays that were stored with loss, and why that was decided
+"""
