@@ -12,6 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
+os.environ.setdefault("TERP_POLICY", str(ROOT / "tests" / "policy.toml"))  # no decision, no archiving
+
 Terp = Callable[..., subprocess.CompletedProcess[str]]
 
 

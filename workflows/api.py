@@ -24,6 +24,7 @@ from terp.workflows.running.batch import demand_progress, go_on_later
 from terp.workflows.running.blame import blaming
 from terp.workflows.running.capture import capture, demand_as_submitted, note_submitted
 from terp.workflows.running.clock import now, went_back
+from terp.workflows.running.decided import UNDECIDED, decide, decision_of, keep_decision
 from terp.workflows.running.events import named, noted_plan, noted_workers
 from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.report import Logged, LogReporter, Reporter
@@ -99,6 +100,7 @@ def run(
     site: "Site | str | None" = None,
     where: Where | None = None,
     archive: bool = True,
+    policy: Path | None = None,
     take_over: bool = False,
     reporter: Reporter | None = None,
     as_run: str = "",
@@ -109,18 +111,21 @@ def run(
 
     `flow` is a Prefect flow, the name of a shipped one, or "file.py:flow"; `inputs` and `parameters` are its own.
     `workers` processes of one thread compute (default: a process a core), in SLURM jobs of a `site` if one is named;
-    `where` says more about them. `take_over`: a controller elsewhere, which holds a product and cannot be asked, is
-    known to be gone. `as_run` goes on with a submitted run; `elsewhere`: where sources are now, by what the flow
-    calls them. Raises what terp's error trees hold.
+    `where` says more about them. `policy` is the file under which to archive (else TERP_POLICY names it, else it is the
+    home's policy.toml): where nobody has decided, results stay in the home. `take_over`: a controller elsewhere, which
+    holds a product and cannot be asked, is known to be gone. `as_run` goes on with a submitted run; `elsewhere`: where
+    sources are now, by what the flow calls them. Raises what terp's error trees hold.
     """
     house = _home(home)
     agent, reporter = who(), reporter or LogReporter()
     if archive:
         SigningKey.here()  # not after days of work
+    decision = decide(house, policy) if archive and not as_run else b""
     place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house, reporter, elsewhere)
     notes = place.fitting(made)
     record = _begun(house, made, found, values, flow, as_run, agent)
+    keep_decision(house, record, decision)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
     record.cluster = so_far(house, record)
     told = Logged(reporter, record.folder(house) / "log.txt", record.warnings)
@@ -144,8 +149,10 @@ def run(
             record.results = {name: product.key for name, product in named_results(returned).items()}
             record.took_in(house, planner.sources)
             _made_all(house, record, told)
-            if archive:
+            if archive and decision_of(house, record):
                 record.archived = deposit(house, record, found, told)
+            elif archive:
+                told.warn(f"not archived: {UNDECIDED.format(record.id)}")
     except Walled:
         if record.submitted:
             go_on_later(told)
@@ -198,17 +205,24 @@ def _captured(house: Home, record: RunRecord, found: "Flow[Any, Any]", agent: Ag
 
 
 def submit(
-    flow: str, inputs: tuple[str, ...], parameters: Mapping[str, Any], site: "Site", options: Mapping[str, Any]
+    flow: str,
+    inputs: tuple[str, ...],
+    parameters: Mapping[str, Any],
+    site: "Site",
+    options: Mapping[str, Any],
+    policy: Path | None = None,
 ) -> RunRecord:
     """Have a run's controller be a job of a site; `options` are those of `terp run` that it shall have.
 
     What cannot be planned is refused here, not after the queue.
     """
     house, agent = _home(None), who()
+    decision = b"" if options.get("--no-archive") else decide(house, policy)
     made, _, found, values = _planned(flow, inputs, parameters, house, LogReporter())
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
     _captured(house, record, found, agent)
+    keep_decision(house, record, decision)
     note_submitted(record, made)
     batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
     return record

@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 import numpy as np
 
+DECISION = Path(__file__).with_name("demo.toml")
+
 
 def main() -> None:
     """Run climatology on what satellites measured, archive it, and read the answer out of the archive."""
@@ -18,8 +20,9 @@ def main() -> None:
     click.echo("terp: sea-surface temperature measured from satellites (OSTIA, 54 x 18 x 432), from plan to archive\n")
     started = time.monotonic()
     click.echo(plan_text(api.plan("climatology")) + "\n")
-    run = api.run("climatology", reporter=Terminal())
+    run = api.run("climatology", reporter=Terminal(), policy=DECISION)
     archived = run.record.archived
+    click.echo(f"decided: {_near(DECISION)} (nothing is archived without a decision: terp policy)")
     index = run.open("index")
     series = index[next(iter(index.data_vars))].load()
     warm, cold = (series.isel(time=int(at(series.to_numpy()))) for at in (np.argmax, np.argmin))

@@ -47,12 +47,16 @@ _STAGING = Path("extensions", "terp-staging")
 
 @dataclass(frozen=True)
 class Receipt:
-    """Where an object rests: its newest version ("v1", ...), its folder, and whether this ingest made that version."""
+    """Where an object rests: its newest version ("v1", ...), its folder, and whether this ingest made that version.
+
+    `inventory` is the SHA-512 of its inventory.
+    """
 
     identifier: str
     version: str
     path: Path
     created_new: bool
+    inventory: str
 
 
 class Archive:
@@ -194,7 +198,7 @@ class _Ingest:
             before = newest(home)[0]
         state = self._state()
         if before["versions"].get(before["head"], {}).get("state") == state:
-            return Receipt(self.identifier, before["head"], home, created_new=False)
+            return self._receipt(before["head"], home, created_new=False)
         version = f"v{number_of(before) + 1}"
         placed = self._fill(staging / rest, version, before["manifest"])
         self._describe(staging / rest, version, before, placed, state)
@@ -202,7 +206,11 @@ class _Ingest:
         reveal(staging, self.archive.root, rest if version == "v1" else rest / version)
         settle(home, staging)
         self._let_go(placed)
-        return Receipt(self.identifier, version, home, created_new=True)
+        return self._receipt(version, home, created_new=True)
+
+    def _receipt(self, version: str, home: Path, created_new: bool) -> Receipt:
+        inventory = sha512_of(home / version / "inventory.json")
+        return Receipt(self.identifier, version, home, created_new, inventory)
 
     def _state(self) -> dict[str, list[str]]:
         state: dict[str, list[str]] = {}

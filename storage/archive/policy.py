@@ -6,7 +6,7 @@ decision: what is not said is asked for by name, and without it nothing is archi
 
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -17,6 +17,7 @@ from terp.storage.errors import BadPolicy
 from terp.storage.files import disk
 
 _TERM = re.compile(r"P(?=\d)(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,5})D)?")
+POLICY = "policy.toml"  # the file's name, in a home and in an archived object
 LONGEST = "P75Y"  # Archiefwet 1995, article 15: restrictions lapse after 75 years unless decided otherwise
 OPENNESS = {"open unless": "openbaar, tenzij", "private unless": "privacy, tenzij"}
 
@@ -35,6 +36,12 @@ def after(start: date, term: str) -> date:
     month = start.year * 12 + start.month - 1 + 12 * years + months
     last = (date(month // 12, month % 12 + 1, 28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
     return last.replace(day=min(start.day, last.day)) + timedelta(days=days)
+
+
+def conditions(licence: str) -> set[str]:
+    """Return the conditions of a Creative Commons licence (by, nc, nd, sa); none of another."""
+    found = re.search(r"creativecommons\.org/licenses/([a-z-]+)/", licence)
+    return set(found[1].split("-")) if found else set()
 
 
 type Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
@@ -179,6 +186,30 @@ class Policy(_Part):
             yield f"rights of {', '.join(self.rights.third_parties)} forbid opening: decide `private unless`"
         if self.copies.at_most < self.copies.at_least:
             yield f"at most {self.copies.at_most} copies are less than the {self.copies.at_least} there must be"
+
+    def facts(self) -> dict[str, str]:
+        """Return what a journal tells of it."""
+        told = {"version": self.version, "dated": self.dated.isoformat(), "waardering": self.waardering}
+        return told | {"openness": self.decision.openness, "by": self.decision.by, "on": self.decision.on.isoformat()}
+
+    def licence_objections(self, inputs: Mapping[str, str]) -> list[str]:
+        """Say what the licences of inputs, by name, forbid of the licence of what was made from them.
+
+        A Creative Commons licence tells its conditions in its URL: what is to be shared alike or not sold stays so,
+        and of what allows no derivatives nothing made from it may be open.
+        """
+        return list(self._licence_objections(inputs))
+
+    def _licence_objections(self, inputs: Mapping[str, str]) -> Iterator[str]:
+        own = conditions(self.rights.licence)
+        for name, licence in inputs.items():
+            if not licence:
+                yield f"the licence of the input {name} is not known: tell it in rights.inputs, by name or SHA-256"
+            asked = conditions(licence)
+            if "nd" in asked and self.decision.openness == "open unless":
+                yield f"the licence of the input {name} allows no derivatives: decide `private unless`"
+            elif lacking := sorted((asked - {"nd", "by"}) - own):
+                yield f"the licence of the input {name} is {licence}: the result's has to say {', '.join(lacking)} too"
 
     def licence_of(self, name: str, sha256: str) -> str:
         """Return the licence that the policy tells of an input; "" where it tells none."""

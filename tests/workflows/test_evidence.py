@@ -108,7 +108,7 @@ def test_the_journal_tells_the_story_of_a_run(made: Home) -> None:
     first, second = runs(made)
     story = [entry["event"] for entry in events(made, first)]
     stage = ["stage begun", "stage ended"]
-    begin, end = ["begun", "started", "planned"], ["workers ended", "archiving", "archived", "stopped"]
+    begin, end = ["begun", "policy chosen", "started", "planned"], ["workers ended", "archiving", "archived", "stopped"]
     assert story == [*begin, *stage, *stage, "decided", *stage, "decided", *end]
     planned = events(made, first)[2]["facts"]
     assert [one["why"] for one in planned["stages"]] == ["never made here"] * 2

@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "holdings",
     "replay": "replay",
     "archive": "holdings",
+    "policy": "policy",
     "rm": "holdings",
     "doctor": "doctor",
     "site": "site",

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -159,6 +160,7 @@ def _diffs(plan: "Plan", most: int) -> list[str]:
 @click.option("--processor", type=click.Choice(LEVELS), help="Vector instructions (default: x86-64-v3).")
 @click.option("--submit", is_flag=True, help="Have the controller be a job too, and leave: with --site.")
 @click.option("--as-run", default="", hidden=True)
+@click.option("--policy", type=click.Path(path_type=Path), help="The decision under which to archive (`terp policy`).")
 @click.option("--no-archive", is_flag=True, help="Leave the archiving to a later `terp archive`.")
 @click.option("--take-over", is_flag=True, help="Another controller holds the work and is known to be gone.")
 @click.option("--quiet", is_flag=True, help="Tell only what should be looked at.")
@@ -176,6 +178,7 @@ def run_command(
     processor: str | None,
     submit: bool,
     as_run: str,
+    policy: Path | None,
     no_archive: bool,
     take_over: bool,
     quiet: bool,
@@ -204,13 +207,14 @@ def run_command(
             "--no-archive": no_archive,
             "--take-over": take_over,
         }
-        _told_submitted(api.submit(flow, inputs, values, _needed(place), options), as_json)
+        _told_submitted(api.submit(flow, inputs, values, _needed(place), options, policy), as_json)
         return
     done = api.run(
         flow,
         *inputs,
         where=where,
         archive=not no_archive,
+        policy=policy,
         take_over=take_over,
         reporter=Terminal(quiet or as_json),
         as_run=as_run,

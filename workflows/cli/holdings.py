@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -138,9 +139,10 @@ def verify_command(reference: str, as_json: bool) -> None:
 
 @click.command("archive")
 @click.argument("run", default="last")
+@click.option("--policy", type=click.Path(path_type=Path), help="The decision under which to archive (`terp policy`).")
 @_json
-def archive_command(run: str, as_json: bool) -> None:
-    """Archive the results of a finished run that were not archived yet."""
+def archive_command(run: str, policy: Path | None, as_json: bool) -> None:
+    """Archive the results of a finished run that were not archived yet, or under another decision than before."""
     from terp.workflows.cli.terminal import Terminal
     from terp.workflows.planning.load import load_flow
     from terp.workflows.prefect import server as prefect_server
@@ -150,7 +152,7 @@ def archive_command(run: str, as_json: bool) -> None:
     home = _home()
     record = load_run(home, run)
     prefect_server.prepare(home.root)
-    record.archived = redeposit(home, record, load_flow(record.target), Terminal(as_json))
+    record.archived = redeposit(home, record, load_flow(record.target), Terminal(as_json), policy)
     record.save(home)
     archived = record.archived
     click.echo(json.dumps(archived, indent=1) if as_json else f"{archived['identifier']} {archived['version']}")

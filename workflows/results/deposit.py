@@ -17,9 +17,11 @@ from blake3 import blake3
 
 from terp.storage import descent, files
 from terp.storage.archive import Archive
+from terp.storage.archive.custody import Events
+from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, README, SIGNATURE, crate
-from terp.storage.errors import BadPackage, Damaged, StorageError
+from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack
 from terp.storage.package.packed import write_index
@@ -27,10 +29,11 @@ from terp.storage.product import StoredProduct
 from terp.storage.readme import readme
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, code_of, kept
-from terp.workflows.results.describe import PICTURE, VALUES, described
+from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
+from terp.workflows.running.decided import UNDECIDED, decide, decision_of, demand, keep_decision
 from terp.workflows.running.record import JOURNAL, RunRecord
 
 if TYPE_CHECKING:
@@ -51,7 +54,8 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
     products = {name: StoredProduct(home.product(key)) for name, key in run.results.items()}
     values = {name: product.seal.values for name, product in products.items() if product.seal}
     identifier = f"urn:terp:{run.flow.replace('_', '-')}:{blake3(canonical(run.results)).hexdigest()[:20]}"
-    found = _already(home, identifier, values)
+    policy = _demanded(home, run)
+    found = _already(home, identifier, values, policy)
     if found:
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
         told.say(f"archived before as {identifier} {found['version']}")
@@ -61,7 +65,7 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
     try:
         with files.disk(folder):
             files.make_folders(folder)
-            return _deposit(home, run, flow, told, products, values, identifier, folder)
+            return _deposit(home, run, flow, told, products, values, identifier, folder, policy)
     except Damaged as damage:  # altered since it was sealed: packing reads all of it
         for product in products.values():
             damage_of(product)
@@ -70,15 +74,27 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _already(home: Home, identifier: str, values: Mapping[str, str]) -> dict[str, Any] | None:
-    """Return where the same values rest in the archive, if they do: the archive itself knows."""
+def _demanded(home: Home, run: RunRecord) -> Policy:
+    """Return the decision under which a run's results are archived; raises BadPolicy where there is none that holds."""
+    data = decision_of(home, run)
+    if not data:
+        raise BadPolicy(f"{run.id} is not archived: {UNDECIDED.format(run.id)}")
+    policy = Policy.parse(data, f"the policy of {run.id}")
+    licences = {one.name: one.licence or policy.licence_of(one.name, one.sha256) for one in inputs_of(home, run)}
+    demand(policy, f"the policy of {run.id}", tuple(policy.licence_objections(licences)))
+    return policy
+
+
+def _already(home: Home, identifier: str, values: Mapping[str, str], policy: Policy) -> dict[str, Any] | None:
+    """Return where the same values rest under the same decision, if they do: the archive itself knows."""
     try:
         rests = Archive(home.archive).files(identifier)
         known = json.loads(rests[VALUES].read_bytes())
+        decided = Policy.load(rests[POLICY])
         version = rests[VALUES].relative_to(rests[VALUES].parents[2]).parts[0]
     except (StorageError, OSError, KeyError, ValueError):
         return None
-    if known["values"] != values or not all(path.exists() for path in rests.values()):
+    if decided != policy or known["values"] != values or not all(path.exists() for path in rests.values()):
         return None
     facts = known["facts"]
     place = str(rests[VALUES].parents[2])
@@ -94,6 +110,7 @@ def _deposit(
     values: Mapping[str, str],
     identifier: str,
     folder: Path,
+    policy: Policy,
 ) -> dict[str, Any]:
     key = SigningKey.here()
     packed = [pack(_members(product), folder / f"{name}.zarr.zip") for name, product in products.items()]
@@ -110,7 +127,8 @@ def _deposit(
     if code.files:
         (folder / SOURCES).write_bytes(code.packed())
     (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
-    told_of = described(home, run, flow, code, packed, products, folder)
+    (folder / POLICY).write_bytes(decision_of(home, run))
+    told_of = described(home, run, flow, code, packed, products, folder, policy)
     (folder / README).write_text(readme(told_of, identifier, signed=bool(key)))
     for name in (CHECKSUMS, *([SIGNATURE] if key else [])):
         (folder / name).touch()  # so that the crate tells of it; it holds the crate's own checksum
@@ -132,6 +150,8 @@ def _deposit(
         digests={one.path.name: one.sha512 for one in packed},
         move=True,
     )
+    ingested = {"version": receipt.version, "inventory": receipt.inventory, "policy": policy.version}
+    Events(home.custody).append(identifier, "ingested", ingested)
     run.note(home, "archived", identifier=identifier, version=receipt.version, sha512=sums)
     told.say(f"archived {identifier} {receipt.version}")
     return {
@@ -184,8 +204,14 @@ def _write_checksums(folder: Path, packed: list[Packed]) -> str:
     return hashlib.sha512((folder / CHECKSUMS).read_bytes()).hexdigest()
 
 
-def redeposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> dict[str, Any]:
-    """Archive the results of an earlier run; raises BadPackage when it did not end well."""
+def redeposit(
+    home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told, policy: Path | None = None
+) -> dict[str, Any]:
+    """Archive the results of an earlier run, under another policy if one is given.
+
+    Raises BadPackage when it did not end well, BadPolicy.
+    """
     if run.state != "finished" or not run.results:
         raise BadPackage(f"the run {run.id} is {run.shown_state}: only what is finished can be archived")
+    keep_decision(home, run, decide(home, policy), anew=policy is not None)
     return deposit(home, run, flow, told)

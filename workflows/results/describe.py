@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage import provenance
+from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.canonical import canonical
 from terp.storage.descent import ARCHIVED, above, keys_of, stored_in
 from terp.storage.environment import Environment
@@ -42,11 +43,12 @@ def described(
     packed: list[Packed],
     products: Mapping[str, StoredProduct],
     folder: Path,
+    policy: Policy,
 ) -> provenance.Record:
     """Return what the crate and the README tell of a run."""
     found = captured(home, run, flow)
     started = datetime.fromisoformat(run.started)
-    sources = run.identities(home)
+    rights = policy.rights
     return provenance.Record(
         run=run.id,
         title=(found.description or f"Results of the flow {run.flow}").partition("\n")[0].rstrip("."),
@@ -56,9 +58,9 @@ def described(
         agent=provenance.Agent(**run.agent) if run.agent else who(),
         environment=environment_of(run, home),
         workers=run.workers,
-        inputs=[_input(run, given, source) for given, source in sources.items()],
+        inputs=[_licensed(one, policy) for one in inputs_of(home, run)],
         parameters=run.parameters,
-        stages=stages_of(home, run, sources),
+        stages=stages_of(home, run, run.identities(home)),
         outputs=[*(_packed_output(one, products, run.results) for one in packed), *_other_outputs(folder)],
         places=_places(run),
         machines=list(machines_of(run).items()),
@@ -66,8 +68,18 @@ def described(
         resources=resources(run),
         hosts=_hosts(run),
         program=version("terp"),
+        licence=provenance.Licence(rights.licence, rights.licence_name, f"Rights holder: {rights.holder}."),
         journal=str(run.journal["head"]),
     )
+
+
+def inputs_of(home: Home, run: RunRecord) -> list[provenance.Input]:
+    """Return what a run has read, by content; the licence is known of samples only."""
+    return [_input(run, given, source) for given, source in run.identities(home).items()]
+
+
+def _licensed(one: provenance.Input, policy: Policy) -> provenance.Input:
+    return replace(one, licence=one.licence or policy.licence_of(one.name, one.sha256))
 
 
 def environment_of(run: RunRecord, home: Home) -> Environment:
@@ -163,6 +175,7 @@ def _licence(source: Identity) -> str:
 def _media_type(name: str) -> str:
     known = {".nc": "application/netcdf", ".txt": "text/plain", ".csv": "text/csv", ".gz": "application/gzip"}
     known |= {
+        ".toml": "application/toml",
         ".jsonl": "application/jsonl",
         ".zip": "application/zip",
         ".json": "application/json",
@@ -196,6 +209,7 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
         VALUES: ("Values", "What the results show in figures, and for each a digest of all its values"),
         SOURCES: ("Code", "The flow's file and all own modules it imports, as they were run, in a ZIP"),
         RECIPE: ("Recipe", "What it takes to make the results again: flow, parameters, sources, keys, tolerances"),
+        POLICY: ("Decision", "Who answers for it, how long it is kept, who may see and use it: the policy in TOML"),
         JOURNAL: ("Journal", "What happened in the run, in order: each line has the BLAKE3 of the line before"),
     }
     outputs = []
