@@ -25,7 +25,9 @@ __all__ = [
     "CHECKSUMS",
     "DIFF",
     "DRAWING",
+    "FORMATS",
     "INPUTS",
+    "LEESMIJ",
     "METADATA",
     "README",
     "SIGNATURE",
@@ -37,6 +39,7 @@ __all__ = [
 ]
 
 METADATA, README, CHECKSUMS = "ro-crate-metadata.json", "README.md", "SHA512SUMS"
+LEESMIJ, FORMATS = "LEESMIJ.md", "FORMATS.md"
 SIGNATURE = "SHA512SUMS.sig"
 DIFF, INPUTS = "changes.diff", "inputs.sha256"
 
@@ -61,6 +64,8 @@ _BESIDE = {
     PROV_TURTLE: ("Provenance", "The run in W3C PROV, as PROV-O in Turtle", "text/turtle"),
     DRAWING: ("Picture of the run", "Inputs, stages and results, and what was made of what", "image/svg+xml"),
     README: ("Read me first", "What this is, how it was made, how to check and read it", "text/markdown"),
+    LEESMIJ: ("Lees mij eerst", "The same as README.md, in Dutch", "text/markdown"),
+    FORMATS: ("Formats", "Every format here, described to the byte: enough to read it by hand", "text/markdown"),
     CHECKSUMS: ("Checksums", "SHA-512 of every other file, for sha512sum -c", "text/plain"),
     SIGNATURE: ("Signature", "Of the checksums, for ssh-keygen -Y verify -n file", "application/x-pem-file"),
 }
@@ -69,7 +74,7 @@ _BESIDE = {
 def crate(record: Record, folder: Path) -> Path:
     """Write the crate's metadata and all that is told by the record alone; return the path of the metadata.
 
-    The outputs of the record are files in that folder; a README.md, SHA512SUMS and SHA512SUMS.sig that are there
+    The outputs of the record are files in that folder; texts for people, SHA512SUMS and SHA512SUMS.sig that are there
     already are described too. Raises DiskTrouble.
     """
     code: str = scrub(record.flow.source)
@@ -88,7 +93,7 @@ def crate(record: Record, folder: Path) -> Path:
 
 
 def _is_beside(folder: Path, name: str) -> bool:
-    return name in (README, CHECKSUMS, SIGNATURE) and (folder / name).exists()
+    return name in (README, LEESMIJ, FORMATS, CHECKSUMS, SIGNATURE) and (folder / name).exists()
 
 
 def checksums(text: str) -> dict[str, str]:
@@ -98,7 +103,7 @@ def checksums(text: str) -> dict[str, str]:
 
 def contents(record: Record, signed: bool = False) -> dict[str, str]:
     """Return the names of the files that stand in a crate beside the outputs of a record, and what each is."""
-    written = {*_texts(record), METADATA, SOURCE, README, CHECKSUMS, *([SIGNATURE] if signed else [])}
+    written = {*_texts(record), METADATA, SOURCE, README, LEESMIJ, FORMATS, CHECKSUMS, *([SIGNATURE] if signed else [])}
     return {name: about for name, (_, about, _) in _BESIDE.items() if name in written}
 
 
@@ -136,7 +141,7 @@ def _beside(name: str) -> Entity:
     about = file(name, *_BESIDE[name])
     if name == LOCK:
         about["conformsTo"] = {"@id": _REQUIREMENTS}
-    return about | ({"about": {"@id": "./"}} if name in (README, PROV_JSON, PROV_TURTLE, DRAWING) else {})
+    return about | ({"about": {"@id": "./"}} if name in (README, LEESMIJ, PROV_JSON, PROV_TURTLE, DRAWING) else {})
 
 
 def _about() -> Entity:

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage.crate import CHECKSUMS, DRAWING, INPUTS, METADATA, README, SOURCE, crate
+from terp.storage.crate import CHECKSUMS, DRAWING, INPUTS, LEESMIJ, METADATA, README, SOURCE, crate
 from terp.storage.crate.drawing import drawing
 from terp.storage.crate.prov import PROV_JSON, PROV_TURTLE, prov_json, prov_turtle
 from terp.storage.environment import LOCK, Distribution, Environment
@@ -25,7 +25,7 @@ from terp.storage.errors import DiskTrouble
 from terp.storage.machine import Machine
 from terp.storage.package import Member, Packed, pack
 from terp.storage.provenance import Agent, Flow, Input, Licence, Output, Record, Stage
-from terp.storage.readme import readme
+from terp.storage.readme import readme, texts
 from terp.storage.scrub import scrub
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
@@ -82,7 +82,8 @@ def record(packed: Packed) -> Record:
 @pytest.fixture
 def folder(record: Record, packed: Packed) -> Path:
     folder = packed.path.parent
-    (folder / README).write_text(readme(record, "urn:terp:1"))
+    for name, text in texts(record, "urn:terp:1").items():
+        (folder / name).write_text(text)
     (folder / CHECKSUMS).write_text(sha512sums(record))
     crate(record, folder)
     return folder
@@ -246,8 +247,9 @@ def test_home_logins_and_secrets_stay_out(record: Record, tmp_path: Path, monkey
     flow = replace(record.flow, source="PATH = '/home/ada.devries/x'  # planted-in-the-environment\n")
     leaky = replace(record, parameters=planted, inputs=[one], flow=flow, warnings=["see /home/ada.devries/log"])
     crate(leaky, tmp_path)
-    (tmp_path / README).write_text(readme(leaky))
-    for name in (METADATA, SOURCE, README):
+    for name, text in texts(leaky).items():
+        (tmp_path / name).write_text(text)
+    for name in (METADATA, SOURCE, README, LEESMIJ):
         text = (tmp_path / name).read_text()
         assert "planted" not in text
         assert "ada.devries" not in text
@@ -352,7 +354,8 @@ def test_nothing_planted_anywhere_gets_into_any_file(
     )
     folder = tmp_path / "leaky"
     folder.mkdir()
-    (folder / README).write_text(readme(leaky))
+    for name, text in texts(leaky).items():
+        (folder / name).write_text(text)
     crate(leaky, folder)
     for path in folder.iterdir():
         told = path.read_text()

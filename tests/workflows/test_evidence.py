@@ -110,7 +110,7 @@ def test_the_journal_tells_the_story_of_a_run(made: Home) -> None:
     stage = ["stage begun", "stage ended"]
     begin, end = ["begun", "policy chosen", "started", "planned"], ["workers ended", "archiving", "archived", "stopped"]
     assert story == [*begin, *stage, *stage, "decided", *stage, "decided", *end]
-    planned = events(made, first)[2]["facts"]
+    planned = events(made, first)[3]["facts"]
     assert [one["why"] for one in planned["stages"]] == ["never made here"] * 2
     keys = {
         entry["facts"]["key"]: entry["facts"]["values"]

@@ -20,13 +20,13 @@ from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.canonical import canonical
-from terp.storage.crate import CHECKSUMS, README, SIGNATURE, crate
+from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Member, Packed, pack
 from terp.storage.package.packed import write_index
 from terp.storage.product import StoredProduct
-from terp.storage.readme import readme
+from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, code_of, kept
 from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
@@ -129,7 +129,8 @@ def _deposit(
     (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
     (folder / POLICY).write_bytes(decision_of(home, run))
     told_of = described(home, run, flow, code, packed, products, folder, policy)
-    (folder / README).write_text(readme(told_of, identifier, signed=bool(key)))
+    for name, text in texts(told_of, identifier, signed=bool(key)).items():
+        (folder / name).write_text(text)
     for name in (CHECKSUMS, *([SIGNATURE] if key else [])):
         (folder / name).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)

@@ -84,8 +84,8 @@ archive as it is. In Python, for example:
     from zarr.storage import ZipStore
     data = xarray.open_zarr(ZipStore("NAME.zarr.zip", read_only=True), consolidated=False)
 
-Should no such program be left, this is how it is laid out (specification: https://zarr-specs.readthedocs.io/, "Zarr
-core specification, version 3"):
+Should no such program be left, `FORMATS.md` says what each byte is. In short (specification:
+https://zarr-specs.readthedocs.io/, "Zarr core specification, version 3"):
 
 - A folder with a `zarr.json` is a group or an array. The file is JSON; for an array it tells the shape, the number
   type, the names of the dimensions, the units and other attributes, the size of the pieces and how these are encoded.
