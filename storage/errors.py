@@ -13,6 +13,7 @@ StorageError
 ├── BadPolicy       a policy lacks a decision, or forbids what was asked
 ├── PlaceTrouble    a place of copies does not answer, or refused
 │   └── NotStaged   what was asked for is still on tape
+├── BadMetadata     metadata cannot be written, or read, as the standard has it
 └── BadKey          a key cannot be used to sign, or a signature is not one
 """
 
@@ -74,6 +75,12 @@ class DiskTrouble(StorageError):
 
 class BadPackage(StorageError):
     """A package or archive object does not hold together."""
+
+    exit_code = 65
+
+
+class BadMetadata(StorageError):
+    """Metadata cannot be written, or read, as the standard has it."""
 
     exit_code = 65
 
