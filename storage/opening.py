@@ -1,7 +1,7 @@
 """A group of Zarr arrays as an xarray Dataset: what is small through zarr-python, what is large by our own reader."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,13 +10,12 @@ from xarray.backends import BackendArray
 from xarray.core import indexing
 from zarr.abc.store import Store
 
-from terp.storage.reading import ReadOnlyStore
 from terp.storage.sharded import Pick, ShardedArray, reading_threads
 
 
-def opened(store: ReadOnlyStore, group: str, large: Mapping[str, ShardedArray]) -> xr.Dataset:
-    """Return a group whose values are read when they are asked for."""
-    variables = {name: _variable(array, _attributes(store, array.name)) for name, array in large.items()}
+def opened(store: Store, group: str, large: Mapping[str, ShardedArray], document: Callable[[str], bytes]) -> xr.Dataset:
+    """Return a group whose values are read when they are asked for; `document` gives its metadata by their keys."""
+    variables = {name: _variable(array, _attributes(document, array.name)) for name, array in large.items()}
     frame = small_part(store, group, large)
     whole: xr.Dataset = frame.assign(xr.decode_cf(xr.Dataset(variables)).variables)
     beside = {name for one in variables.values() for name in str(one.attrs.get("coordinates", "")).split()}
@@ -31,10 +30,8 @@ def small_part(store: Store, group: str, without: Iterable[str]) -> xr.Dataset:
     return found
 
 
-def _attributes(store: ReadOnlyStore, name: str) -> dict[str, Any]:
-    key = f"{name}/zarr.json"
-    size = store.size_of(key)
-    found: dict[str, Any] = json.loads(store.read(key, 0, size or 0))["attributes"]
+def _attributes(document: Callable[[str], bytes], name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(document(f"{name}/zarr.json"))["attributes"]
     return found
 
 

@@ -223,13 +223,13 @@ class StoredProduct:
 
     def small_digests(self) -> dict[str, bytes]:
         """Return what the small files say of the values (see small.py), each file proven."""
-        store, documents = self._small(), [entry for entry in self.small_files if entry.key.endswith(small.META)]
+        store, documents = self.small_store(), [entry for entry in self.small_files if entry.key.endswith(small.META)]
         return small.digests(store, {one.key: store.read(one.key, 0, one.size) for one in documents}, self.groups)
 
     def document(self, key: str) -> bytes:
         """Return one of the small files, proven."""
         [size] = [entry.size for entry in self.small_files if entry.key == key]
-        return self._small().read(key, 0, size)
+        return self.small_store().read(key, 0, size)
 
     def progress(self) -> tuple[int, int]:
         """Return how many regions are recorded, of how many."""
@@ -251,9 +251,9 @@ class StoredProduct:
         from terp.storage.opening import opened
 
         large = {array.name: self.array(group, array.name) for array in self.group(group).arrays}
-        return opened(self._small(), group, large)
+        return opened(self.small_store(), group, large, self.document)
 
-    def _small(self) -> ProvenStore:
+    def small_store(self) -> ProvenStore:
         """Return the zarr store of what was written at creation."""
         proofs = {entry.key: entry.proof for entry in self.small_files}
         return ProvenStore(self.data, proofs, f"product {self.name}")
@@ -263,7 +263,7 @@ class StoredProduct:
         from terp.storage.opening import small_part
 
         large = [array.name for array in self.group(group).arrays]  # xarray would read a value of those that are times
-        return small_part(self._small(), group, large).load()
+        return small_part(self.small_store(), group, large).load()
 
     def verify(self) -> Iterator[Damaged]:
         """Read every file and yield what differs from its record; changes nothing."""

@@ -198,5 +198,5 @@ def _read(stage: Stage, record: Record) -> list[Entity]:
 
 def _made(key: str, record: Record) -> Entity:
     """Return a link to a product: to the file that holds it, where it is a result."""
-    packed = {one.key: one.file for one in record.outputs}
+    packed = {one.key: one.file for one in reversed(record.outputs)}  # of several the first
     return file_link(packed[key]) if key in packed else {"@id": _product_id(key)}

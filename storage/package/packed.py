@@ -1,80 +1,80 @@
-"""A packed product: a package and, beside it, the table of its members, by which it is read and compared in place.
-
-NAME.zarr.zip               the package (see package.py)
-NAME.zarr.zip.members.json  how it is cut, the roots of its trees, and where each file lies, with its digests
-"""
+"""A packed product: read and compared in place by the table of its members, in one package or in many bands."""
 
 import json
+from collections.abc import Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import rfc8785
+import orjson
 
 from terp.storage import small, tree
-from terp.storage.errors import BadPackage
-from terp.storage.files import read_file, replace
+from terp.storage.canonical import canonical
+from terp.storage.codec import Values
+from terp.storage.errors import BadPackage, Damaged
+from terp.storage.files import read_file
 from terp.storage.grid import Array, Group
-from terp.storage.package.packing import Packed
+from terp.storage.package.packing import Member, Packed
+from terp.storage.package.table import FORMAT, MEMBERS, PACKAGE
+from terp.storage.package.zip64 import Entry
 from terp.storage.package.zipstore import PackageStore
-from terp.storage.product import StoredProduct
 from terp.storage.shard import TAG_BYTES
-from terp.storage.sharded import Extent, ShardedArray
+from terp.storage.sharded import Extent, Pick, ShardedArray
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_FORMAT = "terp members 2"
 
-
-def write_index(packed: Packed, product: StoredProduct) -> Path:
-    """Write the table of members beside the package of a sealed product, as canonical JSON (RFC 8785); return its path.
-
-    `values` are there for shards only.
-    """
-    seal, path = product.seal, _index_of(packed.path)
-    assert seal is not None
-    values = {entry.key: {"values": entry.values} for entry in product.shards()}
-    members: list[Any] = [
-        {"name": e.name, "offset": e.offset, "size": e.size, "crc32": f"{e.crc32:08x}", "blake3": e.blake3 or ""}
-        | values.get(e.name, {})
-        for e in packed.members
-    ]
-    whole = {"name": packed.path.name, "size": packed.size, "sha256": packed.sha256, "sha512": packed.sha512}
-    groups = [group.to_json() for group in product.groups]
-    table: dict[str, Any] = {"format": _FORMAT, "groups": groups, "members": members, "package": dict[str, Any](whole)}
-    replace(path, rfc8785.dumps({**table, "stored": seal.stored, "values": seal.values}))
-    return path
-
-
-def _index_of(package: Path) -> Path:
-    return package.with_name(f"{package.name}.members.json")
+def tables(files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return where the tables are among some files, by the names of the results that they tell of."""
+    return {name.removesuffix(MEMBERS): path for name, path in files.items() if name.endswith(MEMBERS)}
 
 
 class PackedProduct:
-    """A product in its package, opened by the table beside it.
+    """A product in its packages, opened by their table; `path` is that of the table, or NAME.zarr.zip.
 
-    Raises BadPackage where there is no such table, or one of another package or format, DiskTrouble.
+    `files` tells where the packages are, by name; without, they are beside the table. Raises BadPackage where one of
+    them is not there, or the table is not, or is of another format, and DiskTrouble.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, files: Mapping[str, Path] | None = None) -> None:
+        table = path if path.name.endswith(MEMBERS) else path.with_name(f"{path.name}.members.json")
+        self.path = table.with_name(table.name.removesuffix(MEMBERS) + PACKAGE)
         try:
-            table = json.loads(read_file(_index_of(path)))
-            if table["format"] != _FORMAT:
+            told = orjson.loads(read_file(table))
+            if told["format"] != FORMAT:
                 raise BadPackage(
-                    f"{_index_of(path)} is of the format {table['format']!r}, and this terp reads {_FORMAT!r}: "
+                    f"{table} is of the format {told['format']!r}, and this terp reads {FORMAT!r}: "
                     "use the terp that made it"
                 )
-            self.groups = tuple(Group.from_json(plain) for plain in table["groups"])
-            self._members = {member["name"]: member for member in table["members"]}
-            self._root: str = table["values"]
-            whole = path.stat().st_size == table["package"]["size"]
-        except (FileNotFoundError, ValueError, KeyError, TypeError):
-            whole = False
-        if not whole:
-            raise BadPackage(f"{path} is not there with its table {_index_of(path).name}: restore both from a copy")
+            self.groups = tuple(Group.from_json(plain) for plain in told["groups"])
+            names = [one["name"] for one in told["packages"]]  # with_name refuses one that leads elsewhere
+            self.packages = [(files or {}).get(name, table.with_name(name)) for name in names]
+            self.told: dict[str, Any] = told
+            self._root: str = told["values"]
+            self._shards = {one["key"]: one for one in told["members"] if "key" in one}
+            self._small_package = self.packages[told["small"]]
+            sizes = [one["size"] for one in told["packages"]]
+        except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
+            raise _bad(self.path, table) from None
+        for package, size in zip(self.packages, sizes, strict=True):
+            if not package.is_file() or package.stat().st_size != size:
+                raise _bad(package, table)
+
+    def package_of(self, name: str, members: Sequence[Member]) -> Packed | None:
+        """Return the package of a name if it holds just these members: the same members make the same bytes."""
+        packages = self.told["packages"]
+        number = next((at for at, one in enumerate(packages) if one["name"] == self.packages[at].name == name), None)
+        if number is None:
+            return None
+        rows = [row for row in self.told["members"] if row["package"] == number]
+        wanted = {one.name: (one.size, one.crc32, one.blake3) for one in members}
+        if wanted != {row["name"]: (row["size"], int(row["crc32"], 16), row["blake3"]) for row in rows}:
+            return None
+        entries = [Entry(r["name"], r["offset"], r["size"], int(r["crc32"], 16), r["blake3"]) for r in rows]
+        about = packages[number]
+        return Packed(self.packages[number], about["size"], about["sha256"], about["sha512"], tuple(entries))
 
     @property
     def _name(self) -> str:
@@ -82,12 +82,13 @@ class PackedProduct:
 
     @cached_property
     def _store(self) -> PackageStore:
-        return PackageStore(self.path)
+        """The package that has the small files of the whole."""
+        return PackageStore(self._small_package)
 
     @cached_property
     def _values(self) -> list[bytes]:
         """The digests of the values of all shards, in order."""
-        return [bytes.fromhex(self._members[key]["values"]) for key in self._keys()]
+        return [bytes.fromhex(self._shards[key]["values"]) for key in self._keys()]
 
     def _keys(self) -> list[str]:
         return [key for group in self.groups for key in group.keys(np.arange(group.regions))]
@@ -102,31 +103,69 @@ class PackedProduct:
         return self._values[number * tree.FAN : (number + 1) * tree.FAN]
 
     def _small(self) -> dict[str, bytes]:
-        documents = [name for name in self._members if name.rpartition("/")[2] == small.META]
+        here = [name for name in self._store.names() if name.rpartition("/")[2] == small.META]
+        documents = dict.fromkeys([*here, *(f"{home}/{small.META}" for home in self._large)])
         return small.digests(self._store, {key: self.document(key) for key in documents}, self.groups)
 
-    def document(self, key: str) -> bytes:
-        """Return one of the small files."""
-        found = self._store.get_sync(key)
-        assert found is not None
-        return found.to_bytes()
+    @cached_property
+    def _large(self) -> dict[str, Array]:
+        return {group.home(array): array for group in self.groups for array in group.arrays}
 
-    def array(self, group: str, name: str) -> ShardedArray:
+    def document(self, key: str) -> bytes:
+        """Return one of the small files, as it is in the whole product."""
+        found = self._store.get_sync(key)
+        if found is not None:
+            return found.to_bytes()
+        of_band = PackageStore(self.packages[0]).get_sync(key)  # it has another length of the axis, and all else
+        assert of_band is not None
+        shape = list(self._large[key.removesuffix(f"/{small.META}")].shape)
+        return canonical({**json.loads(of_band.to_bytes()), "shape": shape})
+
+    def array(self, group: str, name: str) -> "_PackedArray":
         """Return one of the large arrays; every read is proven."""
         whole = self.group(group)
         array = whole.array(name)
-        return ShardedArray(array, whole.home(array), partial(self._locate, whole, array), self._name)
+        return _PackedArray(array, whole.home(array), partial(self._locate, whole, array), self._name)
 
     def group(self, path: str) -> Group:
         """Return the group at `path`."""
         return next(group for group in self.groups if group.path == path)
 
     def _locate(self, group: Group, array: Array, place: tuple[int, ...]) -> Extent:
-        member = self._members[group.shard_key(array, group.region_of(array, place))]
-        return Extent(self.path, member["offset"], member["size"], member["values"][: 2 * TAG_BYTES])
+        member = self._shards[group.shard_key(array, group.region_of(array, place))]
+        package = self.packages[member["package"]]
+        return Extent(package, member["offset"], member["size"], member["values"][: 2 * TAG_BYTES])
 
     def frame(self, group: str) -> "xr.Dataset":
         """Load the coordinates and attributes of a group."""
         from terp.storage.opening import small_part
 
         return small_part(self._store, group, [array.name for array in self.group(group).arrays]).load()
+
+    def open(self, group: str = "") -> "xr.Dataset":
+        """Open a group as one Dataset over all bands, lazily; what is read of its large arrays is proven.
+
+        Raises BadPackage where there is no such group.
+        """
+        from terp.storage.opening import opened
+
+        group = group.strip("/")
+        self._store.demand_group(group)
+        arrays = [array for one in self.groups if one.path == group for array in one.arrays]
+        large = {array.name: self.array(group, array.name) for array in arrays}
+        return opened(self._store, group, large, self.document)
+
+
+class _PackedArray(ShardedArray):
+    """A large array in packages: what is damaged there cannot be made anew."""
+
+    def read(self, picks: Sequence[Pick], out: Values | None = None, threads: int = 1) -> Values:
+        """Return the values at `picks`; raises Damaged or Missing with the way out."""
+        try:
+            return super().read(picks, out, threads)
+        except Damaged as damage:
+            raise type(damage)(f"{damage}; restore the package from a copy") from damage
+
+
+def _bad(package: Path, table: Path) -> BadPackage:
+    return BadPackage(f"{package} is not there with its table {table.name}: restore both from a copy")

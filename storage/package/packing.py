@@ -30,7 +30,7 @@ _INLINE = 1 << 16  # bytes below which handing over to a thread costs more than 
 class Member:
     """A file to pack: its name in the package, where it is, its size in bytes and, where recorded, its digests.
 
-    A member without `crc32` is read into memory whole.
+    A member without `crc32` is read into memory whole; one with `data` is not read at all.
     """
 
     name: str
@@ -38,6 +38,12 @@ class Member:
     size: int
     crc32: int | None = None
     blake3: str | None = None
+    data: bytes | None = None
+
+    @classmethod
+    def of_bytes(cls, name: str, data: bytes) -> "Member":
+        """Return a member that is in memory."""
+        return cls(name, Path(name), len(data), isal_zlib.crc32(data), blake3(data).hexdigest(), data)
 
 
 @dataclass(frozen=True)
@@ -213,6 +219,9 @@ def _write_member(stream: _Stream, member: Member, buffers: list[memoryview]) ->
 
 def _blocks(member: Member, buffers: list[memoryview]) -> Iterator[Buffer]:
     """Yield the content of a file, up to one byte more than it should have."""
+    if member.data is not None:
+        yield member.data
+        return
     left = member.size + 1
     try:
         with disk(member.path), member.path.open("rb", buffering=0) as file:

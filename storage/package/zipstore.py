@@ -115,7 +115,18 @@ class PackageStore(Store):
             raise FileNotFoundError(key)
         return self._members[key].size
 
+    def demand_group(self, group: str) -> None:
+        """Raise BadPackage, with what there is, where there is no such group."""
+        if group and f"{group}/zarr.json" not in self._members:
+            inside = sorted(name.removesuffix("/zarr.json") for name in self.names() if name.endswith("/zarr.json"))
+            holds = ", ".join(inside) or "only its root"
+            raise BadPackage(f"{self.path} holds no group {group!r}; it holds {holds}")
+
     # listing
+
+    def names(self) -> Iterable[str]:
+        """Return all names."""
+        return self._members
 
     async def list_prefix(self, prefix: str) -> AsyncIterator[str]:
         """Yield all names that begin with `prefix`."""
@@ -161,11 +172,9 @@ def open_zip(path: Path | str, group: str = "") -> "xr.Dataset":
     import xarray as xr
 
     store, group = PackageStore(path), group.strip("/")
-    if not group or f"{group}/zarr.json" in store._members:
-        found: xr.Dataset = xr.open_zarr(store, group=group, consolidated=False, zarr_format=3, chunks=None)
-        return found
-    inside = sorted(name.removesuffix("/zarr.json") for name in store._members if name.endswith("/zarr.json"))
-    raise BadPackage(f"{path} holds no group {group!r}; it holds {', '.join(inside) or 'only its root'}")
+    store.demand_group(group)
+    found: xr.Dataset = xr.open_zarr(store, group=group, consolidated=False, zarr_format=3, chunks=None)
+    return found
 
 
 Identity = tuple[int, int, int, int]

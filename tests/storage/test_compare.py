@@ -18,8 +18,8 @@ from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout, create
-from terp.storage.package import Member, pack
-from terp.storage.package.packed import PackedProduct, write_index
+from terp.storage.package import pack_product
+from terp.storage.package.packed import PackedProduct
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 
@@ -65,9 +65,7 @@ def written(filling: Filling, values: Value, index: int) -> Written:
 
 
 def packed(product: StoredProduct) -> PackedProduct:
-    members = [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.entries()]
-    whole = pack(members, product.folder.parent / "p.zarr.zip")
-    write_index(whole, product)
+    [whole] = pack_product(product, product.folder.parent, "p")
     return PackedProduct(whole.path)
 
 

@@ -24,9 +24,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble, Missing
-from terp.storage.package import Member, Packed, damaged_members, pack, read_directory
+from terp.storage.package import Member, Packed, damaged_members, pack, pack_product, read_directory
 from terp.storage.package import packing as package
-from terp.storage.package.packed import write_index
 from terp.storage.package.zip64 import ALIGNMENT, Entry, central, local, tail
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -302,17 +301,16 @@ def test_the_index_beside_the_package_is_canonical_and_complete(tmp_path: Path) 
     product = products.new(tmp_path)
     products.fill(product)
     entries = list(product.entries())
-    members = [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in entries]
-    packed = pack(members, tmp_path / "p.zarr.zip")
-    path = write_index(packed, product)
-    assert path.name == "p.zarr.zip.members.json"
+    [packed] = pack_product(product, tmp_path, "p")
+    path = tmp_path / "p.zarr.zip.members.json"
     index = json.loads(path.read_bytes())
     assert path.read_bytes() == json.dumps(index, sort_keys=True, separators=(",", ":")).encode()
-    assert index["package"]["sha512"] == packed.sha512
+    assert [one["sha512"] for one in index["packages"]] == [packed.sha512]
     assert [(m["name"], m["offset"], m["size"], int(m["crc32"], 16), m["blake3"]) for m in index["members"]] == [
         (e.name, e.offset, e.size, e.crc32, e.blake3) for e in packed.members
     ]
     assert {m["name"]: m.get("values") for m in index["members"]} == {e.key: e.values for e in entries}
+    assert {m["key"] for m in index["members"] if "key" in m} == {e.key for e in product.shards()}
     assert product.seal is not None
     assert (index["values"], index["stored"]) == (product.seal.values, product.seal.stored)
 

@@ -9,8 +9,8 @@ import pytest
 
 from terp.storage.filling import Filling
 from terp.storage.making import create
-from terp.storage.package import Member, pack
-from terp.storage.package.packed import write_index
+from terp.storage.package import pack_product
+from terp.storage.package.packed import PackedProduct
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 from terp.workflows.results.compare import Comparison, compared
@@ -45,14 +45,12 @@ def made(folder: Path, value: float, units: str = "s", shift: int = 0) -> Stored
 def package(tmp_path: Path) -> Path:
     """What is archived."""
     product = made(tmp_path / "before", TRUE)
-    members = [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.entries()]
-    packed = pack(members, tmp_path / "rows.zarr.zip")
-    write_index(packed, product)
+    [packed] = pack_product(product, tmp_path, "rows")
     return packed.path
 
 
 def compare(package: Path, product: StoredProduct, tolerance: tuple[float, ...] = ()) -> Comparison:
-    return compared("rows", package, product, tolerance)
+    return compared("rows", PackedProduct(package), product, tolerance)
 
 
 def test_the_same_work_is_identical_and_none_of_its_regions_is_read(package: Path, tmp_path: Path) -> None:
@@ -97,9 +95,7 @@ def test_a_tolerance_is_relative_to_what_was_recorded_or_absolute(
 
 def test_zero_is_not_minus_zero_unless_that_is_tolerated(tmp_path: Path) -> None:
     product = made(tmp_path / "zero", 0.0)
-    members = [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.entries()]
-    packed = pack(members, tmp_path / "zero.zarr.zip")
-    write_index(packed, product)
+    [packed] = pack_product(product, tmp_path, "zero")
     other = made(tmp_path / "minus", -0.0)
     assert compare(packed.path, other).verdict == "differs"
     assert compare(packed.path, other, (1e-6, 0.0)).verdict == "within"

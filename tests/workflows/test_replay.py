@@ -20,8 +20,7 @@ from terp.storage.errors import BadInput, BadPackage
 from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.ingest import locate
-from terp.storage.package import Member, pack
-from terp.storage.package.packed import write_index
+from terp.storage.package import pack_product
 from terp.storage.package.zipstore import open_zip
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
@@ -273,8 +272,7 @@ def test_a_value_that_was_altered_in_the_archive_is_found_and_named(
         filling.commit([Written("", 1, done, 0.1, "a forger", reads=forged.origins.row("", {}))])
         filling.seal()
     (crate / "scaled.zarr.zip").unlink()
-    members = [Member(e.key, forged.data / e.key, e.size, e.crc32, e.blake3) for e in forged.entries()]
-    write_index(pack(members, crate / "scaled.zarr.zip"), forged)
+    pack_product(forged, crate, "scaled")
     sum_up(crate)
     assert float(open_zip(crate / "scaled.zarr.zip")[array.name].max()) > 0, "by itself it looks sound"
     done = terp("replay", str(crate), "--workers=2")

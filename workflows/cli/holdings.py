@@ -140,9 +140,14 @@ def verify_command(reference: str, as_json: bool) -> None:
 @click.command("archive")
 @click.argument("run", default="last")
 @click.option("--policy", type=click.Path(path_type=Path), help="The decision under which to archive (`terp policy`).")
+@click.option("--as-version-of", default="", metavar="URN", help="Make them the next version of an archived object.")
+@click.option("--band-size", default=0, metavar="BYTES", help="Pack results into ZIPs of so many bytes at most.")
 @_json
-def archive_command(run: str, policy: Path | None, as_json: bool) -> None:
-    """Archive the results of a finished run that were not archived yet, or under another decision than before."""
+def archive_command(run: str, policy: Path | None, as_version_of: str, band_size: int, as_json: bool) -> None:
+    """Archive the results of a finished run that were not archived yet, or under another decision than before.
+
+    A version stores only what its object does not have: bands that are the same are in it once.
+    """
     from terp.workflows.cli.terminal import Terminal
     from terp.workflows.planning.load import load_flow
     from terp.workflows.prefect import server as prefect_server
@@ -152,7 +157,15 @@ def archive_command(run: str, policy: Path | None, as_json: bool) -> None:
     home = _home()
     record = load_run(home, run)
     prefect_server.prepare(home.root)
-    record.archived = redeposit(home, record, load_flow(record.target), Terminal(as_json), policy)
+    record.archived = redeposit(
+        home,
+        record,
+        load_flow(record.target),
+        Terminal(as_json),
+        policy=policy,
+        version_of=as_version_of,
+        band_bytes=band_size,
+    )
     record.save(home)
     archived = record.archived
     click.echo(json.dumps(archived, indent=1) if as_json else f"{archived['identifier']} {archived['version']}")

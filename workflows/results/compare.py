@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -52,12 +51,12 @@ class Comparison:
         return {"verdict": self.verdict, **asdict(self)}
 
 
-def compared(name: str, package: Path, product: StoredProduct, tolerance: Sequence[float] = ()) -> Comparison:
-    """Compare a package, beside which is its table, with a sealed product; the package is what it should be.
+def compared(name: str, before: PackedProduct, product: StoredProduct, tolerance: Sequence[float] = ()) -> Comparison:
+    """Compare a packed product with a sealed one; the packed one is what it should be.
 
     Values of floating-point numbers may be within the tolerance; all else must be the same to the last bit.
     """
-    before, allowed, values = PackedProduct(package), tuple(tolerance), product.seal.values if product.seal else ""
+    allowed, values = tuple(tolerance), product.seal.values if product.seal else ""
     found = compare(before, product)
     first = _of_the_whole(before, product, found)
     if first:

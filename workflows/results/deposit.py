@@ -23,13 +23,13 @@ from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
 from terp.storage.home import Home
-from terp.storage.package import Member, Packed, pack
-from terp.storage.package.packed import write_index
+from terp.storage.package import Packed, pack_product
 from terp.storage.product import StoredProduct
 from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, code_of, kept
 from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
+from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
@@ -46,15 +46,20 @@ class _Told(Protocol):
     def warn(self, text: str) -> None: ...
 
 
-def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> dict[str, Any]:
+def deposit(
+    home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told, *, version_of: str = "", band_bytes: int = 0
+) -> dict[str, Any]:
     """Archive the results of a run; return where they rest and what they show.
 
     The same results are archived once: a run that only found what was there gets the object that holds it.
+    `version_of` is an archived object of which they become the next version, which stores only what is new;
+    `band_bytes` how many bytes a package may have, 0 for what that object was packed with, or else the usual.
     """
     products = {name: StoredProduct(home.product(key)) for name, key in run.results.items()}
     values = {name: product.seal.values for name, product in products.items() if product.seal}
-    identifier = f"urn:terp:{run.flow.replace('_', '-')}:{blake3(canonical(run.results)).hexdigest()[:20]}"
     policy = _demanded(home, run)
+    before = earlier(home, version_of, products) if version_of else Earlier()
+    identifier = before.identifier or _named(run)
     found = _already(home, identifier, values, policy)
     if found:
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
@@ -65,7 +70,8 @@ def deposit(home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told) -> 
     try:
         with files.disk(folder):
             files.make_folders(folder)
-            return _deposit(home, run, flow, told, products, values, identifier, folder, policy)
+            packed = _packed(products, before, band_bytes, folder, told)
+            return _deposit(home, run, flow, told, products, values, identifier, folder, packed, policy)
     except Damaged as damage:  # altered since it was sealed: packing reads all of it
         for product in products.values():
             damage_of(product)
@@ -83,6 +89,26 @@ def _demanded(home: Home, run: RunRecord) -> Policy:
     licences = {one.name: one.licence or policy.licence_of(one.name, one.sha256) for one in inputs_of(home, run)}
     demand(policy, f"the policy of {run.id}", tuple(policy.licence_objections(licences)))
     return policy
+
+
+def _named(run: RunRecord) -> str:
+    return f"urn:terp:{run.flow.replace('_', '-')}:{blake3(canonical(run.results)).hexdigest()[:20]}"
+
+
+def _packed(
+    products: Mapping[str, StoredProduct], before: Earlier, band_bytes: int, folder: Path, told: _Told
+) -> list[Packed]:
+    """Pack the results; what an earlier version has already stays where it is."""
+    packed = [
+        one
+        for name, product in products.items()
+        for one in pack_product(product, folder, name, band_bytes or before.band_bytes(name), before.results.get(name))
+    ]
+    new = [one for one in packed if one.path.parent == folder]
+    told.say(f"packed {', '.join(one.path.name for one in new)}")
+    if len(new) < len(packed):
+        told.say(f"{len(packed) - len(new)} of {len(packed)} packages are in {before.identifier} already")
+    return packed
 
 
 def _already(home: Home, identifier: str, values: Mapping[str, str], policy: Policy) -> dict[str, Any] | None:
@@ -110,14 +136,11 @@ def _deposit(
     values: Mapping[str, str],
     identifier: str,
     folder: Path,
+    packed: list[Packed],
     policy: Policy,
 ) -> dict[str, Any]:
     key = SigningKey.here()
-    packed = [pack(_members(product), folder / f"{name}.zarr.zip") for name, product in products.items()]
-    for one, product in zip(packed, products.values(), strict=True):
-        write_index(one, product)
     descent.pack(run.results, _made_of(home, products), folder / descent.ARCHIVED)
-    told.say(f"packed {', '.join(one.path.name for one in packed)}")
     results = {name: product.open() for name, product in products.items() if _has_root(product)}
     shown = _show(flow, results, folder / PICTURE, told)
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
@@ -143,7 +166,7 @@ def _deposit(
     archive.create_if_missing()
     receipt = archive.ingest(
         identifier,
-        {path.name: path for path in folder.iterdir()},
+        {one.path.name: one.path for one in packed} | {path.name: path for path in folder.iterdir()},
         message=f"Results of the flow {run.flow}",
         user_name=told_of.agent.name,
         user_address=told_of.agent.orcid_url,
@@ -174,10 +197,6 @@ def _has_root(product: StoredProduct) -> bool:
     return any(group.path == "" for group in product.groups)
 
 
-def _members(product: StoredProduct) -> list[Member]:
-    return [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.entries()]
-
-
 def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: Path, told: _Told) -> dict[str, Any]:
     """Draw the results and return their facts, as the flow's file says (`picture`, `facts`), or else plainly."""
     from terp.workflows.results.quicklook import quicklook
@@ -196,23 +215,29 @@ def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: P
 
 def _write_checksums(folder: Path, packed: list[Packed]) -> str:
     """Write a file for `sha512sum -c`, and return its own SHA-512; what was packed was hashed on the way."""
-    known = {one.path.name: one.sha512 for one in packed}
-    lines = []
-    for path in sorted(path for path in folder.iterdir() if path.name not in (CHECKSUMS, SIGNATURE)):
-        digest = known.get(path.name) or hashlib.sha512(path.read_bytes()).hexdigest()
-        lines.append(f"{digest}  {path.name}\n")
-    (folder / CHECKSUMS).write_text("".join(lines))
+    digests = {one.path.name: one.sha512 for one in packed}
+    for path in folder.iterdir():
+        if path.name not in (CHECKSUMS, SIGNATURE, *digests):
+            digests[path.name] = hashlib.sha512(path.read_bytes()).hexdigest()
+    (folder / CHECKSUMS).write_text("".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())))
     return hashlib.sha512((folder / CHECKSUMS).read_bytes()).hexdigest()
 
 
 def redeposit(
-    home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told, policy: Path | None = None
+    home: Home,
+    run: RunRecord,
+    flow: "Flow[Any, Any]",
+    told: _Told,
+    *,
+    policy: Path | None = None,
+    version_of: str = "",
+    band_bytes: int = 0,
 ) -> dict[str, Any]:
-    """Archive the results of an earlier run, under another policy if one is given.
+    """Archive the results of an earlier run as `deposit` does, under another policy if one is given.
 
     Raises BadPackage when it did not end well, BadPolicy.
     """
     if run.state != "finished" or not run.results:
         raise BadPackage(f"the run {run.id} is {run.shown_state}: only what is finished can be archived")
     keep_decision(home, run, decide(home, policy), anew=policy is not None)
-    return deposit(home, run, flow, told)
+    return deposit(home, run, flow, told, version_of=version_of, band_bytes=band_bytes)

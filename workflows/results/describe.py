@@ -18,6 +18,7 @@ from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
+from terp.storage.package.table import FIRST, PACKAGE
 from terp.storage.product import StoredProduct
 from terp.storage.source import Identity, sha256_of
 from terp.workflows.results.bundle import SOURCES, Bundle
@@ -186,18 +187,21 @@ def _media_type(name: str) -> str:
 
 
 def _packed_output(packed: Packed, products: Mapping[str, StoredProduct], keys: Mapping[str, str]) -> provenance.Output:
-    name = packed.path.name.removesuffix(".zarr.zip")
+    name, _, part = packed.path.name.removesuffix(PACKAGE).partition(".")  # no result has a dot in its name
     product = products[name]
     arrays = ", ".join(f"{g.path}/{a.name}".strip("/") for g in product.groups for a in g.arrays)
+    holds = f"Zarr v3 group with {arrays}, made by the stage {product.name}, in a ZIP without compression"
+    if part == "whole":
+        holds = f"Coordinates and metadata of all of {name}, whose values are in its bands: a Zarr v3 group in a ZIP"
     return provenance.Output(
         packed.path.name,
         packed.sha256,
         packed.sha512,
         packed.size,
-        name,
-        f"Zarr v3 group with {arrays}, made by the stage {product.name}, in a ZIP without compression",
+        f"{name}, {'band ' if part.isdigit() else ''}{part}" if part else name,
+        f"Band {int(part)} of {name}: {holds}" if part.isdigit() else holds,
         "application/zip",
-        name,
+        name if part in ("", FIRST) else "",
         keys[name],
     )
 
@@ -214,11 +218,11 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
     }
     outputs = []
     for path in sorted(folder.iterdir()):
-        if path.name.endswith(".zarr.zip"):
+        if path.name.endswith(PACKAGE):
             continue
         data = path.read_bytes()
         title, text = about.get(
-            path.name, ("Table of members", "Where each file of the package begins, with its digests")
+            path.name, ("Table of members", "In which package each file of the result is and where, with its digests")
         )
         digests = hashlib.sha256(data).hexdigest(), hashlib.sha512(data).hexdigest()
         outputs.append(provenance.Output(path.name, *digests, len(data), title, text, _media_type(path.name)))

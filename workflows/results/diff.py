@@ -7,10 +7,9 @@ from typing import Any
 
 from terp.storage.compare import Comparable, Differences, Element, Region, compare
 from terp.storage.home import Home
-from terp.storage.package.packed import PackedProduct
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
-from terp.workflows.results.show import find, packages_of
+from terp.workflows.results.show import find, packed_results
 
 _SHOWN = 20  # regions that are told; --json has all
 
@@ -48,8 +47,7 @@ def _all_results(home: Home, reference: str) -> dict[str, Comparable]:
         return {found.product.key: found.product}
     rests = {"identifier": found.identifier} if found.identifier else found.run.archived if found.run else {}
     if rests:
-        packages = packages_of(home, rests["identifier"], rests.get("version"))
-        return {name: PackedProduct(path) for name, path in packages.items()}
+        return dict(packed_results(home, rests["identifier"], rests.get("version")))
     assert found.run is not None
     return {name: StoredProduct(home.product(key)) for name, key in found.run.results.items()}
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
+from terp.storage.package.table import MEMBERS
 from terp.workflows.errors import Usage
 from terp.workflows.results.bundle import SOURCES
 from terp.workflows.results.recipe import FORMAT, RECIPE
@@ -51,12 +52,14 @@ class Recorded:
         return plain
 
     @property
-    def needed(self) -> list[str]:
-        """The names of the files without which its run cannot be repeated and compared."""
-        packages = [f"{name}.zarr.zip" for name in self.recipe["results"]]
-        code = [SOURCES] if self.recipe["files"] else []
-        lock = [LOCK] if LOCK in self.files else []
-        return [METADATA, RECIPE, *lock, *code, *packages, *(f"{name}.members.json" for name in packages)]
+    def needed(self) -> Iterator[str]:
+        """The names of the files without which its run cannot be repeated and compared; a table before its packages."""
+        yield from (METADATA, RECIPE)
+        yield from [LOCK] if LOCK in self.files else []
+        yield from [SOURCES] if self.recipe["files"] else []
+        for table in [f"{name}{MEMBERS}" for name in self.recipe["results"]]:
+            yield table
+            yield from (one["name"] for one in self._json(table)["packages"])
 
     @cached_property
     def environment(self) -> Stood:

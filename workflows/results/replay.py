@@ -21,6 +21,8 @@ from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.machine import NATIVE, Machine
+from terp.storage.package.packed import PackedProduct
+from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
@@ -206,7 +208,7 @@ def _compared(crate: Recorded, fresh: Home, record: RunRecord) -> list[Compariso
     return [
         compared(
             name,
-            crate.file(f"{name}.zarr.zip"),
+            PackedProduct(crate.file(f"{name}{MEMBERS}"), crate.files),
             StoredProduct(fresh.product(record.results[name])),
             tolerances.get(key, ()),
         )

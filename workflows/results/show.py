@@ -1,7 +1,6 @@
 """Find and open what was made: by run, product or archived object."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage.archive import Archive
@@ -9,7 +8,8 @@ from terp.storage.crate import DRAWING
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
 from terp.storage.package import damaged_members
-from terp.storage.package.zipstore import open_zip
+from terp.storage.package.packed import PackedProduct, tables
+from terp.storage.package.table import PACKAGE
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
 from terp.workflows.results.describe import PICTURE
@@ -71,21 +71,20 @@ def _only(run: RunRecord) -> str:
 def open_archived(
     home: Home, identifier: str, name: str = "", group: str = "", version: str | None = None
 ) -> "xr.Dataset":
-    """Open a package of an archived object in place."""
-    packages = packages_of(home, identifier, version)
-    if not name and len(packages) == 1:
-        name = next(iter(packages))
-    if name not in packages:
-        raise Usage(f"{identifier} has {', '.join(packages)}: name one of them")
-    if not packages[name].exists():
-        raise BadPackage(f"{packages[name]} is gone; restore it from a copy")
-    return open_zip(packages[name], group)
-
-
-def packages_of(home: Home, identifier: str, version: str | None = None) -> dict[str, Path]:
-    """Return where the packages of an archived object are, by the names of the results in them."""
+    """Open a result of an archived object in place, in however many packages it is."""
     files = Archive(home.archive).files(identifier, version)
-    return {name.removesuffix(".zarr.zip"): path for name, path in files.items() if name.endswith(".zarr.zip")}
+    names = tables(files)
+    if not name and len(names) == 1:
+        name = next(iter(names))
+    if name not in names:
+        raise Usage(f"{identifier} has {', '.join(names)}: name one of them")
+    return PackedProduct(names[name], files).open(group)
+
+
+def packed_results(home: Home, identifier: str, version: str | None = None) -> dict[str, PackedProduct]:
+    """Return the results of an archived object by name; raises BadPackage where a part of one is gone."""
+    files = Archive(home.archive).files(identifier, version)
+    return {name: PackedProduct(table, files) for name, table in tables(files).items()}
 
 
 def catalogue(home: Home) -> list[dict[str, Any]]:
@@ -107,7 +106,7 @@ def _holdings(archive: Archive, identifier: str) -> dict[str, Any]:
         return {"results": [], "bytes": 0, "damage": str(damage)}
     gone = [name for name, path in files.items() if not path.exists()]
     return {
-        "results": sorted(n.removesuffix(".zarr.zip") for n in files if n.endswith(".zarr.zip")),
+        "results": sorted(tables(files)),
         "bytes": sum(path.stat().st_size for name, path in files.items() if name not in gone),
         "damage": f"it lacks {', '.join(gone)}; restore it from a copy" if gone else "",
     }
@@ -152,7 +151,7 @@ def _members(archive: Archive, identifier: str) -> list[str]:
     said = []
     try:
         for name, path in archive.files(identifier).items():
-            if name.endswith(".zarr.zip") and path.exists():
+            if name.endswith(PACKAGE) and path.exists():
                 said += [f"{name}: {member} is damaged" for member in damaged_members(path)]
     except BadPackage as bad:
         said.append(str(bad))

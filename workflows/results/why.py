@@ -16,6 +16,7 @@ from terp.storage.descent import ARCHIVED, Find, Made, Step, descent, found_in, 
 from terp.storage.errors import BadPackage
 from terp.storage.grid import Group
 from terp.storage.home import Home
+from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.segments import making
 from terp.workflows.errors import Usage
@@ -126,7 +127,7 @@ def _archived(home: Home, identifier: str, result: str, version: str | None) -> 
     made = look(keys[name])
     if made is None:
         raise BadPackage(f"{kept} does not tell of {keys[name]}: restore it from a copy")
-    table = files[f"{name}.zarr.zip.members.json"]
+    table = files[f"{name}{MEMBERS}"]
     return _Subject(
         keys[name],
         made,
@@ -139,8 +140,8 @@ def _archived(home: Home, identifier: str, result: str, version: str | None) -> 
 def _members(table: Path, group: Group, index: int) -> Told:
     """Return what the table of members says of a region; the archive keeps no host, and no times of regions."""
     keys = {group.shard_key(array, index) for array in group.arrays}
-    rows = [one for one in json.loads(table.read_bytes())["members"] if one["name"] in keys]
-    return {"shards": [{"key": one["name"], "bytes": one["size"], "blake3": one["blake3"]} for one in rows], "made": {}}
+    rows = [one for one in json.loads(table.read_bytes())["members"] if one.get("key") in keys]
+    return {"shards": [{"key": one["key"], "bytes": one["size"], "blake3": one["blake3"]} for one in rows], "made": {}}
 
 
 def _stage(made: Made) -> Told:
