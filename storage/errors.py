@@ -10,6 +10,7 @@ StorageError
 ├── Fenced          a newer controller took the product over
 ├── DiskTrouble     the file system refused: full, read-only, I/O error
 ├── BadPackage      a package or archive object does not hold together
+├── BadQuery        what was asked of the catalog cannot be read
 ├── BadPolicy       a policy lacks a decision, or forbids what was asked
 ├── PlaceTrouble    a place of copies does not answer, or refused
 │   └── NotStaged   what was asked for is still on tape
@@ -89,6 +90,12 @@ class BadKey(StorageError):
     """A key cannot be used to sign, or a signature is not one."""
 
     exit_code = 65
+
+
+class BadQuery(StorageError):
+    """What was asked of the catalog cannot be read."""
+
+    exit_code = 64
 
 
 class BadPolicy(StorageError):

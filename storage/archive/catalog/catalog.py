@@ -1,0 +1,265 @@
+"""The catalog of a home: kept beside the archive, made again where it is not there or not sound, and asked.
+
+cache/catalog.sqlite       all objects, as they were when the archive was last walked over
+cache/catalog.new/         a card for each object that was archived or destroyed since: read with it, and put in later
+
+It is built in a folder of this machine, copied to a hidden name, synced and renamed: of several makers the last counts,
+and a reader has a whole file. Where the cache cannot be written, it is used from where it was built.
+"""
+
+import os
+import sqlite3
+import tempfile
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from urllib.parse import unquote
+
+from terp.storage import files
+from terp.storage.archive.catalog.card import DAMAGED, DESTROYED, THERE, Card
+from terp.storage.archive.catalog.query import Query
+from terp.storage.archive.catalog.reader import card_of, is_as_told, tombstone_card
+from terp.storage.archive.catalog.shelf import Beside, listed, put
+from terp.storage.archive.catalog.tables import Index, is_catalog, write
+from terp.storage.archive.catalog.walking import seen
+from terp.storage.archive.custody import slug
+from terp.storage.archive.ocfl import place
+from terp.storage.errors import DiskTrouble
+
+FEW = 1000  # objects that are walked over before each search, and held against the archive after it
+_MOST_NEW = 200  # cards beside the catalog before they are put into it
+_AT_ONCE = 64  # objects being read
+
+
+@dataclass(frozen=True)
+class Refreshed:
+    """What a walk found: how many objects there are, how many were read, how many are gone, and whether it was kept."""
+
+    objects: int
+    read: int
+    gone: int
+    made_again: bool
+
+
+def _silent(_: str) -> None:
+    pass
+
+
+class Catalog:
+    """The catalog of the archive in a folder. A catalog that is stale, damaged or gone is never an error.
+
+    `told` is given sentences about what takes long. Raises DiskTrouble where the archive cannot be read, or nothing can
+    be written even to the temporary folder of this machine.
+    """
+
+    def __init__(self, archive: Path, cache: Path, custody: Path, told: Callable[[str], None] = _silent) -> None:
+        self.archive, self.path = archive, cache / "catalog.sqlite"
+        self._beside = Beside(cache / "catalog.new")
+        self.tombstones, self._told = custody / "tombstones", told
+        self._here: tempfile.TemporaryDirectory[str] | None = None  # where it is while the cache cannot be written
+
+    def made(self) -> datetime | None:
+        """Return when the archive was last walked over; None where there is no catalog."""
+        with suppress(OSError):
+            return datetime.fromtimestamp(self._file().stat().st_mtime, UTC)
+        return None
+
+    # asking
+
+    def search(self, query: Query, limit: int | None = None) -> tuple[list[Card], int]:
+        """Return the cards of what a query finds, the best first, and how many there are beyond any limit.
+
+        A small archive is walked over first. Of few that are found each is looked at in the archive.
+        """
+        if not self._usable() or self._count() <= FEW:
+            self.refresh()
+        cards, total = self._asked(lambda base, new: _found(base, new, query, limit))
+        return [self._as_it_is(card) for card in cards] if len(cards) <= FEW else cards, total
+
+    def find(self, identifier: str) -> Card | None:
+        """Return the card of an object, as it is in the archive now; None where there is none and was none.
+
+        `identifier` may be another name that the object's metadata tell, as a DOI.
+        """
+        path = place(identifier).as_posix()
+        if stone := tombstone_card(self.tombstones / f"{slug(identifier)}.json"):
+            return stone
+        if self._usable():
+            known = self._asked(
+                lambda base, new: [_at(base, new, path)] if _at(base, new, path) else base.named(identifier)
+            )
+            for card in filter(None, known):
+                return self._as_it_is(card)
+        return self._card(path)
+
+    def beginning(self, start: str, most: int = 10) -> list[str]:
+        """Return identifiers that begin so, as the catalog knows them."""
+        if not start or not self._usable():
+            return []
+        return self._asked(lambda base, new: sorted({*base.beginning(start, most), *new.beginning(start, most)})[:most])
+
+    def _count(self) -> int:
+        return self._asked(lambda base, _: len(base))
+
+    def _as_it_is(self, card: Card) -> Card:
+        """Return a card held against its object."""
+        if card.state == DESTROYED:
+            return card
+        if card.state == THERE and is_as_told(self.archive / card.path, card.inventory):
+            return card
+        gone = replace(card, state=DAMAGED, why="it is not in the archive any more; restore it from another copy")
+        return self._card(card.path) or gone
+
+    def _asked[T](self, ask: Callable[[Index, Index], T]) -> T:
+        """Ask the catalog and what is beside it; one that cannot be asked is made again, once."""
+        try:
+            with self._indexes() as both:
+                return ask(*both)
+        except (sqlite3.DatabaseError, OSError):
+            self.make()
+        try:
+            with self._indexes() as both:
+                return ask(*both)
+        except (sqlite3.DatabaseError, OSError) as error:
+            raise DiskTrouble(f"{self._file()}: the catalog cannot be read just after it was made: {error}") from error
+
+    @contextmanager
+    def _indexes(self) -> Iterator[tuple[Index, Index]]:
+        with ExitStack() as stack:
+            base = stack.enter_context(Index.opened(self._file()))
+            yield base, stack.enter_context(Index.of(self._new_to(base)))
+
+    def _new_to(self, base: Index) -> list[Card]:
+        """Return the cards beside the catalog that say something else than it does, in order."""
+        cards = [card for card in self._beside.cards() if base.at(card.path) != card]
+        return sorted(cards, key=lambda card: _order(card.path))
+
+    def _file(self) -> Path:
+        return Path(self._here.name) / self.path.name if self._here else self.path
+
+    def _usable(self) -> bool:
+        return is_catalog(self._file())
+
+    # keeping
+
+    def noted(self, identifier: str) -> bool:
+        """Have what is known of one object that was archived, changed or destroyed just now; say whether that is kept.
+
+        Never fails: what is not kept is found by the next walk.
+        """
+        with suppress(OSError, DiskTrouble, sqlite3.Error):
+            stone = tombstone_card(self.tombstones / f"{slug(identifier)}.json")
+            card = stone or card_of(self.archive, place(identifier).as_posix())
+            self._beside.put(slug(identifier), card)
+            if len(self._beside) > _MOST_NEW and self._usable():
+                with Index.opened(self._file()) as base:
+                    known = {path: inventory for path, (_, inventory) in base.known().items()}
+                self._renew(known | {one.path: one.inventory for one in self._beside.cards()}, walked=False)
+            return True
+        return False
+
+    def refresh(self) -> Refreshed:
+        """Walk over the archive and make the catalog again if anything in it is another; only that is read."""
+        with files.disk(self.archive):
+            return self._renew(seen(self.archive), walked=True)
+
+    def make(self) -> Refreshed:
+        """Make the catalog from nothing but the archive."""
+        with files.disk(self.archive):
+            return self._write(seen(self.archive), (), None)
+
+    def _renew(self, there: Mapping[str, str], walked: bool) -> Refreshed:
+        """Make the catalog again where it does not say what `there` (folders and inventories) does."""
+        if not self._usable():
+            return self._write(there, (), None)
+        try:
+            with Index.opened(self._file()) as base:
+                return self._compared(there, base, walked)
+        except sqlite3.DatabaseError:
+            return self._write(there, (), None)
+
+    def _compared(self, there: Mapping[str, str], base: Index, walked: bool) -> Refreshed:
+        known, stones = base.known(), self._stones()
+        gone = sum(state != DESTROYED and path not in there for path, (state, _) in known.items())
+        kept = {path for path, (state, told) in known.items() if state == THERE and told == there.get(path)}
+        news = sorted(there.keys() - kept - stones.keys())
+        same = len(news) <= FEW and all(base.at(path) == self._card(path) for path in news)
+        if not same or gone or base.destroyed() != [stones[path] for path in sorted(stones, key=_order)]:
+            return replace(self._write(there, kept, base), gone=gone)
+        if walked:
+            with suppress(OSError):
+                os.utime(self._file())
+        self._beside.sweep(base)
+        return Refreshed(len(there), len(news), 0, made_again=False)
+
+    def _write(self, there: Mapping[str, str], kept: Collection[str], base: Index | None) -> Refreshed:
+        """Build a catalog of what is there, taking from `base` what is kept, and show it."""
+        stones = self._stones()
+        missing = [path for path in sorted(there, key=_order) if path not in kept and path not in stones]
+        if len(missing) > FEW:
+            self._told(f"making the catalog: {len(missing):,} objects are read")
+        read = self._read(missing)
+        paths = sorted({*there, *stones}, key=_order)
+        cards = (stones.get(path) or (base.at(path) if base and path in kept else next(read)) for path in paths)
+        here = tempfile.TemporaryDirectory(prefix="terp-catalog-")
+        fresh = Path(here.name) / self.path.name
+        try:
+            objects = write(fresh, filter(None, cards))
+        except sqlite3.Error as error:
+            raise DiskTrouble(f"{here.name}: the catalog cannot be written there ({error}): set TMPDIR") from error
+        self._show(here, fresh)
+        return Refreshed(objects, len(missing), 0, made_again=True)
+
+    def _read(self, paths: Iterable[str]) -> Iterator[Card | None]:
+        """Yield the cards of objects, in order; None for one that went away meanwhile."""
+        waiting = iter(paths)
+        with ThreadPoolExecutor(8) as threads:  # on a network file system reading is mostly waiting
+            while batch := list(islice(waiting, _AT_ONCE)):
+                yield from threads.map(self._card, batch)
+
+    def _card(self, path: str) -> Card | None:
+        """Return the card of the object in a folder, which may say that it cannot be read; None where there is none."""
+        try:
+            return card_of(self.archive, path)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            why = f"it cannot be read: {files.trouble(error) or error.strerror}"
+            return Card(path, unquote(Path(path).name), DAMAGED, why)
+
+    def _stones(self) -> dict[str, Card]:
+        """Return the cards of all tombstones, by the folder that the object had."""
+        found = filter(None, map(tombstone_card, listed(self.tombstones)))
+        return {card.path: card for card in found}
+
+    def _show(self, here: "tempfile.TemporaryDirectory[str]", fresh: Path) -> None:
+        """Put a catalog where all look for it; where that cannot be, use it from where it was built."""
+        try:
+            put(fresh, self.path)
+        except DiskTrouble as trouble:
+            self._told(f"the catalog is used from {here.name} and not kept: {trouble}")
+            self._here = here
+        else:
+            self._here = None
+            here.cleanup()
+
+
+def _order(path: str) -> tuple[str, str]:
+    """Sort folders of objects by the identifiers that they are named by."""
+    return unquote(path.rpartition("/")[2]), path
+
+
+def _at(base: Index, new: Index, path: str) -> Card | None:
+    return new.at(path) or base.at(path)
+
+
+def _found(base: Index, new: Index, query: Query, limit: int | None) -> tuple[list[Card], int]:
+    """Return the cards that both have, the newer's first, and in place of the older's."""
+    replaced = base.numbers_at(new.known())
+    rows = [(new, number) for number in new.matches(query)]
+    rows += [(base, number) for number in base.matches(query) if number not in replaced]
+    return [index.card(number) for index, number in rows[:limit]], len(rows)

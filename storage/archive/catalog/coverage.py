@@ -1,0 +1,205 @@
+"""Variables of a package, and what it covers in time and space, from its table of members and a few small reads.
+
+Coordinates are known by CF (axis, standard_name, units) or by their usual names; times also as MSv4 writes them.
+"""
+
+import math
+import os
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from terp.storage.archive.catalog.card import Variable, text
+from terp.storage.files import read_at
+
+_LARGEST = 64 << 20  # bytes of a coordinate that is looked at
+_DOCUMENT = 1 << 20  # bytes of a zarr.json
+_LATITUDE = ("latitude", "lat", "degrees_north", "degree_north", "degrees_n")
+_LONGITUDE = ("longitude", "lon", "degrees_east", "degree_east", "degrees_e")
+
+type Span = tuple[float, float]
+
+
+class Contents:
+    """The small files of one package, by the table beside it. Raises ValueError where that is no such table."""
+
+    def __init__(self, path: Path, table: bytes) -> None:
+        plain = orjson.loads(table)
+        self.path = path
+        try:
+            self._groups = [
+                (str(one["path"]), [str(array["name"]) for array in one["arrays"]]) for one in plain["groups"]
+            ]
+            self._members: dict[str, Mapping[str, Any]] = {str(one["name"]): one for one in plain["members"]}
+        except (KeyError, TypeError) as error:
+            raise ValueError("it is no table of members") from error
+
+    def variables(self, result: str) -> Iterator[Variable]:
+        """Yield the arrays that are cut, with what their attributes tell; raises OSError."""
+        with _opened(self.path) as file:
+            for group, names in self._groups:
+                for name in names:
+                    path = f"{group}/{name}".strip("/")
+                    said = self._document(file, path).get("attributes") or {}
+                    told = (text(said.get(one)) for one in ("standard_name", "long_name", "units"))
+                    yield Variable(text(path), result, *told)
+
+    def spans(self) -> Iterator[tuple[str, Span]]:
+        """Yield what coordinates span: ("time", seconds since 1970), ("latitude" or "longitude", degrees)."""
+        large = {f"{group}/{name}".strip("/") for group, names in self._groups for name in names}
+        with _opened(self.path) as file:
+            for key in self._members:
+                path, _, name = key.rpartition("/")
+                if name == "zarr.json" and path and path not in large:
+                    yield from self._span(file, path)
+
+    def _span(self, file: "_opened", path: str) -> Iterator[tuple[str, Span]]:
+        said = self._document(file, path)
+        attributes = said.get("attributes") or {}
+        kind = _kind(path.rpartition("/")[2], attributes)
+        if said.get("node_type") != "array" or not kind:
+            return
+        with suppress(ValueError, TypeError, KeyError, OverflowError, AttributeError):
+            ends = _ends(self._values(file, path, said))
+            found = ends if kind != "time" else _moments(ends, attributes)
+            if all(map(math.isfinite, found)):
+                yield kind, found
+
+    def _document(self, file: "_opened", path: str) -> dict[str, Any]:
+        data = self._read(file, f"{path}/zarr.json".lstrip("/"), _DOCUMENT)
+        with suppress(ValueError):
+            found = orjson.loads(data)
+            return found if isinstance(found, dict) and isinstance(found.get("attributes", {}), dict) else {}
+        return {}
+
+    def _values(self, file: "_opened", path: str, said: dict[str, Any]) -> "np.ndarray[Any, Any]":
+        """Return a small array; of one chunk as terp writes them, else through zarr-python."""
+        shape = tuple(said["shape"])
+        whole = tuple(said["chunk_grid"]["configuration"]["chunk_shape"]) == shape
+        names = [codec["name"] for codec in said["codecs"]]
+        if whole and names in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]):
+            data = self._read(file, "/".join([path, "c", *("0" * len(shape))]), _LARGEST)
+            return _decoded(data, said["data_type"], "zstd" in names)
+        if math.prod(shape) * 8 > _LARGEST:
+            raise ValueError("too large to be looked at")
+        import zarr
+
+        from terp.storage.package.zipstore import PackageStore
+
+        return np.asarray(zarr.open_array(PackageStore(self.path), path=path, mode="r")[...])
+
+    def _read(self, file: "_opened", key: str, most: int) -> bytes:
+        """Return a member; nothing where it is not there, too large, or not what was packed."""
+        with suppress(KeyError, TypeError, ValueError, OverflowError):
+            member = self._members[key]
+            offset, size, crc32 = int(member["offset"]), int(member["size"]), int(member["crc32"], 16)
+            if 0 <= size <= most and offset >= 0:
+                data = read_at(file.descriptor, offset, size)
+                return data if zlib.crc32(data) == crc32 else b""
+        return b""
+
+
+class _opened:  # noqa: N801 (as `open`)
+    """A file that is open for as long as it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __enter__(self) -> "_opened":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self.descriptor)
+
+
+@lru_cache(maxsize=256)  # results of one flow have the same coordinates
+def _decoded(data: bytes, kind: str, packed: bool) -> "np.ndarray[Any, Any]":
+    from numcodecs import Zstd
+
+    plain = bytes(Zstd().decode(data[:-4])) if packed else data[:-4]
+    return np.frombuffer(plain, np.dtype(kind).newbyteorder("<"))
+
+
+def _kind(name: str, attributes: Mapping[str, Any]) -> str:
+    """Say whether an array is a coordinate of time, latitude or longitude; "" for all else."""
+    said = {text(attributes.get(one)).casefold() for one in ("standard_name", "units")} - {""}
+    usual = {*said, name.casefold()} if not attributes.get("standard_name") else said
+    for kind, words in (("latitude", _LATITUDE), ("longitude", _LONGITUDE)):
+        if usual & set(words):
+            return kind
+    return "time" if "time" in usual or attributes.get("axis") == "T" else ""
+
+
+def _ends(values: "np.ndarray[Any, Any]") -> Span:
+    if values.dtype.kind not in "iuf" or not values.size:
+        raise ValueError("no numbers")
+    return float(np.nanmin(values)), float(np.nanmax(values))
+
+
+def _moments(ends: Span, attributes: Mapping[str, Any]) -> Span:
+    """Return times in seconds since 1970 UTC; dates of other calendars keep their year, month and day."""
+    if attributes.get("type") == "time" and attributes.get("format") == "unix":
+        return ends
+    import cftime
+
+    calendar = text(attributes.get("calendar")) or "standard"
+    first, last = (cftime.num2date(end, text(attributes["units"]), calendar) for end in ends)
+    return _seconds(first), _seconds(last)
+
+
+def _seconds(moment: Any) -> float:
+    day = min(moment.day, 28) if moment.day > 28 and not _is_a_day(moment) else moment.day
+    return datetime(moment.year, moment.month, day, moment.hour, moment.minute, moment.second, tzinfo=UTC).timestamp()
+
+
+def _is_a_day(moment: Any) -> bool:
+    with suppress(ValueError):
+        datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+        return True
+    return False
+
+
+# what all packages of an object cover
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC; "" outside of the years 1 to 9999."""
+    with suppress(ValueError, OverflowError, OSError):
+        found = datetime.fromtimestamp(seconds, UTC)
+        return found.isoformat(timespec="seconds").replace("+00:00", "Z").rjust(20, "0")
+    return ""
+
+
+def times(spans: list[Span]) -> dict[str, str]:
+    """Return `begin` and `end` of all spans."""
+    if not spans:
+        return {}
+    return {"begin": moment(min(span[0] for span in spans)), "end": moment(max(span[1] for span in spans))}
+
+
+def box(latitudes: list[Span], longitudes: list[Span]) -> dict[str, float]:
+    """Return `west`, `south`, `east`, `north` of all spans in degrees, longitudes from -180 to 180."""
+    if not latitudes or not longitudes:
+        return {}
+    south, north = min(span[0] for span in latitudes), max(span[1] for span in latitudes)
+    west, east = min(span[0] for span in longitudes), max(span[1] for span in longitudes)
+    if not (-90 <= south <= north <= 90 and -360 <= west <= east <= 720):
+        return {}
+    if east - west >= 350:  # a global grid does not repeat its first meridian
+        west, east = -180.0, 180.0
+    west, east = _turned(west), _turned(east)
+    return {
+        one: round(value, 6)
+        for one, value in zip(("west", "south", "east", "north"), (west, south, east, north), strict=True)
+    }
+
+
+def _turned(longitude: float) -> float:
+    return longitude if -180 <= longitude <= 180 else (longitude + 180) % 360 - 180

@@ -1,0 +1,159 @@
+"""Read the card of an object, or of a tombstone, out of small files; nothing large is read."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from terp.storage.archive.catalog import coverage, described
+from terp.storage.archive.catalog.card import DAMAGED, DESTROYED, Card, Draft, Result, text
+from terp.storage.archive.ocfl import identifier_of, newest, place
+from terp.storage.errors import BadPackage, StorageError
+
+_LARGEST = 64 << 20  # bytes of a metadata file that is read
+_VALUES = "values.json"
+_PACKAGE, _TABLE = ".zarr.zip", ".zarr.zip.members.json"
+
+# in the order in which they are believed
+_TOLD: tuple[tuple[str, Callable[[bytes, Draft], None]], ...] = (
+    ("policy.toml", described.policy),
+    ("mdto.xml", described.mdto),
+    ("ro-crate-metadata.json", described.crate),
+    ("replay.json", described.recipe),
+    ("inputs.sha256", described.inputs),
+)
+
+
+def card_of(root: Path, path: str) -> Card:
+    """Return the card of the object in the folder `path` of an archive; one that is damaged has a card that says so.
+
+    Raises OSError where the file system refuses, FileNotFoundError where there is no such object.
+    """
+    home = root / path
+    if not home.is_dir():
+        raise FileNotFoundError(home)
+    try:
+        inventory, data = newest(home)
+        one = _Object(home, inventory, inventory["versions"][inventory["head"]])
+        digest = hashlib.sha512(data).hexdigest()
+        return one.card(path, digest)
+    except BadPackage:
+        why = "it has no inventory that fits its checksum; restore it from another copy"
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        why = f"its inventory cannot be read ({type(error).__name__}); restore it from another copy"
+    return Card(path, text(identifier_of(home)), DAMAGED, why)
+
+
+def is_as_told(home: Path, digest: str) -> bool:
+    """Say whether an object still has the inventory of this SHA-512, and none of its files is missing."""
+    try:
+        inventory, data = newest(home)
+        listed = (home / path for paths in inventory["manifest"].values() for path in paths)
+        return hashlib.sha512(data).hexdigest() == digest and all(path.exists() for path in listed)
+    except (BadPackage, OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+class _Object:
+    """One object by its newest inventory."""
+
+    def __init__(self, home: Path, inventory: Mapping[str, Any], version: Mapping[str, Any]) -> None:
+        self.home, self.inventory, self.version = home, inventory, version
+        self.digests = {str(name): digest for digest, names in version["state"].items() for name in names}
+        self.wrong = list[str]()
+        self.sizes = dict(self._sizes())
+
+    def _sizes(self) -> Iterator[tuple[str, int]]:
+        gone = list[str]()
+        for name in sorted(self.digests):
+            try:
+                yield name, self._where(name).stat().st_size
+            except FileNotFoundError:
+                gone.append(text(name))
+        if gone:
+            self.wrong.append(f"it lacks {', '.join(gone[:5])}{' and more' if len(gone) > 5 else ''}")
+
+    def _where(self, name: str) -> Path:
+        """Return where a file is; raises ValueError for a path that leads out of the object."""
+        rest = Path(self.inventory["manifest"][self.digests[name]][0])
+        if rest.is_absolute() or ".." in rest.parts:
+            raise ValueError(f"a path leads out of the object: {rest}")
+        return self.home / rest
+
+    def card(self, path: str, digest: str) -> Card:
+        draft, versions = Draft(), self.inventory["versions"]
+        for name, told in _TOLD:
+            self._tell(name, told, draft)
+        draft.add("results", self._results())
+        self._cover(draft)
+        why = "; ".join(self.wrong)
+        if why:
+            draft.say(state=DAMAGED, why=f"{why}; restore it from another copy")
+        draft.say(
+            version=text(self.inventory["head"]),
+            created=text(versions[min(versions, key=lambda one: int(one[1:]))]["created"]),
+            updated=text(self.version["created"]),
+            size=sum(self.sizes.values()),
+            files=len(self.digests),
+            inventory=digest,
+        )
+        return Card(path, text(self.inventory["id"]), **draft.facts)
+
+    def _tell(self, name: str, told: Callable[[bytes, Draft], None], draft: Draft) -> None:
+        data = self._read(name)
+        if data is not None:
+            with suppress(ValueError):  # made by someone else, or of another form: it is as it was stored
+                told(data, draft)
+
+    def _read(self, name: str) -> bytes | None:
+        """Return a small file if it is there and what was stored."""
+        if self.sizes.get(name, _LARGEST + 1) > _LARGEST:
+            return None
+        data = self._where(name).read_bytes()
+        if hashlib.sha512(data).hexdigest() != self.digests[name].lower():
+            self.wrong.append(f"{text(name)} is not what was stored")
+            return None
+        return data
+
+    def _results(self) -> Iterator[Result]:
+        values = dict[str, Any]()
+        with suppress(ValueError, AttributeError):
+            values = dict(orjson.loads(self._read(_VALUES) or b"{}").get("values", {}))
+        for name in sorted(self.digests):
+            if name.endswith(_PACKAGE):
+                one = name.removesuffix(_PACKAGE)
+                known = text(values.get(one))
+                yield Result(text(one), text(name), self.sizes.get(name, 0), self.digests[name], known)
+
+    def _cover(self, draft: Draft) -> None:
+        """Add variables and coverage; of a package that cannot be read they are not known."""
+        spans = list[tuple[str, coverage.Span]]()
+        for name in sorted(name for name in self.sizes if name.endswith(_TABLE)):
+            package, table = name.removesuffix(".members.json"), self._read(name)
+            if package in self.sizes and table is not None:
+                with suppress(ValueError, OSError, StorageError):
+                    contents = coverage.Contents(self._where(package), table)
+                    draft.add("variables", contents.variables(text(name.removesuffix(_TABLE))))
+                    spans += contents.spans()
+        of = {kind: [span for one, span in spans if one == kind] for kind in ("time", "latitude", "longitude")}
+        draft.facts |= coverage.times(of["time"])  # what the data say is more exact than what was said of them
+        draft.facts |= coverage.box(of["latitude"], of["longitude"])
+
+
+def tombstone_card(path: Path) -> Card | None:
+    """Return the card of an object that was destroyed, by its tombstone; None where that is not one that can be read.
+
+    A tombstone is JSON with `identifier`, and as far as known `destroyed` (when), `ground`, `title` and `digests`.
+    """
+    try:
+        plain = orjson.loads(path.read_bytes())
+        identifier = text(plain["identifier"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    when, ground = text(plain.get("destroyed")), text(plain.get("ground"))
+    why = f"destroyed on {when or 'a day that its tombstone does not tell'}" + (f", ground: {ground}" if ground else "")
+    title = text(plain.get("title"))
+    return Card(place(identifier).as_posix(), identifier, DESTROYED, why, title=title) if identifier else None
