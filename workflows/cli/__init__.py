@@ -27,6 +27,7 @@ COMMANDS = {
     "verify": "holdings",
     "replay": "replay",
     "archive": "holdings",
+    "export": "transfer",
     "policy": "policy",
     "rm": "holdings",
     "doctor": "doctor",

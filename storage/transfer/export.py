@@ -1,0 +1,73 @@
+"""Export: an archived object leaves, whole or in part, to a folder that is there whole or not at all.
+
+What left, where to, for whom and on which ground is written into its custody before the folder can be seen: there may
+be a record without a copy, after a crash, but no copy without a record.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from terp.storage.archive import Archive
+from terp.storage.archive.custody import Events
+from terp.storage.errors import BadPackage
+from terp.storage.home import Home
+from terp.storage.transfer.bag import write_bag
+from terp.storage.transfer.building import built
+from terp.storage.transfer.outgoing import Outgoing
+
+EXPORTED = "exported"
+
+
+@dataclass(frozen=True)
+class Whither:
+    """To what folder something leaves, on which day, for whom and on which ground, and what of it is of use to tell."""
+
+    target: Path
+    on: date
+    recipient: str = ""
+    ground: str = ""
+    contact: str = ""
+    version: str | None = None
+
+
+def to_bag(home: Home, identifier: str, whither: Whither, *, linked: bool = False) -> dict[str, Any]:
+    """Export a version of an object as a bag (RFC 8493); return what was recorded of it."""
+    aip = _whole(home, identifier, whither)
+    return exported(
+        home,
+        aip,
+        whither,
+        {"as": "bag"},
+        lambda folder: {
+            "sha512": write_bag(aip, folder, whither.on, linked=linked, contact=whither.contact),
+            "of": "tagmanifest-sha512.txt",
+        },
+    )
+
+
+def _whole(home: Home, identifier: str, whither: Whither) -> Outgoing:
+    aip = Outgoing.of(Archive(home.archive), identifier, whither.version)
+    aip.demand_recipient(whither.on, whither.recipient, whither.ground)
+    return aip
+
+
+def exported(
+    home: Home,
+    aip: Outgoing,
+    whither: Whither,
+    facts: Mapping[str, Any],
+    fill: Callable[[Path], Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Let `fill` make the folder, record what it returns with `facts`, then show it; return what was recorded."""
+    target = Path(whither.target).expanduser().absolute()
+    for own in (home.archive, home.custody, home.products, home.runs, home.cache, home.keys):
+        if target.resolve().is_relative_to(own.resolve()):
+            raise BadPackage(f"{target} is within {own}, where terp keeps its own: choose another place")
+    with built(target) as folder:
+        told = {"version": aip.version, "to": str(target), "on": whither.on.isoformat(), **facts, **fill(folder)}
+        told |= {"for": whither.recipient, "ground": whither.ground} if whither.recipient else {}
+        Events(home.custody).append(aip.identifier, EXPORTED, told)
+    return told

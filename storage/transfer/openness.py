@@ -1,0 +1,76 @@
+"""What of an object is closed, on which ground and until when, as its policy decides; for whom that holds.
+
+Each restriction ends by itself when its term has run out, and 75 years after its start at the latest (Archiefwet 1995,
+article 15): from that day on the part is open. `private unless` closes all that no restriction names, until 75 years
+after the decision; what may leave then is said by a restriction of the type `Geen beperking` that names variables.
+"""
+
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+from terp.storage.archive.policy import LONGEST, Beperking, Policy, after
+
+PROFILES = {
+    "public": "for anyone: without all that is closed",
+    "restricted": "for one who is named: without what a restriction closes, but with what is only not opened",
+    "full": "for one who is named: all of it",
+}
+NONE = "Geen beperking"  # MDTO, Begrippenlijst Beperkingen
+
+
+@dataclass(frozen=True)
+class Closed:
+    """A restriction in force: its ground, the day from which the part is open, and its variables (none: all)."""
+
+    ground: str
+    until: date
+    variables: tuple[str, ...] = ()
+    unless: bool = False  # closed by `private unless` alone
+
+    def __str__(self) -> str:
+        return f"{self.ground}, until {self.until}"
+
+    def names(self, variable: str) -> bool:
+        """Say whether it closes a variable, told by its path."""
+        return not self.variables or bool({variable, variable.rpartition("/")[2]} & set(self.variables))
+
+
+@dataclass(frozen=True)
+class Openness:
+    """What a policy says of the parts of an object on a day."""
+
+    policy: Policy
+    on: date
+
+    @cached_property
+    def closed(self) -> list[Closed]:
+        """The restrictions in force; that of `private unless` is the last."""
+        said = [self._closed(one) for one in self.policy.beperkingGebruik if one.type != NONE]
+        in_force = [one for one in said if self.on < one.until]
+        decision = self.policy.decision
+        until = after(decision.on, LONGEST)
+        if decision.openness == "private unless" and self.on < until:
+            in_force.append(Closed(decision.ground, until, unless=True))
+        return in_force
+
+    def _closed(self, one: Beperking) -> Closed:
+        start = one.start or self.policy.decision.on
+        return Closed(one.grond, min(after(start, one.looptijd), after(start, LONGEST)), one.variables)
+
+    def why(self, variable: str, profile: str) -> Closed | None:
+        """Return what closes a variable for those of a profile, or None where it may leave."""
+        if profile == "full":
+            return None
+        for one in self.closed:
+            if one.unless:
+                if profile == "public" and not self._is_opened(variable):
+                    return one
+            elif one.names(variable):
+                return one
+        return None
+
+    def _is_opened(self, variable: str) -> bool:
+        """Say whether a restriction opens a variable that is private else, or closed it and has ended."""
+        said = [self._closed(one) for one in self.policy.beperkingGebruik if one.variables or one.type != NONE]
+        return any(one.names(variable) for one in said)

@@ -1,0 +1,67 @@
+"""An archived object as it is when it is exported: which version, its files, and the decision that holds now."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+
+from terp.storage.archive import Archive
+from terp.storage.archive.ocfl import newest, place
+from terp.storage.archive.policy import POLICY, Policy
+from terp.storage.errors import BadPackage, BadPolicy
+from terp.storage.files import disk
+from terp.storage.package.packing import check_names
+from terp.storage.transfer.openness import Closed, Openness
+
+
+@dataclass(frozen=True)
+class Outgoing:
+    """A version of an object: its files by logical name, with their SHA-512, and the newest decision over it.
+
+    Raises BadPackage where there is no such object or version, BadPolicy where nobody decided what may be done with it.
+    """
+
+    identifier: str
+    version: str
+    files: Mapping[str, Path]
+    sha512: Mapping[str, str]
+    policy: Policy
+
+    @classmethod
+    def of(cls, archive: Archive, identifier: str, version: str | None = None) -> "Outgoing":
+        """Return a version of an object, the newest if none is named."""
+        found = archive.files(identifier, version)
+        check_names(found)
+        now = archive.files(identifier) if version else found
+        if POLICY not in now:
+            raise BadPolicy(f"{identifier} has no {POLICY}: archive it again under a decision, then export it")
+        home = archive.root / place(identifier)
+        with disk(home):
+            inventory = newest(home)[0]
+            if strays := [path for path in found.values() if not path.resolve().is_relative_to(home.resolve())]:
+                raise BadPackage(f"{strays[0]} leads out of {home}: `terp verify` it, and restore it from a copy")
+        version = version or str(inventory["head"])
+        state = inventory["versions"][version]["state"]
+        sha512 = {name: digest for digest, names in state.items() for name in names}
+        return cls(identifier, version, found, sha512, Policy.load(now[POLICY]))
+
+    def closed(self, on: date) -> list[Closed]:
+        """Return the restrictions that are in force on a day."""
+        return Openness(self.policy, on).closed
+
+    def demand_recipient(self, on: date, recipient: str, ground: str) -> None:
+        """Raise BadPolicy where the whole is to leave, a part of it is closed, and it is not said for whom and why."""
+        closed = self.closed(on)
+        if closed and not (recipient.strip() and ground.strip()):
+            why = "; ".join(str(one) for one in closed)
+            raise BadPolicy(
+                f"{self.identifier} is not open as a whole ({why}): say for whom it is and on which ground "
+                "(--for, --ground), which is recorded; or make a copy without those parts (--to dip)"
+            )
+
+    def names(self, ending: str) -> list[str]:
+        """Return the names of its files that end in something, sorted; raises BadPackage where there are none."""
+        found = sorted(name for name in self.files if name.endswith(ending) and "/" not in name)
+        if not found:
+            raise BadPackage(f"{self.identifier} has no {ending.lstrip('.')} of terp: export it whole (--to bagit)")
+        return found
