@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.errors import Stopped, Walled
+from terp.storage.archive.policy import Policy
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Agent
@@ -19,6 +20,7 @@ from terp.workflows.prefect.flow import run_flow
 from terp.workflows.results.bundle import code_of, keep
 from terp.workflows.results.costs import accounted, so_far
 from terp.workflows.results.deposit import deposit
+from terp.workflows.results.describe import demand_licences
 from terp.workflows.running import batch
 from terp.workflows.running.batch import demand_progress, go_on_later
 from terp.workflows.running.blame import blaming
@@ -123,6 +125,8 @@ def run(
     decision = decide(house, policy) if archive and not as_run else b""
     place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house, reporter, elsewhere)
+    if decision:
+        demand_licences(Policy.parse(decision), planner.sources.values())
     notes = place.fitting(made)
     record = _begun(house, made, found, values, flow, as_run, agent)
     keep_decision(house, record, decision)
@@ -218,7 +222,9 @@ def submit(
     """
     house, agent = _home(None), who()
     decision = b"" if options.get("--no-archive") else decide(house, policy)
-    made, _, found, values = _planned(flow, inputs, parameters, house, LogReporter())
+    made, planner, found, values = _planned(flow, inputs, parameters, house, LogReporter())
+    if decision:
+        demand_licences(Policy.parse(decision), planner.sources.values())
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
     _captured(house, record, found, agent)

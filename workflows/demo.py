@@ -2,6 +2,7 @@
 
 import os
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -20,9 +21,10 @@ def main() -> None:
     click.echo("terp: sea-surface temperature measured from satellites (OSTIA, 54 x 18 x 432), from plan to archive\n")
     started = time.monotonic()
     click.echo(plan_text(api.plan("climatology")) + "\n")
-    run = api.run("climatology", reporter=Terminal(), policy=DECISION)
+    decision = _decided()
+    run = api.run("climatology", reporter=Terminal(), policy=decision)
     archived = run.record.archived
-    click.echo(f"decided: {_near(DECISION)} (nothing is archived without a decision: terp policy)")
+    click.echo(f"decided in {_near(decision)}: nothing is archived without a decision (terp policy)")
     index = run.open("index")
     series = index[next(iter(index.data_vars))].load()
     warm, cold = (series.isel(time=int(at(series.to_numpy()))) for at in (np.argmax, np.argmin))
@@ -35,6 +37,18 @@ def main() -> None:
     click.echo(f"  {terp} show last           what was made, from what, how")
     click.echo(f"  {terp} verify last         read every byte again and compare")
     click.echo(f"  {terp} run docs/examples/mine.py:departures ostia   a flow of your own (docs/write-a-flow.md)")
+
+
+def _decided() -> Path:
+    """Put the demonstration's decision into the home, unless it has one, and return where it is."""
+    from terp.storage.archive.policy import POLICY
+    from terp.storage.files import create_once
+    from terp.storage.home import Home
+
+    path = Home.here().open().root / POLICY
+    with suppress(FileExistsError):
+        create_once(path, DECISION.read_bytes())
+    return path
 
 
 def _near(path: Path) -> Path:

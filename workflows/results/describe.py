@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
@@ -25,6 +26,7 @@ from terp.workflows.results.bundle import SOURCES, Bundle
 from terp.workflows.results.costs import resources
 from terp.workflows.results.recipe import RECIPE, digest_of
 from terp.workflows.running.capture import captured, machines_of
+from terp.workflows.running.decided import demand
 from terp.workflows.running.record import JOURNAL, RunRecord, StageRecord
 from terp.workflows.running.who import who
 
@@ -77,6 +79,17 @@ def described(
 def inputs_of(home: Home, run: RunRecord) -> list[provenance.Input]:
     """Return what a run has read, by content; the licence is known of samples only."""
     return [_input(run, given, source) for given, source in run.identities(home).items()]
+
+
+def demand_licences(policy: Policy, sources: Iterable[Identity]) -> None:
+    """Raise BadPolicy where licences of what will be read are against archiving what is made of it.
+
+    The SHA-256 of what was not read yet is not known: where the policy goes by that, the archive will ask again.
+    """
+    by_digest = any(re.fullmatch("[0-9a-f]{64}", name) for name in policy.rights.inputs)
+    names = {Path(one.path).name: _licence(one) or policy.licence_of(Path(one.path).name, "") for one in sources}
+    told = {name: licence for name, licence in names.items() if licence or not by_digest}
+    demand(policy, "the policy", tuple(policy.licence_objections(told)))
 
 
 def _licensed(one: provenance.Input, policy: Policy) -> provenance.Input:
