@@ -1,0 +1,138 @@
+"""No decision, no archiving: where a policy comes from, when it is asked for, and what it forbids."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from terp.storage.archive import Archive
+from terp.storage.archive.custody import Events
+from terp.storage.archive.policy import Policy
+from terp.storage.errors import BadPolicy
+from terp.storage.home import Home
+from terp.workflows import api
+from terp.workflows.results.deposit import redeposit
+from terp.workflows.running.record import RunRecord, all_runs
+
+POLICY = Path(__file__).parents[1] / "policy.toml"
+FLOW = """
+import xarray as xr
+from prefect import flow
+
+from terp.workflows import Product, ingest, stage
+
+
+@stage(cut=("x",))
+def doubled(block: xr.Dataset) -> xr.Dataset:
+    return block * 2
+
+
+@flow
+def small(source: str) -> Product:
+    return doubled(ingest(source))
+"""
+
+
+class Desk:
+    """A flow, its input and a home of its own, without any decision."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home = folder, Home(folder / "home")
+        xr.Dataset({"t": ("x", np.arange(6.0))}).to_netcdf(folder / "obs.nc")
+        (folder / "small.py").write_text(FLOW)
+
+    def policy(self, old: str = "", new: str = "") -> Path:
+        path = self.folder / "policy.toml"
+        text = POLICY.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        return path
+
+    def run(self, **more: Any) -> RunRecord:
+        flow = f"{self.folder / 'small.py'}:small"
+        return api.run(flow, str(self.folder / "obs.nc"), home=self.home.root, workers=1, **more).record
+
+
+@pytest.fixture
+def desk(tmp_path: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+    monkeypatch.delenv("TERP_POLICY")
+    monkeypatch.setenv("TERP_AGENT", "A Tester")
+    for name, value in prefect.items():
+        monkeypatch.setenv(name, value)
+    return Desk(tmp_path)
+
+
+def test_without_a_decision_results_stay_in_the_home_until_there_is_one(desk: Desk) -> None:
+    record = desk.run()
+    assert record.state == "finished"
+    assert not record.archived
+    assert not desk.home.archive.exists()
+    assert any("nobody has decided" in one and f"terp archive {record.id}" in one for one in record.warnings)
+    with pytest.raises(BadPolicy, match="nobody has decided"):
+        redeposit(desk.home, record, _flow(desk), _Quiet())
+    archived = redeposit(desk.home, record, _flow(desk), _Quiet(), policy=desk.policy())
+    kept = Archive(desk.home.archive).files(archived["identifier"])["policy.toml"]
+    assert Policy.load(kept) == Policy.load(POLICY)
+    [event] = Events(desk.home.custody).of(archived["identifier"])
+    assert (event["event"], event["facts"]["version"]) == ("ingested", "v1")
+
+
+def test_the_homes_own_policy_decides_and_another_decision_is_another_version(desk: Desk) -> None:
+    desk.home.open()
+    (desk.home.root / "policy.toml").write_text(POLICY.read_text())
+    record = desk.run()
+    assert record.archived["version"] == "v1"
+    again = redeposit(desk.home, record, _flow(desk), _Quiet())
+    assert again["version"] == "v1", "the same results under the same decision are archived once"
+    other = desk.policy('waardering = "V"', 'waardering = "N"')
+    later = redeposit(desk.home, record, _flow(desk), _Quiet(), policy=other)
+    assert (later["identifier"], later["version"]) == (record.archived["identifier"], "v2")
+    files = Archive(desk.home.archive).files(later["identifier"])
+    assert "/v1/" in str(files["doubled.zarr.zip"]), "the data were not stored again"
+    assert Policy.load(files["policy.toml"]).waardering == "N"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("[rights]", "[rights]\nthird_parties = ['A Publisher']", "forbid opening"),
+        ("2030-12-31", "2025-12-31", "name one that is in force"),
+        ('inputs = { "*" =', 'inputs = { "other.nc" =', "the licence of the input obs.nc is not known"),
+        ("publicdomain/zero/1.0/", "licenses/by-nc/4.0/", "has to say nc too"),
+        ("publicdomain/zero/1.0/", "licenses/by-nd/4.0/", "allows no derivatives"),
+        ('categorie = "12.3"', "", "selectielijst.categorie is missing"),
+    ],
+)
+def test_what_forbids_archiving_is_said_before_anything_is_computed(desk: Desk, old: str, new: str, said: str) -> None:
+    with pytest.raises(BadPolicy, match=said):
+        desk.run(policy=desk.policy(old, new))
+    assert all_runs(desk.home) == [] or not all_runs(desk.home)[0].stages
+
+
+def test_the_command_prints_a_policy_to_fill_in_and_checks_one(terp: Any, tmp_path: Path) -> None:
+    new = terp("policy", "new")
+    assert new.returncode == 0
+    (tmp_path / "new.toml").write_text(new.stdout)
+    blank = terp("policy", "check", str(tmp_path / "new.toml"))
+    assert blank.returncode == 78
+    assert "archiefvormer.naam" in blank.stderr
+    good = terp("policy", "check", str(POLICY))
+    assert good.returncode == 0
+    assert "waardering: V" in good.stdout
+    gone = terp("policy", "check", str(tmp_path / "gone.toml"))
+    assert gone.returncode == 74
+    assert "Traceback" not in gone.stderr
+
+
+class _Quiet:
+    def say(self, text: str) -> None: ...
+
+    def warn(self, text: str) -> None: ...
+
+
+def _flow(desk: Desk) -> Any:
+    from terp.workflows.planning.load import load_flow
+
+    return load_flow(f"{desk.folder / 'small.py'}:small")
