@@ -19,7 +19,6 @@ import pytest
 from ocfl.layout_0003_hash_and_id_n_tuple import Layout_0003_Hash_And_Id_N_Tuple
 
 from terp.storage.archive import Archive, Receipt
-from terp.storage.archive.check import findings
 from terp.storage.archive.ocfl import place
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble
 
@@ -273,7 +272,7 @@ def test_damage_is_found_by_us_and_by_ocfl_py(
 ) -> None:
     home = put(archive, files).path
     damage(home / where)
-    assert where.removesuffix(".sha512") in {finding.path for finding in archive.verify(IDENTIFIER)}
+    assert where in {finding.path for finding in archive.verify(IDENTIFIER)}
     if where != "0=ocfl_object_1.1":
         assert archive.list() == [IDENTIFIER]
     assert complaints(archive)
@@ -290,27 +289,6 @@ def test_two_files_exchanged_are_both_named(archive: Archive, files: dict[str, P
         "v1/content/README.md",
         "v1/content/docs/spec.txt",
     }
-
-
-LOST_OR_ALTERED = """
-E001_extra_file_in_root E003_no_decl E007_bad_declaration_contents E010_missing_versions E023_extra_file
-E040_head_not_most_recent E050_state_digest_not_in_manifest E058_no_sidecar E060_E064_root_inventory_digest_mismatch
-E060_version_inventory_digest_mismatch E063_no_inv E064_different_root_and_latest_inventories
-E092_E093_content_path_does_not_exist E092_content_file_digest_mismatch
-"""
-
-
-@pytest.mark.parametrize("name", LOST_OR_ALTERED.split())
-def test_the_official_objects_that_lost_something_are_found(name: str, shared: Path) -> None:
-    folder = shared / "vectors/ocfl/1.1/bad-objects" / name
-    inventory = folder / "inventory.json"
-    assert findings(folder, json.loads(inventory.read_bytes())["id"] if inventory.exists() else "?")
-
-
-@pytest.mark.parametrize("name", ["spec-ex-full", "spec-ex-minimal", "updates_all_actions", "minimal_no_content"])
-def test_the_official_good_objects_are_good(name: str, shared: Path) -> None:
-    folder = shared / "vectors/ocfl/1.1/good-objects" / name
-    assert findings(folder, json.loads((folder / "inventory.json").read_bytes())["id"]) == []
 
 
 # bad disks

@@ -7,9 +7,7 @@ from terp.storage.archive import Archive
 from terp.storage.crate import DRAWING
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
-from terp.storage.package import damaged_members
 from terp.storage.package.packed import PackedProduct, tables
-from terp.storage.package.table import PACKAGE
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
 from terp.workflows.results.describe import PICTURE
@@ -142,20 +140,8 @@ def products(home: Home) -> list[dict[str, Any]]:
 def damage_of_object(home: Home, identifier: str) -> list[str]:
     """Read all of an archived object and return what is wrong with it, as sentences."""
     archive = Archive(home.archive)
-    found = [f"{one.path} {one.message}" for one in archive.verify(identifier)]
-    return [*found, *_members(archive, identifier), f"{identifier}: restore it from a copy"] if found else []
-
-
-def _members(archive: Archive, identifier: str) -> list[str]:
-    """Return which members of the packages of a damaged object are damaged: another copy may have them."""
-    said = []
-    try:
-        for name, path in archive.files(identifier).items():
-            if name.endswith(PACKAGE) and path.exists():
-                said += [f"{name}: {member} is damaged" for member in damaged_members(path)]
-    except BadPackage as bad:
-        said.append(str(bad))
-    return said
+    found = [f"{one.place} {one.message}" for one in archive.verify(identifier)]
+    return [*found, f"{identifier}: restore it from a copy"] if found else []
 
 
 def users_of(home: Home, key: str) -> list[str]:

@@ -1,11 +1,43 @@
 """Check what was made by reading all of it; what is damaged of a product is given up, so that a run makes it again."""
 
+import os
+from collections.abc import Iterator
+
 from terp.storage.errors import BadProduct, Busy, DiskTrouble
 from terp.storage.filling import Filling
 from terp.storage.home import Home
+from terp.storage.meter import size
 from terp.storage.product import StoredProduct
+from terp.storage.validate import Report
+from terp.storage.validate.findings import shown
 from terp.workflows.results.evidence import damage_of_evidence, damage_of_journal, signed_by
 from terp.workflows.results.show import damage_of_object, find
+
+_SHOWN = 200  # findings that a person may want to read at once
+
+
+def is_path(reference: str) -> bool:
+    """Say whether a reference is a place in the file system: nothing else has a slash in it, but names may exist."""
+    return "/" in reference or os.path.lexists(reference)
+
+
+def counted(number: int, word: str) -> str:
+    """Return a number of things in words."""
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
+def told(report: Report) -> Iterator[str]:
+    """Yield the lines of a report, the worst first."""
+    read = f"{counted(report.objects, 'object')}, {counted(report.files, 'file')}, {size(report.bytes)} read"
+    yield f"checked the {report.kind} {shown(str(report.path))}: {read}"
+    found = sorted(report.findings, key=lambda one: one.level)
+    width = max((len(one.rule) for one in found), default=0)
+    for one in found[:_SHOWN]:
+        yield f"{one.level:7}  {one.rule:{width}}  {one.place or '.'}"
+        yield f"         {'':{width}}  {one.message}"
+        yield f"         {'':{width}}  cure: {one.cure}"
+    if len(found) > _SHOWN:
+        yield f"and {len(found) - _SHOWN:,} more: --json tells them all"
 
 
 def verify(home: Home, reference: str) -> tuple[list[str], list[str]]:
