@@ -3,7 +3,8 @@
 A class is an element's type; its fields, in order, are what the element holds: `str`, `int` and `Decimal` are text, a
 dataclass is an element with elements, `... | None` may be absent, `tuple[..., ...]` stands as often as it has members.
 A field has the name of its element, unless `element` says otherwise; `attribute` and `content` are what they say.
-Of several classes that one element may be, each has its `TYPE`, the value of `xsi:type`.
+Of several classes that one element may be, each has its `TYPE`, the value of `xsi:type`. Elements of a class with
+`ANY_ORDER` are read in any order, and written in that of its fields.
 
 Same values, same bytes: UTF-8, indented by two spaces. Reading is strict: what has no place in the class (an unknown
 element, an attribute, one too many, another order) is refused and not lost. Comments are no metadata and are left out.
@@ -11,7 +12,7 @@ element, an attribute, one too many, another order) is refused and not lost. Com
 
 import re
 from collections.abc import Iterator
-from dataclasses import Field, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, Field, dataclass, field, fields, is_dataclass
 from decimal import Decimal
 from functools import cache
 from types import UnionType
@@ -33,10 +34,10 @@ _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _DECIMAL = re.compile(r"[+-]?([0-9]{1,30}(\.[0-9]{0,30})?|\.[0-9]{1,30})([eE][+-]?[0-9]{1,2})?")
 
 
-def attribute(name: str = "", *, required: bool = False) -> Any:
+def attribute(name: str = "", *, required: bool = False, default: str | None = None) -> Any:
     """Return a field that is an attribute of its element; `name` where that is no Python name."""
     facts = {"role": "attribute", "name": name}
-    return field(metadata=facts) if required else field(default=None, metadata=facts)
+    return field(metadata=facts) if required else field(default=default, metadata=facts)
 
 
 def content() -> Any:
@@ -51,7 +52,7 @@ def element(name: str, *, within: str = "", default: Any = ()) -> Any:
 
 @dataclass(frozen=True)
 class Part:
-    """What a field of a class is in XML: `kind` the type of one value."""
+    """What a field of a class is in XML: `kind` the type of one value, `needed` where there must be one at least."""
 
     field: str
     name: str
@@ -60,6 +61,7 @@ class Part:
     kind: Any
     optional: bool
     many: bool
+    needed: bool
 
     @property
     def tag(self) -> str:
@@ -82,8 +84,26 @@ def _part(one: Field[Any], hint: Any) -> Part:
     facts, many = one.metadata, get_origin(hint) is tuple
     optional = many or (isinstance(hint, UnionType) and type(None) in get_args(hint))
     kind = get_args(hint)[0] if optional else hint
-    name = facts.get("name") or one.name
-    return Part(one.name, name, facts.get("within", ""), facts.get("role", "element"), kind, optional, many)
+    name, within, role = facts.get("name") or one.name, facts.get("within", ""), facts.get("role", "element")
+    return Part(one.name, name, within, role, kind, optional, many, needed=many and one.default is MISSING)
+
+
+def walk(value: Any, name: str, where: str) -> Iterator[tuple[str, Any, str]]:
+    """Return all there is in a dataclass, itself first, each with the name and the path of its element."""
+    yield name, value, where
+    for part in parts(type(value)) if is_dataclass(value) else ():
+        held, place = getattr(value, part.field), f"{where}/{part.tag}" if part.role == "element" else where
+        for number, one in enumerate(held if part.many else () if held is None else (held,), 1):
+            yield from walk(one, part.name, f"{place}[{number}]" if part.many and len(held) > 1 else place)
+
+
+def faults(value: str, where: str) -> list[str]:
+    """Return what is wrong with a text in any of the standards: it is blank, or XML cannot hold it."""
+    try:
+        text(value, where)
+    except BadMetadata as wrong:
+        return [str(wrong)]
+    return [] if value.strip() else [f"{where} is blank: say what it is, or leave it out where the standard lets you"]
 
 
 def build(value: Any, name: str, namespace: str, schema: str) -> Element:
@@ -169,7 +189,8 @@ def read(kind: Any, found: Element, where: str) -> Any:
     if texts := [part for part in shape if part.role == "content"]:
         values[texts[0].field] = _value(texts[0].kind, found, where)
     else:
-        values |= _elements([part for part in shape if part.role == "element"], found, where)
+        ours = [part for part in shape if part.role == "element"]
+        values |= _elements(ours, found, where, ordered=not hasattr(kind, "ANY_ORDER"))
     for part in shape:
         if values[part.field] is None and not part.optional:
             raise BadMetadata(f"{where} has no {part.tag}, which it must have")
@@ -192,22 +213,23 @@ def _refuse_attributes(found: Element, known: tuple[str, ...], where: str) -> No
         raise BadMetadata(f"{where} has the attribute {strange[0].rpartition('}')[2]}, which it cannot have")
 
 
-def _elements(shape: list[Part], found: Element, where: str) -> dict[str, Any]:
+def _elements(shape: list[Part], found: Element, where: str, *, ordered: bool) -> dict[str, Any]:
     """Return the fields of `found` that are elements."""
     if (found.text or "").strip() or any((one.tail or "").strip() for one in found):
         raise BadMetadata(f"{where} has text between its elements, where none can stand")
     values: dict[str, Any] = {part.field: () if part.many else None for part in shape}
-    tags, at = [part.tag for part in shape], 0
+    tags, seen, at = [part.tag for part in shape], set[str](), 0
     for inner in found:
         name = local(inner, found, where)
         if name not in tags:
             raise BadMetadata(f"{where} has the element {name}, which has no place there")
         before, at = at, tags.index(name)
         part = shape[at]
-        if at < before:
+        if at < before and ordered:
             raise BadMetadata(f"{where} has {name} after {tags[before]}; the order is {', '.join(tags)}")
-        if (values[part.field] and part.within) or (values[part.field] is not None and not part.many):
+        if name in seen and (part.within or not part.many):
             raise BadMetadata(f"{where} has more than one {name}, and can have one")
+        seen.add(name)
         members = tuple(_members(part, inner, f"{where}/{name}"))
         values[part.field] = values[part.field] + members if part.many else members[0]
     return values

@@ -1,5 +1,6 @@
 """What the tests of metadata share: schemas, the same XML whatever its blanks, and any value of a class."""
 
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, get_args
 
@@ -31,14 +32,20 @@ def same(data: bytes) -> bytes:
     return bytes(etree.tostring(root, method="c14n"))
 
 
-def anything(kind: Any, **texts: some.SearchStrategy[str]) -> some.SearchStrategy[Any]:
-    """Return any value of a class that is bound to XML; `texts` are those of elements by their names."""
+def anything(kind: Any, most: int = 2, **texts: some.SearchStrategy[str]) -> some.SearchStrategy[Any]:
+    """Return any value of a class that is bound to XML, with up to `most` of what it may have often.
+
+    `texts` are those of elements by their names.
+    """
 
     def one(part: binding.Part) -> some.SearchStrategy[Any]:
         kinds = get_args(part.kind) or (part.kind,)
         single = some.one_of([value(kind, part.name) for kind in kinds])
         if part.many:
-            return some.lists(single, max_size=2).map(tuple)
+            least = some.integers(0, 19).map(
+                lambda number: int(part.needed and number > 0)
+            )  # what must be is seldom absent
+            return least.flatmap(lambda size: some.lists(single, min_size=size, max_size=most).map(tuple))
         return some.none() | single if part.optional else single
 
     def value(kind: Any, name: str) -> some.SearchStrategy[Any]:
@@ -46,6 +53,8 @@ def anything(kind: Any, **texts: some.SearchStrategy[str]) -> some.SearchStrateg
             return texts.get(name, texts.get("text", TEXTS))
         if kind is int:
             return some.integers(-(10**17), 10**17)
-        return anything(kind, **texts)
+        if kind is Decimal:
+            return some.decimals(-180, 180, places=5)
+        return anything(kind, most, **texts)
 
     return some.deferred(lambda: some.builds(kind, **{part.field: one(part) for part in binding.parts(kind)}))

@@ -113,7 +113,7 @@ ALMOST_GOOD = anything(
 APPRAISALS = mostly(["B", "V", "N"], []).map(mdto.waardering) | some.just(mdto.begrip("Te vernietigen", "lijst", "V"))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(ALMOST_GOOD, APPRAISALS)
 def test_what_has_no_complaints_is_valid_and_what_has_no_cautions_either_by_every_version(
     schemas: dict[str, etree.XMLSchema], thing: mdto.Informatieobject, term: mdto.Begrip

@@ -7,14 +7,10 @@ list of appraisals, and of MDTO's text: a SHA-2 digest for each file, an end tha
 
 import re
 from collections.abc import Iterator
-from dataclasses import is_dataclass
-from functools import cache
 from typing import Any
 
-from lxml import etree
-
-from terp.storage.errors import BadMetadata
 from terp.storage.metadata import binding
+from terp.storage.metadata.datatypes import DAYS, is_one_of, wanted
 from terp.storage.metadata.mdto.lists import BEPERKING_LABELS, BEPERKINGEN, DIGITS, LABELS, WAARDERINGEN, sha2
 from terp.storage.metadata.mdto.model import (
     Begrip,
@@ -27,27 +23,17 @@ from terp.storage.metadata.mdto.model import (
     Termijn,
 )
 
-_DAYS = ("date", "gYearMonth", "gYear")
 _TYPES: dict[str, tuple[str, ...]] = {
     "taal": ("language",),
     "raadpleeglocatieOnline": ("anyURI",),
     "URLBestand": ("anyURI",),
-    "dekkingInTijdBegindatum": _DAYS,
-    "dekkingInTijdEinddatum": _DAYS,
-    "eventTijd": ("dateTime", *_DAYS),
+    "dekkingInTijdBegindatum": DAYS,
+    "dekkingInTijdEinddatum": DAYS,
+    "eventTijd": ("dateTime", *DAYS),
     "termijnStartdatumLooptijd": ("date",),
     "termijnLooptijd": ("duration",),
-    "termijnEinddatum": _DAYS,
+    "termijnEinddatum": DAYS,
     "checksumDatum": ("dateTime",),
-}
-_LIKE = {
-    "language": "a language as nl or en-GB",
-    "anyURI": "a URL",
-    "date": "a day as 2026-11-28",
-    "gYearMonth": "a month as 2026-11",
-    "gYear": "a year as 2026",
-    "dateTime": "a time as 2026-11-28T20:00:00Z",
-    "duration": "a term as P10Y",
 }
 _NEEDED = {
     "identificatie": "by what it is known (identificatieKenmerk) and to whom (identificatieBron)",
@@ -61,7 +47,7 @@ _DAY = re.compile(r"\s*(-?\d{4,})(?:-(\d\d)(?:-(\d\d))?)?(?:Z|[+-]\d\d:\d\d)?\s*
 def complaints(thing: Informatieobject | Bestand) -> list[str]:
     """Return a sentence for each thing that is missing or wrong, with the path of its element; none: it is valid."""
     name = "informatieobject" if isinstance(thing, Informatieobject) else "bestand"
-    return list(_walk(thing, name))
+    return [told for found in binding.walk(thing, name, name) for told in _one(*found)]
 
 
 def cautions(thing: Informatieobject | Bestand) -> list[str]:
@@ -82,53 +68,20 @@ def _cautions(thing: Informatieobject) -> Iterator[str]:
         yield "informatieobject has raadpleeglocatie other than one place, which the drafts after 1.0.1 do not allow"
 
 
-def _walk(thing: Any, where: str) -> Iterator[str]:
-    for part in binding.parts(type(thing)):
-        held, place = getattr(thing, part.field), f"{where}/{part.name}"
-        if part.many:
-            if not held and part.name in _NEEDED and isinstance(thing, Informatieobject | Bestand):
-                yield f"{place} is missing: MDTO asks for at least one, {_NEEDED[part.name]}"
-            for number, one in enumerate(held, 1):
-                yield from _one(one, part.name, f"{place}[{number}]" if len(held) > 1 else place)
-        elif held is not None:
-            yield from _one(held, part.name, place)
-    yield from _special(thing, where)
+def _one(name: str, value: Any, where: str) -> Iterator[str]:
+    """Return what is wrong with one element, apart from those in it."""
+    if isinstance(value, Informatieobject | Bestand):
+        for needed in (one for one in _NEEDED if not getattr(value, one, True)):
+            yield f"{where}/{needed} is missing: MDTO asks for at least one, {_NEEDED[needed]}"
+    if isinstance(value, str):
+        yield from binding.faults(value, where) or _type(name, value, where)
+    else:
+        yield from _special(value, where)
 
 
-def _one(value: Any, name: str, where: str) -> Iterator[str]:
-    """Return what is wrong with one element."""
-    if is_dataclass(value):
-        yield from _walk(value, where)
-    elif isinstance(value, str):
-        yield from _text(value, name, where)
-
-
-def _text(value: str, name: str, where: str) -> Iterator[str]:
-    try:
-        binding.text(value, where)
-    except BadMetadata as wrong:
-        yield str(wrong)
-        return
-    if not value.strip():
-        yield f"{where} is blank: say what it is, or leave the element out where MDTO lets you"
-    elif (types := _TYPES.get(name)) and not any(_is(kind, value) for kind in types):
-        yield f"{where} is {value[:40]!r}; MDTO wants {' or '.join(_LIKE[kind] for kind in types)}"
-
-
-@cache
-def _schema(kind: str) -> Any:
-    """Return a schema of one element that is of a type of XML Schema, so that its own rules decide."""
-    xsd = "http://www.w3.org/2001/XMLSchema"
-    return etree.XMLSchema(
-        etree.fromstring(f'<s:schema xmlns:s="{xsd}"><s:element name="value" type="s:{kind}"/></s:schema>')
-    )
-
-
-def _is(kind: str, value: str) -> bool:
-    """Tell whether a text is of a type of XML Schema; a URL has no blanks either."""
-    made = etree.Element("value")
-    made.text = value
-    return bool(_schema(kind).validate(made)) and not (kind == "anyURI" and re.search(r"\s", value))
+def _type(name: str, value: str, where: str) -> Iterator[str]:
+    if (types := _TYPES.get(name)) and not is_one_of(types, value):
+        yield f"{where} is {value[:40]!r}; MDTO wants {wanted(types)}"
 
 
 def _special(thing: Any, where: str) -> Iterator[str]:
