@@ -24,6 +24,7 @@ from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
 from terp.storage.home import Home
 from terp.storage.package import Packed, pack_product
+from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.product import StoredProduct
 from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
@@ -60,7 +61,7 @@ def deposit(
     policy = _demanded(home, run)
     before = earlier(home, version_of, products) if version_of else Earlier()
     identifier = before.identifier or _named(run)
-    found = _already(home, identifier, values, policy)
+    found = _already(home, identifier, values, policy, band_bytes)
     if found:
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
         told.say(f"archived before as {identifier} {found['version']}")
@@ -111,8 +112,10 @@ def _packed(
     return packed
 
 
-def _already(home: Home, identifier: str, values: Mapping[str, str], policy: Policy) -> dict[str, Any] | None:
-    """Return where the same values rest under the same decision, if they do: the archive itself knows."""
+def _already(
+    home: Home, identifier: str, values: Mapping[str, str], policy: Policy, band_bytes: int
+) -> dict[str, Any] | None:
+    """Return where the same values rest under the same decision, packed as is asked: the archive itself knows."""
     try:
         rests = Archive(home.archive).files(identifier)
         known = json.loads(rests[VALUES].read_bytes())
@@ -121,6 +124,8 @@ def _already(home: Home, identifier: str, values: Mapping[str, str], policy: Pol
     except (StorageError, OSError, KeyError, ValueError):
         return None
     if decided != policy or known["values"] != values or not all(path.exists() for path in rests.values()):
+        return None
+    if band_bytes and {PackedProduct(table, rests).told["most"] for table in tables(rests).values()} != {band_bytes}:
         return None
     facts = known["facts"]
     place = str(rests[VALUES].parents[2])

@@ -1,0 +1,176 @@
+"""A longer source gives the next version of an archived object, which shares the bands that are the same."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import terp.storage
+from terp.storage.archive import Archive
+from terp.storage.errors import BadPackage
+from terp.storage.home import Home
+from terp.storage.package.packed import PackedProduct
+from terp.storage.product import StoredProduct
+from terp.workflows.errors import Usage
+from terp.workflows.planning.load import load_flow
+from terp.workflows.results.compare import compared
+from terp.workflows.results.deposit import redeposit
+from terp.workflows.results.diff import diff
+from terp.workflows.results.earlier import earlier
+from terp.workflows.results.recorded import recorded
+from terp.workflows.results.show import open_archived
+from terp.workflows.results.verify import verify
+from terp.workflows.results.why import why
+from terp.workflows.running.record import load_run
+from terp.workflows.running.report import LogReporter
+
+Terp = Callable[..., subprocess.CompletedProcess[str]]
+
+FLOW = '''
+"""Winds, doubled."""
+import xarray as xr
+from prefect import flow
+from terp.workflows import Product, ingest, stage
+
+@stage(cut=("time",), block={"time": 4})
+def doubled(block: xr.Dataset) -> xr.Dataset:
+    return block * 2
+
+@flow
+def twice(source: str) -> Product:
+    return doubled(ingest(source))
+'''
+BANDED = 16_000  # bytes of a band: of a few shards
+
+
+def source(path: Path, length: int) -> Path:
+    wind = np.random.default_rng(5).normal(size=(100, 6, 5)).astype("f4")[:length]
+    wind[2, 3, 4] = np.nan
+    time = xr.Variable("time", np.arange(length), {"units": "days since 2001-01-01"})
+    xr.Dataset({"wind": (("time", "y", "x"), wind)}, {"time": time}).to_netcdf(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("versions") / "home"
+
+
+@pytest.fixture
+def home(module_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("TERP_HOME", str(module_home))
+    monkeypatch.setenv("TERP_AGENT", "A Tester")
+    return module_home
+
+
+@pytest.fixture
+def identifier(terp: Terp, home: Path) -> str:
+    """An object of three versions: in one package, in bands, and grown; made once."""
+    known = home / "identifier"
+    if not known.exists():
+        flow_file = f"{home.parent / 'winds.py'}:twice"
+        (home.parent / "winds.py").write_text(FLOW)
+        for name, length in (("short.nc", 30), ("long.nc", 45)):
+            source(home.parent / name, length)
+        run = load_run(Home(home), said(terp("run", flow_file, "short.nc", "--workers=1", "--json"))["id"])
+        first, flow = run.archived["identifier"], load_flow(run.target)
+        second = redeposit(Home(home), run, flow, LogReporter(), band_bytes=BANDED)
+        said(terp("run", flow_file, "long.nc", "--workers=1", "--json"))
+        third = said(terp("archive", "--as-version-of", first, "--json"))
+        assert [second["version"], third["version"]] == ["v2", "v3"]
+        assert {second["identifier"], third["identifier"]} == {first}
+        known.write_text(first)
+    return known.read_text()
+
+
+def said(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_version_stores_only_the_bands_that_are_new(home: Path, identifier: str) -> None:
+    archive = Archive(Home(home).archive)
+    second, third = archive.files(identifier, "v2"), archive.files(identifier, "v3")
+    old, new = (sorted(n for n in files if n.endswith(".zarr.zip")) for files in (second, third))
+    bands = [name for name in old if not name.endswith("whole.zarr.zip")]
+    assert len(bands) >= 3
+    assert len(new) > len(old)
+    same = [name for name in bands if second[name] == third[name]]
+    assert same == bands[:-1], "all but the last, which was not full"
+    content = third["doubled.zarr.zip.members.json"].parent
+    assert not {path.name for path in content.iterdir()} & set(same)
+
+
+def test_every_version_opens_from_the_archive_and_from_its_folder(home: Path, identifier: str) -> None:
+    for version, name in (("v1", "short.nc"), ("v2", "short.nc"), ("v3", "long.nc")):
+        with xr.open_dataset(home.parent / name) as given:
+            expected = given["wind"].load() * 2
+        table = Archive(Home(home).archive).files(identifier, version)["doubled.zarr.zip.members.json"]
+        for found in (open_archived(Home(home), identifier, version=version), terp.storage.open(table.parent)):
+            np.testing.assert_array_equal(found["wind"], expected)
+            assert found["time"].equals(expected["time"])
+
+
+def test_the_archive_is_valid_for_others_and_for_terp(home: Path, identifier: str) -> None:
+    import ocfl
+
+    root = ocfl.StorageRoot(root=str(Home(home).archive))
+    assert root.validate(validate_objects=True), root.errors if hasattr(root, "errors") else ""
+    assert verify(Home(home), identifier)[1] == []
+
+
+def test_coreutils_and_unzip_check_a_version_whose_bands_lie_in_several(home: Path, identifier: str) -> None:
+    files = Archive(Home(home).archive).files(identifier)
+    for name, path in files.items():
+        os.link(path, home.parent / name)
+    for words in (["sha512sum", "--quiet", "-c", "SHA512SUMS"], ["unzip", "-tq", "doubled.0001.zarr.zip"]):
+        assert subprocess.run(words, cwd=home.parent, capture_output=True).returncode == 0
+
+
+def test_its_crate_names_every_package(home: Path, identifier: str, issues: Any, tmp_path: Path) -> None:
+    files = Archive(Home(home).archive).files(identifier)
+    (tmp_path / "crate").mkdir()
+    for name, path in files.items():
+        os.link(path, tmp_path / "crate" / name)
+    graph = json.loads(files["ro-crate-metadata.json"].read_bytes())["@graph"]
+    described = {one["@id"]: one for one in graph}
+    packages = [name for name in files if name.endswith(".zarr.zip")]
+    assert all(described[name]["sha512"] for name in packages)
+    assert "Band 1 of doubled" in described["doubled.0001.zarr.zip"]["description"]
+    assert issues((tmp_path / "crate", "RECOMMENDED", False)) == [[]]
+
+
+def test_diff_why_and_replay_know_of_bands(home: Path, identifier: str) -> None:
+    at = Home(home)
+    key = load_run(at, "last").results["doubled"]
+    assert not diff(at, identifier, key)["doubled"]
+    told = why(at, identifier, at={"time": "2001-02-10"})
+    product = StoredProduct(at.product(key))
+    shard = product.manifest.shard("", told["region"], 0)
+    assert [(one["key"], one["blake3"]) for one in told["shards"]] == [(f"wind/c/{told['region']}/0/0", shard.blake3)]
+    crate = recorded(at, identifier, home)
+    crate.prove()
+    assert {"doubled.0000.zarr.zip", "doubled.whole.zarr.zip"} <= set(crate.needed)
+    packed = PackedProduct(crate.file("doubled.zarr.zip.members.json"), crate.files)
+    assert compared("doubled", packed, product).verdict == "identical"
+
+
+def test_what_is_no_version_of_an_object_is_refused(home: Path, identifier: str) -> None:
+    with pytest.raises(BadPackage, match="holds no object 'urn:terp:nosuch'"):
+        earlier(Home(home), "urn:terp:nosuch", ["doubled"])
+    with pytest.raises(Usage, match="has doubled, and this run other: it is no version"):
+        earlier(Home(home), identifier, ["other"])
+
+
+@pytest.mark.campaign
+def test_a_run_whose_results_are_in_bands_is_made_again(terp: Terp, home: Path, identifier: str) -> None:
+    done = terp("replay", identifier, "--workers=1", "--input", str(home.parent))
+    assert done.returncode == 0, done.stderr
+    assert "identical" in done.stdout
