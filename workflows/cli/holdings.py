@@ -22,19 +22,42 @@ def _home() -> "Home":
 
 @click.command("ls")
 @click.option("--products", is_flag=True, help="List working products instead of what is archived.")
+@click.option("--where", default="", metavar="QUERY", help="Only what is found: words, and conditions as field:value.")
+@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many.")
+@click.option("--fresh", is_flag=True, help="Look at all of the archive first, however large it is.")
 @_json
-def ls_command(products: bool, as_json: bool) -> None:
-    """List what is archived."""
-    from terp.workflows.results import show
+def ls_command(products: bool, where: str, limit: int | None, fresh: bool, as_json: bool) -> None:
+    """List what is archived, or search it.
 
+    A QUERY is words, phrases in quotation marks, beginnings (temp*) and conditions, all of which have to hold; with -
+    before it one must not:
+
+    \b
+    --where 'variable:surface_temperature person:Jansen time:1990..2000'
+    --where 'bbox:3,50,7,54 openness:open -flow:imaging size:1GB..'
+    """  # noqa: D301 (click keeps the lines after a backspace as they are)
     home = _home()
-    rows = show.products(home) if products else show.catalogue(home)
+    rows = _products(home) if products else _archived(home, where, limit, fresh)
     if as_json:
         click.echo(json.dumps(rows, indent=1))
-    elif not rows:
-        click.echo(f"nothing yet in {home.root}: try `terp run climatology`")
-    else:
+    elif rows:
         click.echo("\n".join(_product_text(row) if products else _archived_text(row) for row in rows))
+    elif where:
+        click.echo("nothing is found")
+    else:
+        click.echo(f"nothing yet in {home.root}: try `terp run climatology`")
+
+
+def _products(home: "Home") -> list[dict[str, Any]]:
+    from terp.workflows.results import show
+
+    return show.products(home)
+
+
+def _archived(home: "Home", where: str, limit: int | None, fresh: bool) -> list[dict[str, Any]]:
+    from terp.workflows.results.catalogue import listed
+
+    return listed(home, where, limit, fresh, lambda text: click.echo(text, err=True))
 
 
 def _product_text(row: dict[str, Any]) -> str:
@@ -49,6 +72,8 @@ def _product_text(row: dict[str, Any]) -> str:
 def _archived_text(row: dict[str, Any]) -> str:
     from terp.storage.meter import size
 
+    if row["destroyed"]:
+        return f"{row['identifier']}  {row['destroyed']}"
     damage = f"  damaged: {row['damage']}" if row["damage"] else ""
     return f"{row['identifier']}  {', '.join(row['results'])}  {size(row['bytes'])}  {row['run']}{damage}"
 
@@ -58,18 +83,21 @@ def _archived_text(row: dict[str, Any]) -> str:
 @_json
 def show_command(reference: str, as_json: bool) -> None:
     """Show what is known of REFERENCE: a run (an id, a beginning of it, `last`), a product or an archived object."""
-    from terp.workflows.results import show
+    from terp.workflows.results import catalogue
 
     home = _home()
-    found = show.find(home, reference)
-    if found.run:
-        plain: dict[str, Any] = asdict(found.run)
-        plain |= show.pictures_of(home, found.run)
-    elif found.product:
-        plain = {**show.product_row(found.product), **_cut_of(found.product)}
-    else:
-        plain = next(row for row in show.catalogue(home) if row["identifier"] == found.identifier)
+    plain = catalogue.shown(home, reference) if catalogue.is_name(reference) else _made(home, reference)
     click.echo(json.dumps(plain, indent=1) if as_json else _lines(plain))
+
+
+def _made(home: "Home", reference: str) -> dict[str, Any]:
+    from terp.workflows.results import show
+
+    found = show.find(home, reference)
+    if found.product:
+        return {**show.product_row(found.product), **_cut_of(found.product)}
+    assert found.run is not None
+    return asdict(found.run) | show.pictures_of(home, found.run)
 
 
 def _cut_of(product: "StoredProduct") -> dict[str, Any]:

@@ -29,6 +29,7 @@ from terp.storage.product import StoredProduct
 from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, code_of, kept
+from terp.workflows.results.catalogue import catalog
 from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
@@ -182,6 +183,7 @@ def _deposit(
     ingested = {"version": receipt.version, "inventory": receipt.inventory, "policy": policy.version}
     Events(home.custody).append(identifier, "ingested", ingested)
     run.note(home, "archived", identifier=identifier, version=receipt.version, sha512=sums)
+    catalog(home).noted(identifier)
     told.say(f"archived {identifier} {receipt.version}")
     return {
         "identifier": identifier,

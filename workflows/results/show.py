@@ -10,6 +10,7 @@ from terp.storage.home import Home
 from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
+from terp.workflows.results.catalogue import identifier_of, is_name
 from terp.workflows.results.describe import PICTURE
 from terp.workflows.running.record import RunRecord, all_runs, load_run
 
@@ -28,18 +29,11 @@ class Found:
 
 def find(home: Home, reference: str) -> Found:
     """Return what a reference names; raises Usage when it names nothing."""
-    if reference.startswith("urn:"):
-        if reference not in archived(home):
-            raise Usage(f"there is no {reference} in the archive {home.archive}: `terp ls` lists what is there")
-        return Found(identifier=reference)
+    if is_name(reference):
+        return Found(identifier=identifier_of(home, reference))
     if home.holds(reference):
         return Found(product=StoredProduct(home.product(reference)))
     return Found(run=load_run(home, reference))
-
-
-def archived(home: Home) -> list[str]:
-    """Return the identifiers of all archived objects."""
-    return list(Archive(home.archive).list()) if home.archive.is_dir() else []
 
 
 def open_result(home: Home, run: RunRecord, name: str = "", group: str = "") -> "xr.Dataset":
@@ -83,31 +77,6 @@ def packed_results(home: Home, identifier: str, version: str | None = None) -> d
     """Return the results of an archived object by name; raises BadPackage where a part of one is gone."""
     files = Archive(home.archive).files(identifier, version)
     return {name: PackedProduct(table, files) for name, table in tables(files).items()}
-
-
-def catalogue(home: Home) -> list[dict[str, Any]]:
-    """Return a line for each archived object, found in the archive itself."""
-    archive = Archive(home.archive)
-    made = {run.archived["identifier"]: run for run in all_runs(home) if run.archived}
-    lines = []
-    for identifier in archived(home):
-        run = made.get(identifier)
-        lines.append({"identifier": identifier, "run": run.id if run else "", **_holdings(archive, identifier)})
-    return lines
-
-
-def _holdings(archive: Archive, identifier: str) -> dict[str, Any]:
-    """Return what is seen of an object without reading it; damage that shows does not hide the others."""
-    try:
-        files = archive.files(identifier)
-    except BadPackage as damage:
-        return {"results": [], "bytes": 0, "damage": str(damage)}
-    gone = [name for name, path in files.items() if not path.exists()]
-    return {
-        "results": sorted(tables(files)),
-        "bytes": sum(path.stat().st_size for name, path in files.items() if name not in gone),
-        "damage": f"it lacks {', '.join(gone)}; restore it from a copy" if gone else "",
-    }
 
 
 def product_row(product: StoredProduct) -> dict[str, Any]:

@@ -5,8 +5,8 @@ alone; the file follows from the cards alone, so the same archive gives the same
 decided by it: who opens an object goes to the object, and a catalog that is stale, damaged or gone is made again.
 """
 
-from terp.storage.archive.catalog.card import Card, Variable
-from terp.storage.archive.catalog.catalog import Catalog, Refreshed
+from terp.storage.archive.catalog.card import DAMAGED, DESTROYED, THERE, Card
+from terp.storage.archive.catalog.catalog import FEW, Catalog, Refreshed
 from terp.storage.archive.catalog.query import FIELDS, Query
 
-__all__ = ["FIELDS", "Card", "Catalog", "Query", "Refreshed", "Variable"]
+__all__ = ["DAMAGED", "DESTROYED", "FEW", "FIELDS", "THERE", "Card", "Catalog", "Query", "Refreshed"]

@@ -75,7 +75,7 @@ class Catalog:
 
         A small archive is walked over first. Of few that are found each is looked at in the archive.
         """
-        if not self._usable() or self._count() <= FEW:
+        if not self._usable() or len(self) <= FEW:
             self.refresh()
         cards, total = self._asked(lambda base, new: _found(base, new, query, limit))
         return [self._as_it_is(card) for card in cards] if len(cards) <= FEW else cards, total
@@ -102,7 +102,7 @@ class Catalog:
             return []
         return self._asked(lambda base, new: sorted({*base.beginning(start, most), *new.beginning(start, most)})[:most])
 
-    def _count(self) -> int:
+    def __len__(self) -> int:
         return self._asked(lambda base, _: len(base))
 
     def _as_it_is(self, card: Card) -> Card:

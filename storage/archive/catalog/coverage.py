@@ -11,13 +11,15 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from terp.storage.archive.catalog.card import Variable, text
 from terp.storage.files import read_at
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _LARGEST = 64 << 20  # bytes of a coordinate that is looked at
 _DOCUMENT = 1 << 20  # bytes of a zarr.json
@@ -89,6 +91,7 @@ class Contents:
             return _decoded(data, said["data_type"], "zstd" in names)
         if math.prod(shape) * 8 > _LARGEST:
             raise ValueError("too large to be looked at")
+        import numpy as np
         import zarr
 
         from terp.storage.package.zipstore import PackageStore
@@ -121,6 +124,7 @@ class _opened:  # noqa: N801 (as `open`)
 
 @lru_cache(maxsize=256)  # results of one flow have the same coordinates
 def _decoded(data: bytes, kind: str, packed: bool) -> "np.ndarray[Any, Any]":
+    import numpy as np
     from numcodecs import Zstd
 
     plain = bytes(Zstd().decode(data[:-4])) if packed else data[:-4]
@@ -138,6 +142,8 @@ def _kind(name: str, attributes: Mapping[str, Any]) -> str:
 
 
 def _ends(values: "np.ndarray[Any, Any]") -> Span:
+    import numpy as np
+
     if values.dtype.kind not in "iuf" or not values.size:
         raise ValueError("no numbers")
     return float(np.nanmin(values)), float(np.nanmax(values))
