@@ -40,12 +40,12 @@ class Input:
 
 @dataclass(frozen=True)
 class Result:
-    """A package in an object: its name there, size in bytes, SHA-512, and the digest of its values where recorded."""
+    """A result in an object: its packages with their SHA-512, their size in bytes, the digest of its values."""
 
     name: str
-    file: str
+    packages: tuple[str, ...]
+    sha512: tuple[str, ...]
     size: int
-    sha512: str
     values: str = ""
 
 
@@ -99,7 +99,7 @@ class Card:
         """Return the card that `dumps` wrote; raises ValueError, TypeError or KeyError where it is none."""
         plain = orjson.loads(data)
         for name, kind in _PARTS.items():
-            plain[name] = tuple(kind(**one) for one in plain[name])
+            plain[name] = tuple(kind(**_hashable(one)) for one in plain[name])
         plain["identifiers"] = tuple(plain["identifiers"])
         if plain.keys() != {one.name for one in fields(cls)}:
             raise ValueError("a card of another format")
@@ -107,6 +107,10 @@ class Card:
 
 
 _PARTS: dict[str, Any] = {"results": Result, "variables": Variable, "people": Person, "inputs": Input}
+
+
+def _hashable(plain: dict[str, Any]) -> dict[str, Any]:
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in plain.items()}
 
 
 @dataclass

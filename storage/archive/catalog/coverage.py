@@ -1,4 +1,4 @@
-"""Variables of a package, and what it covers in time and space, from its table of members and a few small reads.
+"""Variables of a result, and what it covers in time and space, from its table of members and a few small reads.
 
 Coordinates are known by CF (axis, standard_name, units) or by their usual names; times also as MSv4 writes them.
 """
@@ -6,7 +6,7 @@ Coordinates are known by CF (axis, standard_name, units) or by their usual names
 import math
 import os
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -30,64 +30,73 @@ type Span = tuple[float, float]
 
 
 class Contents:
-    """The small files of one package, by the table beside it. Raises ValueError where that is no such table."""
+    """The small files of one result, by the table of its packages; `where` tells where a package is.
 
-    def __init__(self, path: Path, table: bytes) -> None:
-        plain = orjson.loads(table)
-        self.path = path
+    Raises ValueError where the table is none.
+    """
+
+    def __init__(self, table: bytes, where: Callable[[str], Path]) -> None:
+        plain, self._where = orjson.loads(table), where
         try:
             self._groups = [
                 (str(one["path"]), [str(array["name"]) for array in one["arrays"]]) for one in plain["groups"]
             ]
-            self._members: dict[str, Mapping[str, Any]] = {str(one["name"]): one for one in plain["members"]}
-        except (KeyError, TypeError) as error:
+            packages = plain["packages"] if "packages" in plain else [plain["package"]]
+            self._packages = [str(one["name"]) for one in packages]
+            small = int(plain.get("small", 0))  # the package that has the metadata and coordinates of all bands
+            rows = sorted(plain["members"], key=lambda row: row.get("package", 0) != small)
+            self._members: dict[str, Mapping[str, Any]] = {}
+            for row in rows:
+                self._members.setdefault(str(row["name"]), row)
+        except (KeyError, TypeError, AttributeError, IndexError) as error:
             raise ValueError("it is no table of members") from error
 
     def variables(self, result: str) -> Iterator[Variable]:
         """Yield the arrays that are cut, with what their attributes tell; raises OSError."""
-        with _opened(self.path) as file:
-            for group, names in self._groups:
-                for name in names:
-                    path = f"{group}/{name}".strip("/")
-                    said = self._document(file, path).get("attributes") or {}
-                    told = (text(said.get(one)) for one in ("standard_name", "long_name", "units"))
-                    yield Variable(text(path), result, *told)
+        for group, names in self._groups:
+            for name in names:
+                path = f"{group}/{name}".strip("/")
+                said = self._document(path).get("attributes") or {}
+                told = (text(said.get(one)) for one in ("standard_name", "long_name", "units"))
+                yield Variable(text(path), result, *told)
 
     def spans(self) -> Iterator[tuple[str, Span]]:
         """Yield what coordinates span: ("time", seconds since 1970), ("latitude" or "longitude", degrees)."""
         large = {f"{group}/{name}".strip("/") for group, names in self._groups for name in names}
-        with _opened(self.path) as file:
-            for key in self._members:
-                path, _, name = key.rpartition("/")
-                if name == "zarr.json" and path and path not in large:
-                    yield from self._span(file, path)
+        for key in self._members:
+            path, _, name = key.rpartition("/")
+            if name == "zarr.json" and path and path not in large:
+                yield from self._span(path)
 
-    def _span(self, file: "_opened", path: str) -> Iterator[tuple[str, Span]]:
-        said = self._document(file, path)
+    def _span(self, path: str) -> Iterator[tuple[str, Span]]:
+        said = self._document(path)
         attributes = said.get("attributes") or {}
         kind = _kind(path.rpartition("/")[2], attributes)
         if said.get("node_type") != "array" or not kind:
             return
         with suppress(ValueError, TypeError, KeyError, OverflowError, AttributeError):
-            ends = _ends(self._values(file, path, said))
+            ends = _ends(self._values(path, said))
             found = ends if kind != "time" else _moments(ends, attributes)
             if all(map(math.isfinite, found)):
                 yield kind, found
 
-    def _document(self, file: "_opened", path: str) -> dict[str, Any]:
-        data = self._read(file, f"{path}/zarr.json".lstrip("/"), _DOCUMENT)
+    def _package_of(self, path: str) -> Path:
+        return self._where(self._packages[self._members[f"{path}/zarr.json"].get("package", 0)])
+
+    def _document(self, path: str) -> dict[str, Any]:
+        data = self._read(f"{path}/zarr.json".lstrip("/"), _DOCUMENT)
         with suppress(ValueError):
             found = orjson.loads(data)
             return found if isinstance(found, dict) and isinstance(found.get("attributes", {}), dict) else {}
         return {}
 
-    def _values(self, file: "_opened", path: str, said: dict[str, Any]) -> "np.ndarray[Any, Any]":
+    def _values(self, path: str, said: dict[str, Any]) -> "np.ndarray[Any, Any]":
         """Return a small array; of one chunk as terp writes them, else through zarr-python."""
         shape = tuple(said["shape"])
         whole = tuple(said["chunk_grid"]["configuration"]["chunk_shape"]) == shape
         names = [codec["name"] for codec in said["codecs"]]
         if whole and names in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]):
-            data = self._read(file, "/".join([path, "c", *("0" * len(shape))]), _LARGEST)
+            data = self._read("/".join([path, "c", *("0" * len(shape))]), _LARGEST)
             return _decoded(data, said["data_type"], "zstd" in names)
         if math.prod(shape) * 8 > _LARGEST:
             raise ValueError("too large to be looked at")
@@ -96,30 +105,25 @@ class Contents:
 
         from terp.storage.package.zipstore import PackageStore
 
-        return np.asarray(zarr.open_array(PackageStore(self.path), path=path, mode="r")[...])
+        return np.asarray(zarr.open_array(PackageStore(self._package_of(path)), path=path, mode="r")[...])
 
-    def _read(self, file: "_opened", key: str, most: int) -> bytes:
+    def _read(self, key: str, most: int) -> bytes:
         """Return a member; nothing where it is not there, too large, or not what was packed."""
-        with suppress(KeyError, TypeError, ValueError, OverflowError):
+        with suppress(KeyError, TypeError, ValueError, OverflowError, IndexError, AttributeError):
             member = self._members[key]
             offset, size, crc32 = int(member["offset"]), int(member["size"]), int(member["crc32"], 16)
             if 0 <= size <= most and offset >= 0:
-                data = read_at(file.descriptor, offset, size)
+                data = _part(self._where(self._packages[member.get("package", 0)]), offset, size)
                 return data if zlib.crc32(data) == crc32 else b""
         return b""
 
 
-class _opened:  # noqa: N801 (as `open`)
-    """A file that is open for as long as it is read."""
-
-    def __init__(self, path: Path) -> None:
-        self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-
-    def __enter__(self) -> "_opened":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        os.close(self.descriptor)
+def _part(path: Path, offset: int, size: int) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return read_at(descriptor, offset, size)
+    finally:
+        os.close(descriptor)
 
 
 @lru_cache(maxsize=256)  # results of one flow have the same coordinates

@@ -1,6 +1,7 @@
 """Read the card of an object, or of a tombstone, out of small files; nothing large is read."""
 
 import hashlib
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -15,6 +16,7 @@ from terp.storage.errors import BadPackage, StorageError
 
 _LARGEST = 64 << 20  # bytes of a metadata file that is read
 _VALUES = "values.json"
+_SLUG = 32  # letters of the name of a tombstone; other files beside it have more
 _PACKAGE, _TABLE = ".zarr.zip", ".zarr.zip.members.json"
 
 # in the order in which they are believed
@@ -87,8 +89,7 @@ class _Object:
         draft, versions = Draft(), self.inventory["versions"]
         for name, told in _TOLD:
             self._tell(name, told, draft)
-        draft.add("results", self._results())
-        self._cover(draft)
+        self._results(draft)
         why = "; ".join(self.wrong)
         if why:
             draft.say(state=DAMAGED, why=f"{why}; restore it from another copy")
@@ -118,42 +119,59 @@ class _Object:
             return None
         return data
 
-    def _results(self) -> Iterator[Result]:
-        values = dict[str, Any]()
-        with suppress(ValueError, AttributeError):
-            values = dict(orjson.loads(self._read(_VALUES) or b"{}").get("values", {}))
-        for name in sorted(self.digests):
-            if name.endswith(_PACKAGE):
-                one = name.removesuffix(_PACKAGE)
-                known = text(values.get(one))
-                yield Result(text(one), text(name), self.sizes.get(name, 0), self.digests[name], known)
-
-    def _cover(self, draft: Draft) -> None:
-        """Add variables and coverage; of a package that cannot be read they are not known."""
-        spans = list[tuple[str, coverage.Span]]()
-        for name in sorted(name for name in self.sizes if name.endswith(_TABLE)):
-            package, table = name.removesuffix(".members.json"), self._read(name)
-            if package in self.sizes and table is not None:
+    def _results(self, draft: Draft) -> None:
+        """Add results, their variables and coverage; of a package that cannot be read these are not known."""
+        values, spans = self._values(), list[tuple[str, coverage.Span]]()
+        for name in sorted(self.sizes):
+            if name.endswith(_TABLE) and (table := self._read(name)) is not None:
+                result = name.removesuffix(_TABLE)
+                packages = self._packages(result)
+                sizes, digests = (
+                    sum(self.sizes.get(one, 0) for one in packages),
+                    [self.digests[one] for one in packages],
+                )
+                one = Result(text(result), tuple(map(text, packages)), tuple(digests), sizes, text(values.get(result)))
+                draft.add("results", [one])
                 with suppress(ValueError, OSError, StorageError):
-                    contents = coverage.Contents(self._where(package), table)
-                    draft.add("variables", contents.variables(text(name.removesuffix(_TABLE))))
+                    contents = coverage.Contents(table, self._package)
+                    draft.add("variables", contents.variables(text(result)))
                     spans += contents.spans()
         of = {kind: [span for one, span in spans if one == kind] for kind in ("time", "latitude", "longitude")}
         draft.facts |= coverage.times(of["time"])  # what the data say is more exact than what was said of them
         draft.facts |= coverage.box(of["latitude"], of["longitude"])
 
+    def _values(self) -> dict[str, Any]:
+        """Return the digest of each result's values."""
+        with suppress(ValueError, AttributeError, TypeError):
+            return dict(orjson.loads(self._read(_VALUES) or b"{}").get("values", {}))
+        return {}
+
+    def _packages(self, result: str) -> list[str]:
+        """Return the names of the packages of a result: one, or bands and what is in none."""
+        form = re.compile(rf"{re.escape(result)}(\.(\d{{4,}}|whole))?{re.escape(_PACKAGE)}")
+        return sorted(name for name in self.digests if form.fullmatch(name))
+
+    def _package(self, name: str) -> Path:
+        if name not in self.sizes:
+            raise ValueError(f"a table tells of {name!r}, which is not in the object")
+        return self._where(name)
+
 
 def tombstone_card(path: Path) -> Card | None:
     """Return the card of an object that was destroyed, by its tombstone; None where that is not one that can be read.
 
-    A tombstone is JSON with `identifier`, and as far as known `destroyed` (when), `ground`, `title` and `digests`.
+    Its form is that of terp.storage.archive.tombstone, as far as it is looked at here.
     """
+    if len(path.stem) != _SLUG:
+        return None
     try:
         plain = orjson.loads(path.read_bytes())
-        identifier = text(plain["identifier"])
-    except (OSError, ValueError, KeyError, TypeError):
+        identifier, when = text(plain["object"]), text(plain.get("destroyed"))
+        told = plain.get("specification") or {}
+        chosen = told["ground"]["selectielijst"]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    when, ground = text(plain.get("destroyed")), text(plain.get("ground"))
-    why = f"destroyed on {when or 'a day that its tombstone does not tell'}" + (f", ground: {ground}" if ground else "")
-    title = text(plain.get("title"))
-    return Card(place(identifier).as_posix(), identifier, DESTROYED, why, title=title) if identifier else None
+    ground = " ".join(filter(None, (text(chosen.get("naam")), text(chosen.get("categorie")))))
+    since = f"destroyed on {when[:10]}" if when else f"being destroyed since {text(plain.get('since'))[:10]}"
+    path_there = place(identifier).as_posix()
+    return Card(path_there, identifier, DESTROYED, f"{since}, ground: {ground}", title=text(told.get("title")))

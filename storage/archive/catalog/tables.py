@@ -79,7 +79,7 @@ def _put(connection: sqlite3.Connection, number: int, card: Card) -> None:
     connection.execute("INSERT INTO card VALUES (?, ?)", (number, card.dumps()))
     names = sorted({card.identifier, *card.identifiers})
     connection.executemany("INSERT INTO name VALUES (?, ?)", ((name, number) for name in names))
-    digests = {one.sha256 for one in card.inputs} | {one.sha512 for one in card.results}
+    digests = {one.sha256 for one in card.inputs} | {digest for one in card.results for digest in one.sha512}
     digests |= {one.values for one in card.results} - {""}
     connection.executemany("INSERT INTO digest VALUES (?, ?)", ((one, number) for one in sorted(digests)))
     connection.execute(_INSERT_WORDS, (number, *_words(card).values()))
