@@ -12,6 +12,7 @@ StorageError
 ├── BadPackage      a package or archive object does not hold together
 ├── BadQuery        what was asked of the catalog cannot be read
 ├── BadPolicy       a policy lacks a decision, or forbids what was asked
+├── BadPlaces       the file of places of copies does not say where they are
 ├── PlaceTrouble    a place of copies does not answer, or refused
 │   └── NotStaged   what was asked for is still on tape
 ├── BadMetadata     metadata cannot be written, or read, as the standard has it
@@ -100,6 +101,12 @@ class BadQuery(StorageError):
 
 class BadPolicy(StorageError):
     """A policy lacks a decision, or forbids what was asked."""
+
+    exit_code = 78
+
+
+class BadPlaces(StorageError):
+    """The file of places of copies does not say where they are."""
 
     exit_code = 78
 

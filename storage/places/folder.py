@@ -1,16 +1,16 @@
 """A folder as a place: another disk, another file system, a mounted share."""
 
+import errno
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from terp.storage import files
 from terp.storage.errors import BadPackage, PlaceTrouble
-from terp.storage.places.place import BLOCK, Stored, checked
-
-_PART = ".terp-part-"
+from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, prefix_of, refusal
 
 
 class Folder:
@@ -23,8 +23,9 @@ class Folder:
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """Yield the files whose names begin with a prefix, by name; links and what is no file too, of size -1."""
+        prefix = prefix_of(prefix)
         with self._answers():
-            top = self.root / prefix if prefix and (self.root / prefix).is_dir() else self.root
+            top = self._inside(self.root / prefix.rpartition("/")[0])
             for folder, inner, names in os.walk(top, onerror=_raise):
                 inner.sort()
                 for name in sorted([*names, *(one for one in inner if (Path(folder) / one).is_symlink())]):
@@ -36,7 +37,7 @@ class Folder:
     def read(self, name: str, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file from an offset, in blocks."""
         left = size
-        with self._answers(), self._path(name).open("rb", buffering=0) as file:
+        with self._answers(), open(self._path(name), "rb", buffering=0, opener=_plain) as file:
             file.seek(offset)
             while left is None or left:
                 block = file.read(BLOCK if left is None else min(BLOCK, left))
@@ -45,13 +46,36 @@ class Folder:
                 left = left if left is None else left - len(block)
                 yield block
 
-    def put(self, name: str, source: Path) -> None:
+    def put(self, name: str, source: Path, sha512: str | None = None, told: Told = int) -> None:
         """Copy a file to a name, synced, and make it seen in one step."""
-        self._made(name, _copy(source))
+
+        def fill(descriptor: int) -> None:
+            for block in blocks(source, sha512, told):
+                files.write_all(descriptor, block)
+
+        self.made(name, fill)
 
     def write(self, name: str, data: bytes) -> None:
         """Store some bytes under a name."""
-        self._made(name, lambda descriptor: files.write_all(descriptor, data))
+        self.made(name, lambda descriptor: files.write_all(descriptor, data))
+
+    def made[T](self, name: str, write: Callable[[int], T]) -> T:
+        """Make a file that `write` fills, by its descriptor, and that is seen when it is whole."""
+        path = self._path(name)
+        with self._answers():
+            files.make_folders(path.parent)
+            self._inside(path.parent)
+            fresh = path.with_name(f"{PART}{secrets.token_hex(6)}")
+            try:
+                result = files.write_file(fresh, write)
+                files.rename(fresh, path)
+                files.sync_folder(path.parent)
+            except FileNotFoundError as error:
+                raise PlaceTrouble(f"the place {self.name} went away: {error.filename} is gone; mount it") from error
+            finally:
+                with suppress(OSError):
+                    fresh.unlink()
+        return result
 
     def delete(self, name: str) -> None:
         """Remove a file, and the folders that it leaves empty."""
@@ -65,27 +89,26 @@ class Folder:
             nearest = next(one for one in path.parents if one.is_dir())
             files.sync_folder(nearest)
 
+    def sweep(self, prefix: str = "") -> None:
+        """Remove the parts of files below a prefix."""
+        for one in list(self.list(prefix)):
+            if one.name.rpartition("/")[2].startswith(PART):
+                self.delete(one.name)
+
     def stage(self, names: Sequence[str]) -> Sequence[str]:
         """Return nothing: all can be read at once."""
         return []
 
-    def _made(self, name: str, write: Callable[[int], None]) -> None:
-        path = self._path(name)
-        with self._answers():
-            files.make_folders(path.parent)
-            if not path.parent.resolve().is_relative_to(self.root.resolve()):
-                raise BadPackage(f"{path.parent} leads out of the place {self.name}: remove that link")
-            fresh = path.with_name(f"{_PART}{secrets.token_hex(6)}")
-            try:
-                files.write_file(fresh, write)
-                files.rename(fresh, path)
-                files.sync_folder(path.parent)
-            finally:
-                with suppress(OSError):
-                    fresh.unlink()
-
     def _path(self, name: str) -> Path:
-        return self.root / checked(name)
+        path = self.root / checked(name)
+        self._inside(path.parent)
+        return path
+
+    def _inside(self, folder: Path) -> Path:
+        """Return a folder; raises BadPackage where a link leads from it out of the place."""
+        if not folder.resolve().is_relative_to(self.root.resolve()):
+            raise BadPackage(f"{folder} leads out of the place {self.name}: remove that link")
+        return folder
 
     @contextmanager
     def _answers(self) -> Iterator[None]:
@@ -99,18 +122,19 @@ class Folder:
         except FileNotFoundError:
             raise
         except OSError as error:
-            said = files.trouble(error) or error.strerror or str(error)
-            raise PlaceTrouble(f"the place {self.name} refused {error.filename or self.root}: {said}") from error
+            where = error.filename or self.root
+            raise PlaceTrouble(f"the place {self.name} refused {where}: {refusal(error)}") from error
 
 
-def _copy(source: Path) -> Callable[[int], None]:
-    def write(descriptor: int) -> None:
-        with source.open("rb", buffering=0) as file:
-            while block := file.read(BLOCK):
-                files.write_all(descriptor, block)
-
-    return write
+def _plain(path: str, flags: int) -> int:
+    """Open what is a file and no link to one."""
+    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    return descriptor
 
 
 def _raise(error: OSError) -> None:
-    raise error
+    if not isinstance(error, FileNotFoundError):  # a prefix below which there is nothing
+        raise error
