@@ -34,6 +34,15 @@ class Folder:
                     if known.startswith(prefix):
                         yield Stored(known, path.stat().st_size if path.is_file() and not path.is_symlink() else -1)
 
+    def empty_folders(self, prefix: str = "") -> Iterator[str]:
+        """Yield the folders whose names begin with a prefix and in which nothing is."""
+        with self._answers():
+            top = self.root / prefix if prefix and (self.root / prefix).is_dir() else self.root
+            for folder, inner, names in os.walk(top, onerror=_raise):
+                known = Path(folder).relative_to(self.root).as_posix()
+                if not inner and not names and known != "." and known.startswith(prefix):
+                    yield known
+
     def read(self, name: str, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file from an offset, in blocks."""
         left = size

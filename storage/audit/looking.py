@@ -1,0 +1,168 @@
+"""What is there of an object in each place, and what should be: found out before any of it is read through."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+from terp.storage.archive.custody import Events, slug
+from terp.storage.audit.layout import Layout, layouts
+from terp.storage.audit.truth import Noted, Truth, Witness, head_in, identifier_in, small, truth_of, witnesses
+from terp.storage.errors import BadPackage, NotStaged, PlaceTrouble
+from terp.storage.places import Place
+
+ARCHIVE = "archive"  # the place that has everything
+TABLE = ".members.json"
+UNFINISHED = ".terp-part-"  # in the name of a file that is being put into a place
+STAGED = "extensions/terp-staging/"
+
+
+@runtime_checkable
+class HasFolders(Protocol):
+    """A place whose folders are there even if nothing is in them."""
+
+    def empty_folders(self, prefix: str = "") -> Iterator[str]:
+        """Yield those whose names begin with a prefix."""
+
+
+@dataclass(frozen=True)
+class There:
+    """An object in one place: the sizes of its files by their paths, and the SHA-512 of those that should be there.
+
+    `behind` says which version a copy has that was not renewed; "" where it is the newest.
+    """
+
+    sizes: Mapping[str, int]
+    wanted: Mapping[str, str]
+    version: int
+    behind: str = ""
+
+
+@dataclass(frozen=True)
+class Looked:
+    """An object in all places: what stands of it, what is where, and how its packages are laid out (by SHA-512)."""
+
+    truth: Truth
+    there: Mapping[str, There]
+    layouts: Mapping[str, Layout]
+    away: Mapping[str, str] = field(default_factory=dict)
+
+    def same(self, other: "Looked", place: str) -> bool:
+        """Say whether the same should be in a place as in another look."""
+        mine, theirs = self.there.get(place), other.there.get(place)
+        return mine is not None and theirs is not None and mine.wanted == theirs.wanted
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What custody noted of an object: its identifier, inventories by version, and versions by place of copy."""
+
+    identifier: str
+    inventories: Noted
+    copies: Mapping[str, int]
+
+
+def kept(custody: Path, identifier: str) -> Kept:
+    """Return what custody noted of an object; raises BadPackage where that was altered."""
+    inventories: dict[int, set[str]] = {}
+    copies: dict[str, int] = {}
+    for entry in Events(custody).of(identifier):
+        facts = entry["facts"]
+        with suppress(KeyError, ValueError, TypeError, IndexError):
+            version = int(str(facts["version"]).removeprefix("v"))
+            if entry["event"] in ("ingested", "copied") and len(facts["inventory"]) == 128:
+                inventories.setdefault(version, set()).add(facts["inventory"])
+            if entry["event"] == "copied":
+                copies[facts["place"]] = version
+        if entry["event"] in ("copy removed", "removed"):
+            copies.pop(facts.get("place", ""), None)
+    return Kept(identifier, inventories, copies)
+
+
+def known(custody: Path) -> list[str]:
+    """Return the identifiers of all objects that custody has heard of and that were not destroyed."""
+    found = []
+    for path in sorted((custody / "events").glob("*/000001.json")):
+        with suppress(ValueError, KeyError, OSError, TypeError):
+            found.append(str(json.loads(path.read_bytes())["object"]))
+    return [one for one in found if not destroyed(custody, one)]
+
+
+def destroyed(custody: Path, identifier: str) -> bool:
+    """Say whether an object was destroyed, as it should be."""
+    return (custody / "tombstones" / f"{slug(identifier)}.json").exists()
+
+
+def look(places: Sequence[Place], custody: Path, folder: str) -> Looked:
+    """Look at an object in all places; what does not answer is told in `away`."""
+    names: dict[str, dict[str, int]] = {}
+    away: dict[str, str] = {}
+    heard = list[Witness]()
+    for place in places:
+        try:
+            names[place.name] = listed(place, folder)
+            heard += witnesses(place, folder, names[place.name])
+        except NotStaged:
+            continue  # what is known of it stands elsewhere
+        except PlaceTrouble as trouble:
+            away[place.name] = str(trouble)
+            names.pop(place.name, None)
+    identifier = identifier_in(folder, heard)
+    doubts = list[str]()
+    try:
+        noted = kept(custody, identifier)
+    except BadPackage as altered:
+        noted = Kept(identifier, {}, {})
+        doubts.append(str(altered))
+    truth = truth_of(identifier, folder, heard, noted.inventories)
+    truth = Truth(truth.identifier, folder, truth.inventories, (*truth.doubts, *doubts))
+    there = {name: _there(name, sizes, truth, heard, noted) for name, sizes in names.items()}
+    there = {name: one for name, one in there.items() if one.sizes or name == ARCHIVE or name in noted.copies}
+    return Looked(truth, there, _layouts(places, truth), away)
+
+
+def listed(place: Place, folder: str) -> dict[str, int]:
+    """Return the files of an object in a place by their paths in it, with their sizes."""
+    start = f"{folder}/"
+    found = {one.name.removeprefix(start): one.size for one in place.list(start) if one.name.startswith(start)}
+    found |= {name.removeprefix(start): -1 for name in empty_folders(place, start)}
+    return {name: size for name, size in found.items() if not name.rpartition("/")[2].startswith(UNFINISHED)}
+
+
+def empty_folders(place: Place, prefix: str = "") -> Iterator[str]:
+    """Yield the folders of a place in which nothing is, with a "/" at their end, where it has folders at all."""
+    if isinstance(place, HasFolders):
+        yield from (f"{name}/" for name in place.empty_folders(prefix))
+
+
+def _there(name: str, sizes: Mapping[str, int], truth: Truth, heard: Sequence[Witness], noted: Kept) -> There:
+    own = head_in(name, truth, heard)
+    least = truth.head if name == ARCHIVE else noted.copies.get(name, 0 if own else truth.head)
+    version = min(max(own, least), truth.head)
+    behind = f"v{version}, where the archive has v{truth.head}" if version < truth.head else ""
+    return There(sizes, truth.files(version) if version else {}, version, behind)
+
+
+def _layouts(places: Sequence[Place], truth: Truth) -> dict[str, Layout]:
+    """Return how the packages of an object are laid out, by tables that are what the inventory says."""
+    found: dict[str, Layout] = {}
+    if truth.head:
+        for path, digest in truth.files(truth.head).items():
+            if path.endswith(TABLE):
+                table = sound_bytes(places, f"{truth.folder}/{path}", digest)
+                with suppress(ValueError):
+                    found |= layouts(table) if table is not None else {}
+    return found
+
+
+def sound_bytes(places: Iterable[Place], name: str, digest: str) -> bytes | None:
+    """Return the bytes of a small file from the first place where they have a SHA-512."""
+    for place in places:
+        with suppress(PlaceTrouble):
+            data = small(place, name)
+            if hashlib.sha512(data).hexdigest() == digest:
+                return data
+    return None

@@ -1,0 +1,290 @@
+"""The audit: all that places hold of archived objects is read again, and held against what was stored.
+
+It shares nothing with what writes: only hashes, JSON, and the descriptions of OCFL and ZIP. It can be stopped at any
+moment, and goes on where it was; a place that does not answer holds up no other.
+"""
+
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from terp.storage.audit.checking import Task, check
+from terp.storage.audit.damage import Damage
+from terp.storage.audit.looking import Looked, destroyed, known, look
+from terp.storage.audit.record import Record, damages, now
+from terp.storage.audit.report import Report
+from terp.storage.audit.root import check_root, survey
+from terp.storage.audit.truth import folder_of
+from terp.storage.audit.unit import Unit
+from terp.storage.errors import NotStaged, PlaceTrouble
+from terp.storage.meter import Meter, Tell, silent
+from terp.storage.places import Place
+
+_AHEAD = 8  # objects that are looked at before their turn comes
+_WINDOW = 16  # files that wait for each thread
+_AGAIN = 3  # times that an object is looked at anew because it changed meanwhile
+
+type Wanted = Callable[[str, str], bool]  # whether an object (by its folder) in a place (by its name) is wanted
+
+
+class _Stopped(Exception):
+    """The time is up."""
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is audited, and how.
+
+    `places` bear witness; those of the names `audited` are read through: of the objects in `folders` (all where none is
+    named) those that are `wanted`. `scope` names what `wanted` wants, `seconds` is how long it may take, `threads` how
+    many files are read at a time (0: one for each core).
+    """
+
+    places: Sequence[Place]
+    custody: Path
+    audited: Sequence[str]
+    folders: Sequence[str] = ()
+    wanted: Wanted = lambda folder, place: True  # noqa: ARG005
+    scope: str = ""
+    seconds: float | None = None
+    threads: int = 0
+    tell: Tell = silent
+
+
+def audit(order: Order) -> Report:
+    """Audit what was ordered, going on where an audit of the same was stopped. Raises DiskTrouble for its record."""
+    record = Record(order.custody / "audits", _scope(order))
+    try:
+        return _Audit(order, record).run()
+    finally:
+        record.close()
+
+
+def _scope(order: Order) -> dict[str, Any]:
+    return {"places": sorted(order.audited), "folders": sorted(order.folders), "scope": order.scope}
+
+
+class _Audit:
+    def __init__(self, order: Order, record: Record) -> None:
+        self.order, self.record = order, record
+        self.places = {place.name: place for place in order.places}
+        self.report = Report(record.folder.name, record.began)
+        sound = [line for line in record.lines if not line["damage"]]  # what was damaged may be mended by now
+        self._ended = {(line["place"], line["folder"]): line for line in sound if "object" in line}
+        self._checked = {tuple(line["checked"]): line["bytes"] for line in sound if "checked" in line}
+        self._done = queue.SimpleQueue[tuple[Unit, Task, Future[Damage | None]]]()
+        self._flying, self._open = 0, list[Unit]()
+        self._began = time.monotonic()
+        self._deadline = self._began + order.seconds if order.seconds is not None else None
+        self._meter = Meter(order.tell, "read", 0)
+        self._lock = threading.Lock()
+
+    def run(self) -> Report:
+        """Do it, and return what came of it."""
+        threads = self.order.threads or _cores()
+        with ThreadPoolExecutor(threads) as self._readers, ThreadPoolExecutor(threads) as self._aside:
+            try:
+                self._all()
+            except _Stopped:
+                self.report.out_of_time = True
+            except BaseException:
+                self._deadline = 0.0  # what flies ends with its next block
+                self._readers.shutdown(cancel_futures=True)
+                raise
+            self._land_all()
+        return self._finished()
+
+    def _finished(self) -> Report:
+        report = self.report
+        report.seconds, report.ended = time.monotonic() - self._began, now()
+        report.damage += [one for unit in self._open for one in unit.damage]
+        report.damage.sort(key=lambda one: (one.place, one.object, one.path))
+        if report.whole and not report.away:
+            self.record.end(report.to_json())
+        return report
+
+    # what is to be done
+
+    def _all(self) -> None:
+        folders = self._survey()
+        ahead: list[Future[Looked]] = []
+        left = iter(folders)
+        while True:
+            while len(ahead) < _AHEAD and (folder := next(left, None)) is not None:
+                ahead.append(self._readers.submit(look, self.order.places, self.order.custody, folder))
+            if not ahead:
+                break
+            looked = self._waited(ahead.pop(0))
+            if not destroyed(self.order.custody, looked.truth.identifier):
+                self._object(looked)
+
+    def _waited(self, future: Future[Looked]) -> Looked:
+        """Wait for a look, taking in meanwhile what comes back."""
+        while not future.done():
+            self._demand_time()
+            if self._flying:
+                self._land(0.01)
+            else:
+                wait([future], 1.0)
+        return future.result()
+
+    def _survey(self) -> list[str]:
+        """Return the folders of all objects that are to be looked at, and check what is beside objects."""
+        found = set(self.order.folders)
+        total = 0
+        for name in self.order.audited:
+            self._demand_time()
+            try:
+                there, beside = survey(self.places[name], self.order.folders)
+                total += sum(there.values())
+                if not self.order.folders:
+                    found |= there.keys()
+                    self.report.damage += check_root(self.places[name], beside, self.order.custody)
+            except PlaceTrouble as trouble:
+                self.report.away[name] = str(trouble)
+        self._meter.total = total
+        return sorted(found | self._noted())
+
+    def _noted(self) -> set[str]:
+        return set() if self.order.folders else set(map(folder_of, known(self.order.custody)))
+
+    def _object(self, looked: Looked) -> None:
+        self.report.away |= {name: said for name, said in looked.away.items() if name in self.order.audited}
+        for name in self.order.audited:
+            folder = looked.truth.folder
+            if name not in looked.there or name in self.report.away or not self.order.wanted(folder, name):
+                continue
+            if (name, folder) in self._ended:
+                self._take_over(self._ended[name, folder])
+            else:
+                self._unit(Unit(looked, self.places[name]))
+
+    def _take_over(self, line: Mapping[str, Any]) -> None:
+        self.report.objects.append(dict(line))
+        self.report.damage += damages(line)
+
+    def _unit(self, unit: Unit) -> None:
+        """Hand out all files of an object in a place."""
+        self._open.append(unit)
+        if unit.there.behind:
+            said = f"{unit.place.name}: {unit.looked.truth.identifier} is at {unit.there.behind}: `terp copy` renews it"
+            self.report.notes += [said] if said not in self.report.notes else []
+        unit.hold_against_names()
+        tasks = unit.tasks()
+        if tasks and self._on_tape(unit, tasks):
+            return
+        for task in tasks:
+            self._hand_out(unit, task)
+        unit.handed_out = True
+        self._close_if_over(unit)
+
+    def _on_tape(self, unit: Unit, tasks: Sequence[Task]) -> bool:
+        try:
+            waiting = unit.place.stage([task.name for task in tasks])
+        except PlaceTrouble as trouble:
+            self.report.away[unit.place.name] = str(trouble)
+            return True
+        if waiting:
+            self.report.waiting.append(f"{unit.place.name}: {unit.looked.truth.identifier}, {len(waiting):,} files")
+        return bool(waiting)
+
+    # reading
+
+    def _hand_out(self, unit: Unit, task: Task) -> None:
+        if _key(task) in self._checked:
+            unit.files, unit.bytes = unit.files + 1, unit.bytes + self._checked[_key(task)]
+            return
+        while self._flying >= _WINDOW * (self.order.threads or _cores()):
+            self._land(1.0)
+        self._demand_time()
+        unit.left += 1
+        self._flying += 1
+        others = [place for place in self.order.places if place.name not in self.report.away]
+        future = self._readers.submit(check, task, others, self._aside, self._count)
+        future.add_done_callback(lambda done: self._done.put((unit, task, done)))
+
+    def _count(self, size: int) -> None:
+        self._demand_time()
+        self._meter.add(size)
+        with self._lock:
+            self.report.bytes += size
+
+    def _demand_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise _Stopped
+
+    def _land_all(self) -> None:
+        while self._flying:
+            self._land(1.0)
+
+    def _land(self, patience: float) -> bool:
+        """Take in what comes back; return whether something did."""
+        try:
+            unit, task, future = self._done.get(timeout=patience)
+        except queue.Empty:
+            return False
+        self._flying, unit.left = self._flying - 1, unit.left - 1
+        try:
+            damage = future.result()
+        except _Stopped:
+            self.report.out_of_time, unit.whole = True, False
+        except NotStaged:
+            self.report.waiting.append(f"{unit.place.name}: {task.name}")
+            unit.whole = False
+        except PlaceTrouble as trouble:
+            self.report.away.setdefault(unit.place.name, str(trouble))
+            unit.whole = False
+        else:
+            self._landed(unit, task, damage)
+        self._close_if_over(unit)
+        return True
+
+    def _landed(self, unit: Unit, task: Task, damage: Damage | None) -> None:
+        size = max(unit.there.sizes.get(task.path, 0), 0)
+        unit.files, unit.bytes = unit.files + 1, unit.bytes + size
+        self.report.files += 1
+        if damage:
+            unit.damage.append(damage)
+        else:
+            self.record.add({"checked": list(_key(task)), "bytes": size, "damage": []})
+
+    # an object that was read
+
+    def _close_if_over(self, unit: Unit) -> None:
+        if unit.left or not unit.handed_out or not unit.whole:
+            return
+        self._open.remove(unit)
+        if unit.damage and self._changed(unit):
+            return
+        line = unit.line(now())
+        self.record.add(line)
+        self._take_over(line)
+        if unit.damage:
+            unit.note(self.order.custody, self.report.audit)
+
+    def _changed(self, unit: Unit) -> bool:
+        """Look again at an object that seems damaged: if it is another by now, begin anew with it."""
+        fresh = look(self.order.places, self.order.custody, unit.looked.truth.folder)
+        name = unit.place.name
+        if destroyed(self.order.custody, unit.looked.truth.identifier) or (name in fresh.away):
+            self.report.away |= {name: fresh.away[name]} if name in fresh.away else {}
+            return True
+        if not unit.looked.same(fresh, name) and unit.tries < _AGAIN and name in fresh.there:
+            self._unit(Unit(fresh, unit.place, tries=unit.tries + 1))
+            return True
+        unit.forget_what_went(fresh)
+        return False
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _key(task: Task) -> tuple[str, str, str]:
+    return task.place.name, task.name, task.digest[:16]
