@@ -10,6 +10,9 @@ StorageError
 ├── Fenced          a newer controller took the product over
 ├── DiskTrouble     the file system refused: full, read-only, I/O error
 ├── BadPackage      a package or archive object does not hold together
+│   └── Destroyed   an archived object was destroyed: its statement tells when and why
+├── MustStay        what is archived may not be destroyed, or not yet
+├── Unfinished      something has begun that the same command finishes later
 ├── BadQuery        what was asked of the catalog cannot be read
 ├── BadPolicy       a policy lacks a decision, or forbids what was asked
 ├── BadPlaces       the file of places of copies does not say where they are
@@ -85,6 +88,22 @@ class BadMetadata(StorageError):
     """Metadata cannot be written, or read, as the standard has it."""
 
     exit_code = 65
+
+
+class Destroyed(BadPackage):
+    """An archived object was destroyed, or is being destroyed: its tombstone tells when, why and by whom."""
+
+
+class MustStay(StorageError):
+    """What is archived may not be destroyed, or not yet: each condition that is not met is named."""
+
+    exit_code = 77
+
+
+class Unfinished(StorageError):
+    """Something has begun and cannot be ended now; the same command goes on."""
+
+    exit_code = 75
 
 
 class BadKey(StorageError):

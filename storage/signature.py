@@ -34,16 +34,22 @@ class SigningKey:
     def here(cls) -> "SigningKey | None":
         """Return the key that the environment names, if it names one; raises BadKey where it cannot be used."""
         named = os.environ.get(SETTING)
-        return cls.load(Path(named).expanduser()) if named else None
+        return cls.load(Path(named).expanduser(), f"that {SETTING} names ") if named else None
 
     @classmethod
-    def load(cls, path: Path) -> "SigningKey":
-        """Read an Ed25519 key from an OpenSSH or PEM file that only its owner can read; raises BadKey."""
+    def load(cls, path: Path, whose: str = "") -> "SigningKey":
+        """Read an Ed25519 key from an OpenSSH or PEM file that only its owner can read; raises BadKey.
+
+        `whose` says of the key where it was named.
+        """
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-        key = _parsed(path, _read(path))
-        if not isinstance(key, Ed25519PrivateKey):
-            raise _bad(path, f"is of another type ({type(key).__name__.strip('_')})")
+        try:
+            key = _parsed(path, _read(path))
+            if not isinstance(key, Ed25519PrivateKey):
+                raise _bad(path, f"is of another type ({type(key).__name__.strip('_')})")
+        except BadKey as bad:
+            raise BadKey(str(bad).replace(f"{path} ", f"{path} {whose}", 1)) from None
         return cls(key)
 
     def sign(self, data: bytes) -> bytes:
@@ -72,6 +78,23 @@ def signer(data: bytes, signature: bytes) -> str:
         raise BadKey("the signature is not one of these bytes: they, or it, were altered") from None
     if (kind, *about) != (_KIND, *_ABOUT):
         raise BadKey("the signature is of another kind than terp makes: check it with ssh-keygen")
+    return _fingerprint(public)
+
+
+def fingerprint_of(line: str) -> str:
+    """Return the fingerprint of a public key, given as OpenSSH writes it in a line; raises BadKey if it is none."""
+    kind, _, rest = line.strip().partition(" ")
+    try:
+        public = base64.b64decode(rest.split()[0], validate=True)
+        named, key = _unpacked(public)
+    except (ValueError, IndexError):
+        raise BadKey(f"{line[:40]!r} is no public key as OpenSSH writes it: give the .pub file") from None
+    if (kind.encode(), named, len(key)) != (_KIND, _KIND, 32):
+        raise BadKey(f"the key is of the type {kind}, not ssh-ed25519: make one with ssh-keygen -t ed25519")
+    return _fingerprint(public)
+
+
+def _fingerprint(public: bytes) -> str:
     digest = base64.b64encode(hashlib.sha256(public).digest()).decode().rstrip("=")
     return f"SHA256:{digest}"
 
@@ -123,4 +146,4 @@ def _parsed(path: Path, data: bytes) -> object:
 
 
 def _bad(path: Path, what: str) -> BadKey:
-    return BadKey(f"the key {path} that {SETTING} names {what}; make one with: ssh-keygen -t ed25519 -N '' -f FILE")
+    return BadKey(f"the key {path} {what}; make one with: ssh-keygen -t ed25519 -N '' -f FILE")

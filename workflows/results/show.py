@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from terp.storage.archive import Archive
+from terp.storage.archive import Archive, tombstone
 from terp.storage.crate import DRAWING
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
@@ -28,11 +28,15 @@ class Found:
 
 
 def find(home: Home, reference: str) -> Found:
-    """Return what a reference names; raises Usage when it names nothing."""
+    """Return what a reference names; raises Usage when it names nothing, Destroyed for what was destroyed."""
     if is_name(reference):
+        tombstone.demand_none(home.custody, reference)
         return Found(identifier=identifier_of(home, reference))
     if home.holds(reference):
         return Found(product=StoredProduct(home.product(reference)))
+    for stone in tombstone.tombstones(home.custody):
+        if reference in stone.runs:
+            raise stone.error()
     return Found(run=load_run(home, reference))
 
 
@@ -64,6 +68,7 @@ def open_archived(
     home: Home, identifier: str, name: str = "", group: str = "", version: str | None = None
 ) -> "xr.Dataset":
     """Open a result of an archived object in place, in however many packages it is."""
+    tombstone.demand_none(home.custody, identifier)
     files = Archive(home.archive).files(identifier, version)
     names = tables(files)
     if not name and len(names) == 1:
@@ -75,6 +80,7 @@ def open_archived(
 
 def packed_results(home: Home, identifier: str, version: str | None = None) -> dict[str, PackedProduct]:
     """Return the results of an archived object by name; raises BadPackage where a part of one is gone."""
+    tombstone.demand_none(home.custody, identifier)
     files = Archive(home.archive).files(identifier, version)
     return {name: PackedProduct(table, files) for name, table in tables(files).items()}
 
