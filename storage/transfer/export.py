@@ -6,17 +6,18 @@ be a record without a copy, after a crash, but no copy without a record.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
 from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
-from terp.storage.errors import BadPackage
+from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.home import Home
 from terp.storage.transfer.bag import write_bag
 from terp.storage.transfer.building import built
 from terp.storage.transfer.outgoing import Outgoing
+from terp.storage.transfer.sip import write_sip
 
 EXPORTED = "exported"
 
@@ -46,6 +47,22 @@ def to_bag(home: Home, identifier: str, whither: Whither, *, linked: bool = Fals
             "of": "tagmanifest-sha512.txt",
         },
     )
+
+
+def to_sip(home: Home, identifier: str, whither: Whither, destination: str) -> dict[str, Any]:
+    """Export a version of an object as an MDTO SIP for `destination`, with its pakbon; return what was recorded.
+
+    Raises BadPolicy where nobody is named whom the e-depot may ask.
+    """
+    if not (destination.strip() and whither.contact.strip()):
+        raise BadPolicy("a pakbon names the e-depot it is for and whom it may ask: give --destination and --contact")
+    aip = _whole(home, identifier, whither)
+    when = datetime.now(UTC).replace(microsecond=0)
+
+    def fill(folder: Path) -> dict[str, str]:
+        return {"sha512": write_sip(aip, folder, destination, whither.contact, when), "of": "SIP-*.sha512"}
+
+    return exported(home, aip, whither, {"as": "sip", "destination": destination}, fill)
 
 
 def _whole(home: Home, identifier: str, whither: Whither) -> Outgoing:

@@ -117,15 +117,18 @@ def archived(
         POLICY: policy.encode(),
     } | dict(more or {})
     for name, data in beside.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
     files = [path, path.with_name(f"{path.name}.members.json"), *(folder / name for name in beside)]
-    sums = "".join(f"{hashlib.sha512(one.read_bytes()).hexdigest()}  {one.name}\n" for one in sorted(files))
+    sums = "".join(
+        f"{hashlib.sha512(one.read_bytes()).hexdigest()}  {one.relative_to(folder)}\n" for one in sorted(files)
+    )
     (folder / "SHA512SUMS").write_text(sums)
     archive = Archive(house.archive)
     archive.create_if_missing()
     archive.ingest(
         identifier,
-        {one.name: one for one in [*files, folder / "SHA512SUMS"]},
+        {str(one.relative_to(folder)): one for one in [*files, folder / "SHA512SUMS"]},
         message="first",
         user_name="A. Maker",
         created=datetime(2026, 11, 21, 12, tzinfo=UTC),
