@@ -104,7 +104,7 @@ class AboutS3(_About):
     kind: Literal["s3"]
     bucket: Text
     endpoint: Url | Literal[""] = ""
-    prefix: Annotated[str, Field(pattern=r"^(?!/)(?!.*\.\.)[\w./-]*$")] = ""
+    prefix: Annotated[str, Field(pattern=r"^([\w-][\w.-]*(/[\w-][\w.-]*)*)?$")] = ""
     region: str = ""
     profile: str = ""
 

@@ -17,7 +17,7 @@ _SHOWN = 200  # findings that a person may want to read at once
 
 
 def is_path(reference: str) -> bool:
-    """Say whether a reference is a place in the file system: nothing else has a slash in it, but a name may be there."""
+    """Say whether a reference is a place in the file system: nothing else has a slash, but a name may be there."""
     return "/" in reference or (reference != ".." and os.path.lexists(reference))
 
 
