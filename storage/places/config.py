@@ -27,7 +27,8 @@ def _somewhere(value: str) -> str:
 
 def _sealed(value: str) -> str:
     parts = urlsplit(value)
-    if not (parts.scheme == "https" and parts.hostname) and not (parts.scheme == "http" and _is_here(parts.hostname)):
+    safe = (parts.scheme == "https" and parts.hostname) or (parts.scheme == "http" and _is_here(parts.hostname))
+    if value and not safe:
         raise ValueError("must be an https:// URL (http:// only for this machine)")
     return value
 
@@ -103,7 +104,7 @@ class AboutS3(_About):
 
     kind: Literal["s3"]
     bucket: Text
-    endpoint: Url | Literal[""] = ""
+    endpoint: Url = ""
     prefix: Annotated[str, Field(pattern=r"^([\w-][\w.-]*(/[\w-][\w.-]*)*)?$")] = ""
     region: str = ""
     profile: str = ""

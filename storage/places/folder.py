@@ -25,14 +25,10 @@ class Folder:
         """Yield the files whose names begin with a prefix, by name; links and what is no file too, of size -1."""
         prefix = prefix_of(prefix)
         with self._answers():
-            top = self._inside(self.root / prefix.rpartition("/")[0])
-            for folder, inner, names in os.walk(top, onerror=_raise):
-                inner.sort()
-                for name in sorted([*names, *(one for one in inner if (Path(folder) / one).is_symlink())]):
-                    path = Path(folder, name)
-                    known = path.relative_to(self.root).as_posix()
-                    if known.startswith(prefix):
-                        yield Stored(known, path.stat().st_size if path.is_file() and not path.is_symlink() else -1)
+            for path in _below(self._inside(self.root / prefix.rpartition("/")[0])):
+                known = path.relative_to(self.root).as_posix()
+                if known.startswith(prefix):
+                    yield Stored(known, path.stat().st_size if path.is_file() and not path.is_symlink() else -1)
 
     def empty_folders(self, prefix: str = "") -> Iterator[str]:
         """Yield the folders whose names begin with a prefix and in which nothing is."""
@@ -144,6 +140,14 @@ def _plain(path: str, flags: int) -> int:
     return descriptor
 
 
-def _raise(error: OSError) -> None:
-    if not isinstance(error, FileNotFoundError):  # a prefix below which there is nothing
-        raise error
+def _below(folder: Path) -> Iterator[Path]:
+    """Yield all that is no folder below a folder, by name."""
+    try:
+        found = [(one.name + "/" * one.is_dir(follow_symlinks=False), Path(one.path)) for one in os.scandir(folder)]
+    except FileNotFoundError:  # a prefix below which there is nothing
+        return
+    for name, path in sorted(found):
+        if name.endswith("/"):
+            yield from _below(path)
+        else:
+            yield path

@@ -48,7 +48,7 @@ class Sftp:
             found = self._do(lambda sftp: sftp.listdir_attr(self._path(folder)))
         except FileNotFoundError:
             return
-        for item in sorted(found, key=lambda one: one.filename):
+        for item in sorted(found, key=lambda one: one.filename + "/" * stat.S_ISDIR(one.st_mode or 0)):
             if "/" in item.filename:
                 listed(self.name, f"../{item.filename}")
             name = listed(self.name, f"{folder}/{item.filename}".lstrip("/"))
@@ -241,5 +241,5 @@ def _part(sftp: Any, path: str, offset: int, size: int) -> bytes:
 def _digest(sftp: Any, path: str, size: int) -> bytes:
     digest = hashlib.sha512()
     for offset in range(0, size, BLOCK):
-        digest.update(_part(sftp, path, offset, min(BLOCK, size - offset)))
+        digest.update(_part(sftp, path=path, offset=offset, size=min(BLOCK, size - offset)))
     return digest.digest()
