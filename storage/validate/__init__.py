@@ -15,9 +15,10 @@ from terp.storage.errors import BadInput
 from terp.storage.validate.bag import check_bag
 from terp.storage.validate.findings import ERROR, WARNING, Finding, Findings
 from terp.storage.validate.ocfl import check_object
-from terp.storage.validate.package import STANDARD, SUFFIX, TABLE, check_package
+from terp.storage.validate.package import STANDARD, check_packages
 from terp.storage.validate.reading import Reader, reason
 from terp.storage.validate.root import MARK, check_root
+from terp.storage.validate.table import SUFFIX, TABLE
 from terp.storage.validate.tags import DECLARATION
 
 __all__ = ["ERROR", "WARNING", "Finding", "Report", "validate", "validate_object"]
@@ -77,7 +78,7 @@ def kind_of(path: Path) -> str:
     """Return what a path is, by the names in it alone; raise BadInput where it is nothing of these."""
     try:
         about = os.stat(path)
-        if stat.S_ISREG(about.st_mode) and (path.name.endswith(SUFFIX) or _is_zip(path)):
+        if stat.S_ISREG(about.st_mode) and (path.name.endswith((SUFFIX, TABLE)) or _is_zip(path)):
             return PACKAGE
         names = set(os.listdir(path)) if stat.S_ISDIR(about.st_mode) else set()
     except (OSError, ValueError) as error:
@@ -102,10 +103,6 @@ def _is_zip(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
-def _root(path: Path, found: Findings, reader: Reader) -> int:
-    return check_root(path, found, reader)
-
-
 def _object(path: Path, found: Findings, reader: Reader) -> int:
     check_object(path, found, reader)
     return 1
@@ -116,15 +113,9 @@ def _bag(path: Path, found: Findings, reader: Reader) -> int:
     return 1
 
 
-def _package(path: Path, found: Findings, reader: Reader) -> int:
-    reader.bytes = check_package(path, path.with_name(f"{path.name}{TABLE}"), found)
-    reader.files = 1
-    return 1
-
-
 _CHECKS: dict[str, Callable[[Path, Findings, Reader], int]] = {
-    ROOT: _root,
+    ROOT: check_root,
     OBJECT: _object,
     BAG: _bag,
-    PACKAGE: _package,
+    PACKAGE: check_packages,
 }

@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from terp.storage.validate import package
-from terp.storage.validate.findings import LET_IN, RESTORE, TAKE_OUT
+from terp.storage.validate.findings import LET_IN, RESTORE, TAKE_OUT, Findings
 from terp.storage.validate.inventory import VERSION, number
 from terp.storage.validate.kept import Object
+from terp.storage.validate.package import STANDARD, check_package
 from terp.storage.validate.reading import Reader
+from terp.storage.validate.table import SUFFIX, read_table, tables_for
 
 
 def check_listed(one: Object, there: list[str]) -> None:
@@ -65,24 +66,22 @@ def check_content(one: Object, reader: Reader) -> None:
             name = each.algorithm.upper().replace("SHA", "SHA-", 1)
             what = f"is not what was stored: its {name} is another than {each.where} says"
             one.found.error(each.rule, path, what, RESTORE)
-        if wrong and path.endswith(package.SUFFIX):
+        if wrong and path.endswith(SUFFIX):
             _locate(one, path)
 
 
 def _locate(one: Object, path: str) -> None:
     """Say which members of a package that is not what was stored are damaged: another copy may have these."""
-    tables = [table for table in _tables(one, path) if table in one.tree.files]
-    table = one.home / tables[0] if tables else None
-    found = one.found.below(path.rpartition("/")[0], package.STANDARD)
-    package.check_package(one.home / path, table, found, whole=False)
+    tables = (read_table(one.home / name, Findings(STANDARD)) for name in _tables(one, path) if name in one.tree.files)
+    found = one.found.below(path.rpartition("/")[0], STANDARD)
+    check_package(one.home / path, next(filter(None, tables), None), found, whole=False)
 
 
 def _tables(one: Object, path: str) -> Iterator[str]:
     """Yield where the table of a package's members may be: content is stored once, so not always beside it."""
-    yield f"{path}{package.TABLE}"
     said = one.believed[0].said
     assert said is not None
-    for version in said.versions.values():
+    for version in reversed(said.versions.values()):
         names = [name for name, digest in version.state.items() if digest == said.manifest.get(path)]
-        tables = {version.state.get(f"{name}{package.TABLE}") for name in names}
+        tables = {version.state.get(table) for name in names for table in tables_for(name)}
         yield from (stored for stored, digest in said.manifest.items() if digest in tables)

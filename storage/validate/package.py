@@ -7,7 +7,7 @@ unpacked, and a size that is claimed takes no memory.
 import hashlib
 import os
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,70 +16,110 @@ from typing import Any, BinaryIO
 from blake3 import blake3
 
 from terp.storage.validate.findings import LET_IN, RESTORE, TAKE_OUT, Findings
-from terp.storage.validate.reading import open_plain, reason
-from terp.storage.validate.table import Row, Table, read_table
+from terp.storage.validate.reading import Reader, open_plain, reason
+from terp.storage.validate.table import TABLE, Package, Table, check_root, read_table, tables_for
 from terp.storage.validate.zipped import Entry, members
 
-STANDARD, SUFFIX, TABLE = "terp", ".zarr.zip", ".members.json"
+STANDARD = "terp"
 _BLOCK = 4 << 20
+_TAG = 16  # bytes
 
 
-def check_package(path: Path, table: Path | None, found: Findings, *, whole: bool = True) -> int:
-    """Validate a package and read all of it; return its size. `found` is of the folder in which it is.
+def check_packages(path: Path, found: Findings, reader: Reader) -> int:
+    """Validate a package with its table, or all packages of a table; return how many. `found` is of their folder."""
+    names = [path.name] if path.name.endswith(TABLE) else tables_for(path.name)
+    name = next((name for name in names if os.path.lexists(path.with_name(name))), names[0])
+    beside = found.below(name)
+    table = read_table(path.with_name(name), beside)
+    if table:
+        check_root(table, path.parent, beside)
+    every = [one.name for one in table.packages] if table else []
+    packages = every if path.name == name else [path.name]
+    for one in packages:
+        if os.path.lexists(path.with_name(one)):
+            reader.files, reader.bytes = (
+                reader.files + 1,
+                reader.bytes + check_package(path.with_name(one), table, found),
+            )
+        else:
+            found.error("P9", one, f"is missing: {name} names it", RESTORE)
+    return len(packages)
 
-    Not `whole`: the digests of the file and of its table were looked at already, only what is within is wanted.
+
+def check_package(path: Path, table: Table | None, found: Findings, *, whole: bool = True) -> int:
+    """Validate a package and read all of it; return its size.
+
+    Not `whole`: the digests of the file were looked at already, only what is within is wanted.
     """
-    known = None
-    if table is not None:
-        known = read_table(table, found.below(table.name) if whole else Findings(STANDARD))
     found = found.below(path.name)
+    known = table.package(path.name) if table else None
+    if table and not known:
+        found.error("P9", "", "is not in the table of members beside it", RESTORE)
     try:
         with open(open_plain(path), "rb") as file:
             entries = members(file, found)
             size = os.fstat(file.fileno()).st_size
             if entries is None and known:
                 entries = [Entry(row.name, row.offset, row.offset, row.size, row.crc32) for row in known.rows.values()]
-            _check(file, size, entries or [], known, found, whole)
+            checking = _Checking(file, size, entries or [], known, table.regions if table else {}, found)
+            checking.run(whole)
     except OSError as error:
         found.error("P1", "", f"cannot be read: {reason(error)}", LET_IN)
         return 0
     return size
 
 
-def _check(
-    file: BinaryIO, size: int, entries: Sequence[Entry], table: Table | None, found: Findings, whole: bool
-) -> None:
-    if table:
-        _compare(entries, table, found)
-    sums = [hashlib.sha512(), hashlib.sha256()] if whole else []
-    rows = table.rows if table else {}
-    for entry, crc32, digest in _digests(file, size, entries, sums, found):
-        row = rows.get(entry.name)
-        where = f", {table.regions[entry.name]}," if table and entry.name in table.regions else ""
-        if crc32 != entry.crc32:
-            found.error("P7", "", f"is damaged:{where} its CRC-32 is another", RESTORE, entry.name)
-        elif row and digest != row.blake3:
-            found.error("P10", "", f"is another than was packed:{where} its BLAKE3 is another", RESTORE, entry.name)
-    if table and whole:
-        said = table.package
-        if size != said["size"]:
-            found.error("P11", "", f"has {size:,} bytes where its table says {said['size']:,}", RESTORE)
-        for name, made in zip(("sha512", "sha256"), sums, strict=True):
-            if made.hexdigest() != said[name]:
-                found.error("P11", "", f"has another {name.upper()} than its table says", RESTORE)
+@dataclass
+class _Checking:
+    """A package being read; `known` is what its table says of it."""
 
+    file: BinaryIO
+    size: int
+    entries: Sequence[Entry]
+    known: Package | None
+    regions: Mapping[str, str]
+    found: Findings
 
-def _compare(entries: Sequence[Entry], table: Table, found: Findings) -> None:
-    """Hold the directory against the table."""
-    there = {entry.name: Row(entry.name, entry.offset, entry.size, entry.crc32, "") for entry in entries}
-    for name in sorted(table.rows.keys() - there.keys()):
-        found.error("P9", "", "is in the table, and not in the package", RESTORE, name)
-    for name in sorted(there.keys() - table.rows.keys()):
-        found.error("P9", "", "is not in the table", TAKE_OUT, name)
-    for name in sorted(there.keys() & table.rows.keys()):
-        one, other = there[name], table.rows[name]
-        if (one.offset, one.size, one.crc32) != (other.offset, other.size, other.crc32):
-            found.error("P9", "", "has another place, size or CRC-32 in the table than in the package", RESTORE, name)
+    def run(self, whole: bool) -> None:
+        self._compare()
+        sums = {"sha512": hashlib.sha512(), "sha256": hashlib.sha256()} if whole else {}
+        for entry, crc32, digest in _digests(self.file, self.size, self.entries, list(sums.values()), self.found):
+            row = self.known.rows.get(entry.name) if self.known else None
+            where = f" {self.regions[row.key]}:" if row and row.key in self.regions else ""
+            if crc32 != entry.crc32:
+                self.found.error("P7", "", f"is damaged:{where} its CRC-32 is another", RESTORE, entry.name)
+            elif row and digest != row.blake3:
+                what = f"is another than was packed:{where} its BLAKE3 is another"
+                self.found.error("P10", "", what, RESTORE, entry.name)
+            elif row and row.values and self._tag(entry) != row.values[: 2 * _TAG]:
+                what = f"is not that of its row:{where} it begins with the digest of other values"
+                self.found.error("P13", "", what, RESTORE, entry.name)
+        if self.known and whole:
+            if self.size != self.known.size:
+                what = f"has {self.size:,} bytes where its table says {self.known.size:,}"
+                self.found.error("P11", "", what, RESTORE)
+            for name, made in sums.items():
+                if made.hexdigest() != self.known.digests[name]:
+                    self.found.error("P11", "", f"has another {name.upper()} than its table says", RESTORE)
+
+    def _tag(self, entry: Entry) -> str:
+        """Return what a shard begins with: the first bytes of the BLAKE3 of its values (architecture.md)."""
+        return os.pread(self.file.fileno(), _TAG, entry.offset).hex()
+
+    def _compare(self) -> None:
+        """Hold the directory against the table."""
+        if not self.known:
+            return
+        there = {one.name: (one.offset, one.size, one.crc32) for one in self.entries}
+        told = {row.name: (row.offset, row.size, row.crc32) for row in self.known.rows.values()}
+        for name in sorted(told.keys() - there.keys()):
+            self.found.error("P9", "", "is in the table, and not in the package", RESTORE, name)
+        for name in sorted(there.keys() - told.keys()):
+            self.found.error("P9", "", "is not in the table", TAKE_OUT, name)
+        for name in sorted(there.keys() & told.keys()):
+            if there[name] != told[name]:
+                what = "has another place, size or CRC-32 in the table than in the package"
+                self.found.error("P9", "", what, RESTORE, name)
 
 
 @dataclass
