@@ -1,6 +1,7 @@
 """What the tests of metadata share: schemas, the same XML whatever its blanks, and any value of a class."""
 
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,6 +16,7 @@ NAMES = some.text(
 TEXTS = some.one_of(NAMES, some.sampled_from([" ", "a\tb\r\nc", "<&>'\"]]>", "Café het Hoekje", "\U0001f30d", "\x85"]))
 
 
+@cache
 def schema(path: Path) -> etree.XMLSchema:
     """Return the schema in a file, without any network."""
     return etree.XMLSchema(etree.parse(path, etree.XMLParser(no_network=True)))

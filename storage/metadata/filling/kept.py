@@ -1,0 +1,52 @@
+"""What the metadata of an archived object are filled from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cached_property
+
+from terp.storage.archive.policy import Policy
+from terp.storage.metadata.coverage import Coverage
+from terp.storage.provenance import Output, Record
+from terp.storage.scrub import scrub
+
+PAYLOAD = ".zarr.zip"  # the end of the name of a file that holds data
+SOURCE = "terp"  # whose marks the identifiers of objects and files are
+
+
+@dataclass(frozen=True)
+class Kept:
+    """An object that is about to be archived: the outputs of its record are its files.
+
+    `archived` is when, `version` which version of the object it becomes, `beside` the names of files in it that hold
+    further metadata.
+    """
+
+    identifier: str
+    record: Record
+    policy: Policy
+    archived: datetime
+    coverage: Coverage = Coverage()
+    version: str = "v1"
+    beside: Sequence[str] = ("ro-crate-metadata.json", "prov.json", "premis.xml", "datacite.xml")
+
+    @cached_property
+    def told(self) -> Record:
+        """The record without what nobody else should see."""
+        record: Record = scrub(self.record, self.record.hosts)
+        return record
+
+    @property
+    def payload(self) -> Sequence[Output]:
+        """The files that hold the data."""
+        return [one for one in self.record.outputs if one.file.endswith(PAYLOAD)]
+
+    def name_of(self, file: str) -> str:
+        """Return the identifier of a file of the object."""
+        return f"{self.identifier}/{file}"
+
+
+def time(moment: datetime) -> str:
+    """Return a moment as xsd:dateTime in UTC, to the second; one without a zone is taken to be in UTC."""
+    known = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return known.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
