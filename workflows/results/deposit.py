@@ -33,6 +33,7 @@ from terp.workflows.results.catalogue import catalog
 from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
+from terp.workflows.results.losses import demand_decided
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
 from terp.workflows.running.decided import UNDECIDED, decide, decision_of, demand, keep_decision
@@ -60,6 +61,7 @@ def deposit(
     products = {name: StoredProduct(home.product(key)) for name, key in run.results.items()}
     values = {name: product.seal.values for name, product in products.items() if product.seal}
     policy = _demanded(home, run)
+    demand_decided(_made_of(home, products), policy.lossy)
     before = earlier(home, version_of, products) if version_of else Earlier()
     identifier = before.identifier or _named(run)
     found = _already(home, identifier, values, policy, band_bytes)
