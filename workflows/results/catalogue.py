@@ -3,8 +3,8 @@
 It imports little: `terp ls` and `terp show` are asked often.
 """
 
-import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
 from terp.storage.archive.catalog import DAMAGED, DESTROYED, FEW, Card, Catalog, Query
@@ -59,14 +59,18 @@ def shown(home: Home, reference: str) -> dict[str, Any]:
     card = catalog(home).find(reference) or catalog(home).find(_whole(home, reference))
     if card is None:
         raise Usage(_unknown(home, reference))
-    plain = json.loads(card.dumps())
-    where = {"folder": str(home.archive / card.path)} if card.state != DESTROYED else {}
-    return (
-        row(card)
-        | {name: plain[name] for name in plain if name not in ("size", "path", "results")}
-        | where
-        | {"packages": plain["results"]}
-    )
+    plain = asdict(card)
+    for name in ("size", "path", "results", "state", "why"):
+        del plain[name]
+    folder = {"folder": str(home.archive / card.path)} if card.state != DESTROYED else {}
+    packages = [
+        {"result": one.name, "package": package, "sha512": sha512}
+        for one in card.results
+        for package, sha512 in zip(one.packages, one.sha512, strict=True)
+    ]
+    values = {f"values of {one.name}": one.values for one in card.results}
+    lists = {name: list(value) for name, value in plain.items() if isinstance(value, tuple)}
+    return row(card) | {"state": card.state} | plain | lists | folder | {"packages": packages} | values
 
 
 def is_name(reference: str) -> bool:
