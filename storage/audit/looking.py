@@ -10,7 +10,18 @@ from typing import Protocol, runtime_checkable
 
 from terp.storage.archive.custody import Events, slug
 from terp.storage.audit.layout import Layout, layouts
-from terp.storage.audit.truth import Noted, Truth, Witness, head_in, identifier_in, small, truth_of, witnesses
+from terp.storage.audit.truth import (
+    INVENTORY,
+    SIDECAR,
+    Noted,
+    Truth,
+    Witness,
+    head_in,
+    identifier_in,
+    small,
+    truth_of,
+    witnesses,
+)
 from terp.storage.errors import BadPackage, NotStaged, PlaceTrouble
 from terp.storage.places import Place
 
@@ -88,7 +99,7 @@ def known(custody: Path) -> list[str]:
     for path in sorted((custody / "events").glob("*/000001.json")):
         with suppress(ValueError, KeyError, OSError, TypeError):
             found.append(str(json.loads(path.read_bytes())["object"]))
-    return [one for one in found if not destroyed(custody, one)]
+    return [one for one in found if one and not destroyed(custody, one)]  # the root itself has no identifier
 
 
 def destroyed(custody: Path, identifier: str) -> bool:
@@ -139,10 +150,17 @@ def empty_folders(place: Place, prefix: str = "") -> Iterator[str]:
 
 
 def _there(name: str, sizes: Mapping[str, int], truth: Truth, heard: Sequence[Witness], noted: Kept) -> There:
-    own = head_in(name, truth, heard)
-    least = truth.head if name == ARCHIVE else noted.copies.get(name, 0 if own else truth.head)
-    version = min(max(own, least), truth.head)
-    behind = f"v{version}, where the archive has v{truth.head}" if version < truth.head else ""
+    """Hold a place to the newest version that it has, by an inventory of any state, or that it was given."""
+    seen = [number for number in truth.inventories if {f"v{number}/{INVENTORY}", f"v{number}/{SIDECAR}"} & sizes.keys()]
+    least = truth.head if name == ARCHIVE or (INVENTORY in sizes and not seen) else noted.copies.get(name, 0)
+    version = min(max(head_in(name, truth, heard), least, *seen, 0), truth.head)
+    behind = ""
+    if version < truth.head:
+        behind = (
+            f"v{version}, where the archive has v{truth.head}" if version else "no version yet: it is there in part"
+        )
+        unfinished = truth.files(truth.head).keys() - (truth.files(version).keys() if version else set())
+        sizes = {path: size for path, size in sizes.items() if path not in unfinished}
     return There(sizes, truth.files(version) if version else {}, version, behind)
 
 

@@ -59,10 +59,22 @@ def read_through(
     return Read(whole.hexdigest(), size, tuple(parts.ended()) if parts else ())
 
 
-class _Sum(Protocol):
-    def update(self, data: memoryview, /) -> object: ...
-    def found(self) -> str: ...
-    def sound(self, part: Part) -> bool: ...
+class Sum(Protocol):
+    """A checksum that is being reckoned."""
+
+    def update(self, data: memoryview, /) -> object:
+        """Take in what follows."""
+
+    def found(self) -> str:
+        """Return it, "" where it tells nothing of whose it is."""
+
+    def sound(self, part: Part) -> bool:
+        """Say whether it is that of a part."""
+
+
+def sum_of(part: Part) -> Sum:
+    """Return what tells whether data are those of a part."""
+    return _Blake3() if part.blake3 else _Crc32(part.deflated)
 
 
 class _Blake3:
@@ -114,10 +126,10 @@ class _Parts:
 
     def _begin(self) -> None:
         part = self.layout.parts[self._number]
-        self._sum: _Sum | None = None
+        self._sum: Sum | None = None
         self._between = bytearray()
         if part.kind == DATA:
-            self._sum = _Blake3() if part.blake3 else _Crc32(part.deflated)
+            self._sum = sum_of(part)
 
     def feed(self, block: bytes) -> None:
         """Take in what follows."""

@@ -76,6 +76,11 @@ def _told(data: bytes, name: str) -> Any:
     return None
 
 
+def expected_root(custody: Path) -> dict[str, bytes]:
+    """Return the files of a storage root as they should be, as far as that is known."""
+    return {_MARK: b"ocfl_1.1\n"} | {name: text.encode() for name, text in _known(custody).items()}
+
+
 def _known(custody: Path) -> dict[str, str]:
     with suppress(ValueError, FileNotFoundError):
         plain = json.loads(files.read_file(custody / "audits" / KNOWN))
@@ -86,6 +91,7 @@ def _known(custody: Path) -> dict[str, str]:
 
 def _altered(place: Place, name: str, data: bytes, known: bytes) -> Damage:
     spot = (Spot(*unlike(known, data), "other bytes"),) if known and known != data else ()
+    known = known or (b"ocfl_1.1\n" if name == _MARK else b"")
     wanted = hashlib.sha512(known).hexdigest() if known else ""
     what = "is not what a storage root has there"
     return Damage(place.name, "", name, ALTERED, what, spot, wanted, hashlib.sha512(data).hexdigest())

@@ -42,7 +42,7 @@ class Unit:
     def hold_against_names(self) -> None:
         """Note what can be told without reading."""
         truth = self.looked.truth
-        if not self.there.sizes:
+        if not self.there.sizes and not self.there.behind:
             self.damage.append(self._damage("", LOST, "is gone, all of it"))
             return
         if not truth.head:

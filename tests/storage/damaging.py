@@ -1,5 +1,6 @@
 """Damage done to stored files, as disks, people and bad copies do it; and whether an audit says just that."""
 
+import hashlib
 import io
 import json
 import random
@@ -135,3 +136,8 @@ def _kind(path: str) -> str:
     if name.endswith(".members.json"):
         return "table of members"
     return "other ZIPs" if name.endswith(".zip") else "the mark of the object" if "=" in name else "other files"
+
+
+def sha512(data: bytes) -> str:
+    """The SHA-512 of some bytes."""
+    return hashlib.sha512(data).hexdigest()
