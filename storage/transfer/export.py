@@ -4,7 +4,7 @@ What left, where to, for whom and on which ground is written into its custody be
 be a record without a copy, after a crash, but no copy without a record.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.home import Home
 from terp.storage.transfer.bag import write_bag
 from terp.storage.transfer.building import built
+from terp.storage.transfer.dip import Dissemination, Request
 from terp.storage.transfer.outgoing import Outgoing
 from terp.storage.transfer.sip import write_sip
 
@@ -63,6 +64,19 @@ def to_sip(home: Home, identifier: str, whither: Whither, destination: str) -> d
         return {"sha512": write_sip(aip, folder, destination, whither.contact, when), "of": "SIP-*.sha512"}
 
     return exported(home, aip, whither, {"as": "sip", "destination": destination}, fill)
+
+
+def to_dip(
+    home: Home, identifier: str, whither: Whither, variables: Sequence[str], where: Mapping[str, str], profile: str
+) -> dict[str, Any]:
+    """Export a part of an object for readers of a profile; return what was recorded.
+
+    Raises BadPolicy where nothing may leave, BadInput where nothing is within the ranges.
+    """
+    request = Request(variables, where, profile, whither.on, whither.recipient, whither.ground)
+    aip = Outgoing.of(Archive(home.archive), identifier, whither.version)
+    copy = Dissemination(aip, request)
+    return exported(home, aip, whither, {"as": "dip"}, copy.write)
 
 
 def _whole(home: Home, identifier: str, whither: Whither) -> Outgoing:

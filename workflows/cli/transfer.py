@@ -8,39 +8,60 @@ from typing import Any
 import click
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+_OF_ONE = {"bagit": ("link",), "sip": ("destination",), "dip": ("variables", "where", "profile")}
 
 
 @click.command("export")
 @click.argument("identifier")
 @click.argument("target", type=click.Path(path_type=Path))
-@click.option("--to", "kind", required=True, type=click.Choice(["bagit", "sip"]), help="As what.")
-@click.option("--version", "version", help="Which version of the object (default: the newest).")
+@click.option("--to", "kind", required=True, type=click.Choice(list(_OF_ONE)), help="As what.")
+@click.option("--version", help="Which version of the object (default: the newest).")
 @click.option("--for", "recipient", default="", metavar="WHO", help="For whom, where it is not for anyone.")
 @click.option("--ground", default="", help="On which ground they may have it.")
 @click.option("--contact", default="", help="Whom the receiver may ask.")
-@click.option("--destination", default="", help="sip: the e-depot, and the place in it, that it is for.")
 @click.option("--link", is_flag=True, help="bagit: hard links to the archive's files instead of copies.")
+@click.option("--destination", default="", help="sip: the e-depot, and the place in it, that it is for.")
+@click.option("--variables", default="", metavar="A,B", help="dip: which variables (default: all that are open).")
+@click.option("--where", default="", metavar="DIM=FROM..TO,...", help="dip: which part, as time=1990..2000.")
+@click.option("--profile", default="", help="dip: for whom it is: public (default), restricted or full.")
 @_json
-def export_command(
-    identifier: str, target: Path, kind: str, link: bool, destination: str, as_json: bool, **options: Any
-) -> None:
+def export_command(identifier: str, target: Path, kind: str, as_json: bool, **options: Any) -> None:
     """Export the archived object IDENTIFIER into the new folder TARGET.
 
     bagit: all its files in a bag (RFC 8493), for those who keep it on. sip: all its files in an MDTO SIP with its
-    pakbon, for an e-depot.
+    pakbon, for an e-depot. dip: a part of it for a reader, without what is closed to them.
     """
     from terp.storage.home import Home
     from terp.storage.transfer import export
+    from terp.storage.transfer.selecting import parsed
+
+    _demand_fitting(kind, options)
+    common = {name: options[name] for name in ("version", "recipient", "ground", "contact")}
+    whither, home = export.Whither(target=target, on=_today(), **common), Home.here()
+    if kind == "bagit":
+        told = export.to_bag(home, identifier, whither, linked=options["link"])
+    elif kind == "sip":
+        told = export.to_sip(home, identifier, whither, options["destination"])
+    else:
+        asked = [name.strip() for name in options["variables"].split(",") if name.strip()]
+        where = parsed([options["where"]] if options["where"] else [])
+        told = export.to_dip(home, identifier, whither, asked, where, options["profile"] or "public")
+    click.echo(json.dumps(told, indent=1) if as_json else _text(identifier, told))
+
+
+def _demand_fitting(kind: str, options: dict[str, Any]) -> None:
     from terp.workflows.errors import Usage
 
-    whither = export.Whither(target=target, on=_today(), **options)
-    if link and kind != "bagit":
-        raise Usage("--link is for --to bagit: the others are not files of the archive")
-    if kind == "sip":
-        told = export.to_sip(Home.here(), identifier, whither, destination)
-    else:
-        told = export.to_bag(Home.here(), identifier, whither, linked=link)
-    click.echo(json.dumps(told, indent=1) if as_json else f"{identifier} {told['version']} is in {told['to']}")
+    for other, names in _OF_ONE.items():
+        if strange := [name for name in names if options[name] and other != kind]:
+            raise Usage(f"--{strange[0]} is for --to {other}, and this is --to {kind}")
+
+
+def _text(identifier: str, told: dict[str, Any]) -> str:
+    lines = [f"{identifier} {told['version']} is in {told['to']}"]
+    for one in told.get("withheld", ()):
+        lines.append(f"left out: {one['variables']} of its variables, {one['ground']}, until {one['until']}")
+    return "\n".join([*lines, f"SHA-512 of {told['of']}: {told['sha512']}"])
 
 
 def _today() -> date:
