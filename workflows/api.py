@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.cluster.errors import Stopped, Walled
-from terp.storage.archive.policy import Policy
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Agent
@@ -120,18 +119,14 @@ def run(
     """
     house = _home(home)
     agent, reporter = who(), reporter or LogReporter()
-    if archive:
-        SigningKey.here()  # not after days of work
-    decision = decide(house, policy) if archive and not as_run else b""
+    decision = _decided(house, policy, as_run) if archive else b""
     place = where or Where(site_of(site), most=workers)
     made, planner, found, values = _planned(flow, inputs, parameters, house, reporter, elsewhere)
-    if decision:
-        demand_licences(Policy.parse(decision), planner.sources.values())
+    demand_licences(decision, planner.sources.values())
     notes = place.fitting(made)
     record = _begun(house, made, found, values, flow, as_run, agent)
     keep_decision(house, record, decision)
-    record.workers, record.site = place.workers, place.site.name if place.site else ""
-    record.cluster = so_far(house, record)
+    _noted_place(house, record, place)
     told = Logged(reporter, record.folder(house) / "log.txt", record.warnings)
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
@@ -151,17 +146,25 @@ def run(
                 with suppress(StorageError):  # nor may this hide what happened
                     noted_workers(house, record)
             record.results = {name: product.key for name, product in named_results(returned).items()}
-            record.took_in(house, planner.sources)
-            _made_all(house, record, told)
-            if archive and decision_of(house, record):
-                record.archived = deposit(house, record, found, told)
-            elif archive:
-                told.warn(f"not archived: {UNDECIDED.format(record.id)}")
+            _made_all(house, record, planner, told)
+            if archive:
+                record.archived = _archived(house, record, found, told)
     except Walled:
         if record.submitted:
             go_on_later(told)
         raise
     return Run(house, record)
+
+
+def _noted_place(home: Home, record: RunRecord, place: Where) -> None:
+    record.workers, record.site = place.workers, place.site.name if place.site else ""
+    record.cluster = so_far(home, record)
+
+
+def _decided(home: Home, policy: Path | None, as_run: str) -> bytes:
+    """Return the decision under which a run that begins will be archived; raises before days of work, not after."""
+    SigningKey.here()
+    return b"" if as_run else decide(home, policy)
 
 
 def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told: Reporter) -> None:
@@ -172,8 +175,17 @@ def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told
         told.warn(note)
 
 
-def _made_all(home: Home, record: RunRecord, told: Reporter) -> None:
-    """Note when all was made, and tell it where the clock went back meanwhile."""
+def _archived(home: Home, record: RunRecord, found: "Flow[Any, Any]", told: Reporter) -> dict[str, Any]:
+    """Archive what was made, if somebody has decided that; return where it rests."""
+    if decision_of(home, record):
+        return deposit(home, record, found, told)
+    told.warn(f"not archived: {UNDECIDED.format(record.id)}")
+    return {}
+
+
+def _made_all(home: Home, record: RunRecord, planner: Planner, told: Reporter) -> None:
+    """Note when all was made and what was read, and tell it where the clock went back meanwhile."""
+    record.took_in(home, planner.sources)
     record.ended = now()
     if went_back():
         record.note(home, "warned", words=went_back())
@@ -223,8 +235,7 @@ def submit(
     house, agent = _home(None), who()
     decision = b"" if options.get("--no-archive") else decide(house, policy)
     made, planner, found, values = _planned(flow, inputs, parameters, house, LogReporter())
-    if decision:
-        demand_licences(Policy.parse(decision), planner.sources.values())
+    demand_licences(decision, planner.sources.values())
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
     _captured(house, record, found, agent)

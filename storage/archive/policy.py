@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from datetime import date, timedelta
+from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -247,56 +248,6 @@ def _model_of(annotation: Any) -> Any:
     return next(found for one in inner if (found := _model_of(one)) is not None) if inner else None
 
 
-TEMPLATE = """\
-# What may and must happen with what is archived. Words are those of MDTO where it has them.
-version = ""                      # of this policy, for those who read it later
-dated = 2026-01-01
-
-waardering = ""                   # B: kept for ever, V: kept for a term, N: yet to be decided
-
-[archiefvormer]                   # in whose task it was made
-naam = ""
-identificatie = ""                # a ROR, for example
-bron = ""                         # who gave that number
-
-[selectielijst]                   # on what the appraisal rests
-naam = ""
-categorie = ""
-vastgesteld = 2026-01-01
-geldigTot = 2026-01-01
-
-[bewaartermijn]                   # with waardering V only
-looptijd = "P10Y"
-trigger = ""                      # from what moment it counts, in words
-
-[decision]
-openness = ""                     # "open unless" (openbaar, tenzij) or "private unless" (privacy, tenzij)
-by = ""
-on = 2026-01-01
-ground = ""
-purpose = ""                      # for what the data may be used
-
-[copies]                          # the archive itself counts as one
-at_least = 2
-at_most = 3
-places = []                       # names in custody/places.toml
-
-[rights]
-holder = ""
-licence = ""                      # its URL
-licence_name = ""
-# inputs = { "obs.nc" = "https://creativecommons.org/licenses/by/4.0/" }   # of what was read and does not tell its own
-# third_parties = []              # whose rights forbid opening
-
-# [[beperkingGebruik]]            # each restriction has a ground and a term
-# type = "Overig"
-# grond = "Archiefwet 1995, artikel 15, lid 1, onder a"
-# looptijd = "P75Y"
-# variables = []                  # none: all of it
-
-# [overbrenging]                  # when it goes to an archival institution
-# looptijd = "P20Y"
-# grond = "Archiefwet 1995, artikel 12"
-
-# [lossy]                         # arrays that were stored with loss, and why that was decided
-"""
+def template() -> str:
+    """Return a policy to fill in, as TOML."""
+    return (files(__package__) / "template.toml").read_text()

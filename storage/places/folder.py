@@ -151,3 +151,7 @@ def _below(folder: Path) -> Iterator[Path]:
             yield from _below(path)
         else:
             yield path
+
+
+def _raise(error: OSError) -> None:
+    raise error

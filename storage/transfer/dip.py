@@ -27,8 +27,7 @@ from blake3 import blake3
 from terp.storage import files
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadInput, BadPackage, BadPolicy
-from terp.storage.package import Member, pack
-from terp.storage.package.packed import write_index
+from terp.storage.package import pack_product
 from terp.storage.transfer import subset
 from terp.storage.transfer.copying import Copied, copy
 from terp.storage.transfer.dipwords import Told, leesmij, licence, readme
@@ -112,8 +111,10 @@ class Dissemination:
         wanted = wanted_of([one for one in known if one not in self.withheld], self._asked(known))
         wanted = wanted if self.request.variables else set(large) - self.withheld.keys()
         if not wanted & set(large):
-            why = "; ".join(dict.fromkeys(str(one) for one in self.withheld.values())) or "no array is named"
-            raise BadPolicy(f"nothing of {self.aip.identifier} may leave for the profile {self.request.profile}: {why}")
+            said = "; ".join(dict.fromkeys(str(one) for one in self.withheld.values())) or "no array is named"
+            raise BadPolicy(
+                f"nothing of {self.aip.identifier} may leave for the profile {self.request.profile}: {said}"
+            )
         small = {path for path in known if path not in large and path not in self.withheld}
         return subset.Chosen(wanted | small, self.request.where, self.closed_names, self.masked)
 
@@ -152,11 +153,9 @@ class Dissemination:
             called = (f"data-{number}" if len(self.sources) > 1 else "data") if self.masked else name[: -len(PACKAGE)]
             self._covered(found)
             product = subset.write(source, found, work / called, called)
-            members = [Member(e.key, product.data / e.key, e.size, e.crc32, e.blake3) for e in product.entries()]
-            packed = pack(members, folder / f"{called}{PACKAGE}")
-            write_index(packed, product)
+            names = [source_path(one.group.path, a.name) for one in found for a in one.group.arrays]
+            yield from ((packed.path, names) for packed in pack_product(product, folder, called))
             shutil.rmtree(work / called, ignore_errors=True)
-            yield packed.path, [source_path(one.group.path, a.name) for one in found for a in one.group.arrays]
 
     def _covered(self, found: Sequence[subset.Part]) -> None:
         """Note from when to when the times are that leave."""

@@ -18,8 +18,7 @@ from terp.storage.grid import Group, shape_array
 from terp.storage.home import Home
 from terp.storage.lineage import Origin, Origins
 from terp.storage.making import Layout, create
-from terp.storage.package import Member, pack
-from terp.storage.package.packed import write_index
+from terp.storage.package import pack_product
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 
@@ -104,11 +103,8 @@ def archived(
     folder = home / "work"
     folder.mkdir(exist_ok=True)
     made = product(folder)
-    members = [Member(e.key, made.data / e.key, e.size, e.crc32, e.blake3) for e in made.entries()]
-    path = folder / f"{CANARY}.zarr.zip"
-    path.unlink(missing_ok=True)
-    packed = pack(members, path)
-    write_index(packed, made)
+    (folder / f"{CANARY}.zarr.zip").unlink(missing_ok=True)
+    pack_product(made, folder, CANARY)
     beside = {
         "README.md": f"# Wells and the {CANARY}\n\nRead: {CANARY}.nc\n".encode(),
         "ro-crate-metadata.json": b"{}",

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage.archive.policy import TEMPLATE, Policy, after
+from terp.storage.archive.policy import Policy, after, template
 from terp.storage.errors import BadPolicy
 
 GOOD = (Path(__file__).parents[1] / "policy.toml").read_text()
@@ -25,7 +25,7 @@ def test_a_policy_that_decides_all_has_nothing_against_it() -> None:
 
 def test_the_template_asks_for_all_that_must_be_decided() -> None:
     with pytest.raises(BadPolicy) as refused:
-        Policy.parse(TEMPLATE.encode())
+        Policy.parse(template().encode())
     for asked in ("version", "waardering", "archiefvormer.naam", "selectielijst.categorie", "decision.openness"):
         assert asked in str(refused.value)
 

@@ -13,9 +13,9 @@ def policy_command() -> None:
 @policy_command.command("new")
 def new() -> None:
     """Print a policy to fill in."""
-    from terp.storage.archive.policy import TEMPLATE
+    from terp.storage.archive.policy import template
 
-    click.echo(TEMPLATE, nl=False)
+    click.echo(template(), nl=False)
 
 
 @policy_command.command("check")

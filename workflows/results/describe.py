@@ -81,11 +81,15 @@ def inputs_of(home: Home, run: RunRecord) -> list[provenance.Input]:
     return [_input(run, given, source) for given, source in run.identities(home).items()]
 
 
-def demand_licences(policy: Policy, sources: Iterable[Identity]) -> None:
+def demand_licences(decision: bytes, sources: Iterable[Identity]) -> None:
     """Raise BadPolicy where licences of what will be read are against archiving what is made of it.
 
-    The SHA-256 of what was not read yet is not known: where the policy goes by that, the archive will ask again.
+    Nothing is where nobody has decided. The SHA-256 of what was not read yet is not known: where the policy goes by
+    that, the archive will ask again.
     """
+    if not decision:
+        return
+    policy = Policy.parse(decision)
     by_digest = any(re.fullmatch("[0-9a-f]{64}", name) for name in policy.rights.inputs)
     names = {Path(one.path).name: _licence(one) or policy.licence_of(Path(one.path).name, "") for one in sources}
     told = {name: licence for name, licence in names.items() if licence or not by_digest}
