@@ -150,8 +150,7 @@ def run(
             if archive:
                 record.archived = _archived(house, record, found, told)
     except Walled:
-        if record.submitted:
-            go_on_later(told)
+        go_on_later(record, told)
         raise
     return Run(house, record)
 

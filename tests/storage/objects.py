@@ -103,7 +103,8 @@ def archived(
     folder = home / "work"
     folder.mkdir(exist_ok=True)
     made = product(folder)
-    (folder / f"{CANARY}.zarr.zip").unlink(missing_ok=True)
+    path = folder / f"{CANARY}.zarr.zip"
+    path.unlink(missing_ok=True)
     pack_product(made, folder, CANARY)
     beside = {
         "README.md": f"# Wells and the {CANARY}\n\nRead: {CANARY}.nc\n".encode(),

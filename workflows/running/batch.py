@@ -84,8 +84,10 @@ def words_of(
     return said
 
 
-def go_on_later(reporter: Any) -> None:
-    """Put this job back into the queue and wait to be ended; return only where SLURM does not do it."""
+def go_on_later(run: RunRecord, reporter: Any) -> None:
+    """Put the job of a submitted run back into the queue and wait to be ended; return only where that is not done."""
+    if not run.submitted:
+        return
     trouble = requeue_this(reporter.warn)
     if trouble:
         reporter.warn(f"this job cannot be put back into the queue ({trouble}): submit the same command again")
