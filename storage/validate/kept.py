@@ -5,6 +5,7 @@ inventory does not accuse the content.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from terp.storage.validate.strict import BadText, parse
 
 NAME = "inventory.json"
 SIDECARS = ("sha512", "sha256")
+_SIDECAR = re.compile(rb"([0-9a-fA-F]+)[ \t]+inventory\.json\n?")
+_FEW = 8  # letters of 64 or 128, of which by chance one in sixteen is the same
 
 
 @dataclass
@@ -83,37 +86,50 @@ def _read(one: Object, kept: Kept, version: str) -> None:
 
 def _checksums(one: Object) -> None:
     """OCFL section 3.7: beside each inventory lies its digest."""
-    accused = [kept for kept in one.kept.values() if not _fits(one, kept)]
+    said = {version: _said(one, kept) for version, kept in one.kept.items()}
+    for version, kept in one.kept.items():
+        digest = hashlib.new(algorithm_of(kept), kept.data).hexdigest()
+        kept.fits = (said[version] or "").lower() == digest
     sound = {kept.data for kept in one.kept.values() if kept.fits}
-    for kept in accused:
-        sidecar = f"{kept.where}.{algorithm_of(kept)}"
-        if sidecar not in one.tree.files:
-            one.found.error("E058", sidecar, f"is missing: the checksum of {kept.where}", RESTORE)
-            continue
-        try:
-            words = read_text(one.home / sidecar).decode(errors="replace").split()
-        except BadText as bad:
-            words = [f"it {bad}"]
-        if len(words) != 2 or words[1] != NAME:
-            what = f"is not a digest and the word {NAME}, so {kept.where} cannot be compared with it"
-            one.found.error("E061", sidecar, what, RESTORE)
-        elif kept.data in sound:  # another copy of this inventory fits its own
-            one.found.error("E060", sidecar, f"is not the digest of {kept.where}", RESTORE)
-        else:
-            one.found.error("E060", kept.where, f"does not fit its checksum in {sidecar}", RESTORE)
+    for version, kept in one.kept.items():
+        _accuse(one, kept, said[version], kept.data in sound)
+
+
+def _said(one: Object, kept: Kept) -> str | None:
+    """Return the digest beside an inventory, "" where there is none, None for no such file."""
+    name = f"{kept.where}.{algorithm_of(kept)}"
+    if name not in one.tree.files:
+        return None
+    try:
+        match = _SIDECAR.fullmatch(read_text(one.home / name))
+    except BadText:
+        return ""
+    return match[1].decode() if match else ""
+
+
+def _accuse(one: Object, kept: Kept, said: str | None, known: bool) -> None:
+    """Name what is damaged: the inventory or its digest; `known`: the same inventory fits a digest elsewhere."""
+    sidecar = f"{kept.where}.{algorithm_of(kept)}"
+    digest = hashlib.new(algorithm_of(kept), kept.data).hexdigest()
+    if said is None:
+        one.found.error("E058", sidecar, f"is missing: the digest of {kept.where}", RESTORE)
+    elif not said:
+        what = f"is not a digest and the word {NAME}, so {kept.where} cannot be compared with it"
+        one.found.error("E061", sidecar, what, RESTORE)
+    elif kept.fits and said not in (digest, digest.upper()):
+        what = "has its digest in letters of both cases, as no tool writes it: a bit of it may have flipped"
+        one.found.warn("E061", sidecar, what, RESTORE)
+    elif not kept.fits and (known or _nearly(said.lower(), digest)):
+        one.found.error("E060", sidecar, f"is not the digest of {kept.where}, and that is sound", RESTORE)
+    elif not kept.fits:
+        one.found.error("E060", kept.where, f"does not fit its digest in {sidecar}", RESTORE)
+
+
+def _nearly(one: str, other: str) -> bool:
+    """Say whether digests differ in a few letters only: then a digest was damaged, and not what it is of."""
+    return len(one) == len(other) and sum(a != b for a, b in zip(one, other, strict=True)) <= _FEW
 
 
 def algorithm_of(kept: Kept) -> str:
     """Return the algorithm of the digest beside an inventory."""
     return kept.said.algorithm if kept.said and kept.said.algorithm else SIDECARS[0]
-
-
-def _fits(one: Object, kept: Kept) -> bool:
-    algorithm = algorithm_of(kept)
-    try:
-        words = read_text(one.home / f"{kept.where}.{algorithm}").split()
-    except BadText:
-        return False
-    digest = hashlib.new(algorithm, kept.data).hexdigest().encode()
-    kept.fits = len(words) == 2 and words[0].lower() == digest and words[1] == NAME.encode()
-    return kept.fits

@@ -108,7 +108,7 @@ def read_text(path: Path) -> bytes:
             size = os.fstat(file.fileno()).st_size
             if size > LARGEST:
                 raise BadText(f"has {size:,} bytes, and more than {LARGEST:,} are not read: it can hardly be meant")
-            return file.read(LARGEST)
+            return file.read(size + 1)  # what is asked for is set aside, so no more than there is
     except OSError as error:
         raise BadText(f"cannot be read: {reason(error)}") from None
 

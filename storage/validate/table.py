@@ -27,7 +27,7 @@ _KEYS = {"format", "bands", "most", "groups", "packages", "small", "members", "s
 _ROW = {"package", "name", "offset", "size", "crc32", "blake3"}
 _SHARD = _ROW | {"key", "values"}
 _HEX = "0123456789abcdef"
-_LARGEST = 64 << 20  # bytes of the metadata of an array
+_LARGEST = 1 << 20  # bytes of the metadata of an array
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _documents(table: Table, folder: Path) -> dict[str, str] | None:
                 name = f"{home}/zarr.json"
                 row = table.packages[0].rows[name]
                 file.seek(row.offset)
-                data = file.read(min(row.size, _LARGEST))
+                data = file.read(row.size) if row.size <= _LARGEST else b""
                 if blake3(data).hexdigest() != row.blake3:
                     return None  # that is said of the band itself
                 made[name] = blake3(rfc8785.dumps({**parse(data), "shape": shape})).hexdigest()

@@ -58,7 +58,7 @@ def declaration(home: Path, found: Findings) -> Declared:
 def _codec(said: "re.Match[str] | None", found: Findings) -> str:
     try:
         name = codecs.lookup(said[1] if said else "utf-8").name
-    except LookupError:
+    except (LookupError, ValueError):  # the latter for a zero byte in it
         name = ""
     if name.startswith(_KINDS):
         return name

@@ -23,6 +23,7 @@ _END_NAMES = (
     *("mark of end", "disk", "disk", "members", "members", "size", "start", "comment"),
 )
 _ENDS = struct.Struct("<4sQHHLLQQQQ4sLQL4sHHHHLLH")
+_END32 = 22  # bytes of the last of them
 _RECORD_NAMES = (
     *("mark", "made by", "needs", "flags", "method", "time", "date", "CRC-32", "size stored", "size"),
     *("length of name", "length of extra", "comment", "disk", "attributes", "mode", "offset"),
@@ -93,11 +94,12 @@ def _directory(file: BinaryIO, size: int, found: Findings) -> tuple[int, int, in
     )
     if wrong := _differing(_END_NAMES, said, wanted):
         found.error("P1", "", f"does not end as a package: {wrong} at its end is another; it may be cut off", RESTORE)
-    if start + length != size - _ENDS.size:
-        if not wrong:
-            found.error("P1", "", "is longer or shorter than it says", RESTORE)
-        return None
-    return start, length, count
+    if start + length == size - _ENDS.size:
+        return start, length, count
+    if not wrong:
+        found.error("P1", "", "is longer or shorter than it says", RESTORE)
+    count, length, start = said[-4:-1]  # it may be a ZIP as other tools make it
+    return (start, length, count) if start + length == size - _END32 else None
 
 
 def _differing(names: Sequence[str], said: Sequence[object], wanted: Sequence[object]) -> str:
