@@ -6,7 +6,7 @@ What PRONOM has no identifier for is described in FORMATS.md, which every object
 
 from dataclasses import dataclass
 
-PRONOM, OWN, IANA = "PRONOM-register", "FORMATS.md in hetzelfde object (terp)", "IANA Media Types"
+PRONOM, OWN, IANA = "PRONOM-register", "Begrippenlijst terp (FORMATS.md in hetzelfde object)", "IANA Media Types"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from terp.storage.metadata.formats import format_of
 from terp.storage.metadata.mdto import lists
 from terp.storage.provenance import Output
 
-_OWN = "Begrippenlijst terp"
+_OWN = "Begrippenlijst terp (FORMATS.md in hetzelfde object)"
 _RELATIONS = "Begrippenlijst Relatietypen informatieobject MDTO"
 _PARTIES = "Begrippenlijst Relatietypen betrokkene MDTO"
 _EARTH = "Omhullende rechthoek in graden (west,zuid,oost,noord), WGS 84"
@@ -74,13 +74,19 @@ def _in_space(coverage: Coverage) -> tuple[mdto.Verwijzing, ...]:
     places = [_direction(one) for one in coverage.directions]
     if coverage.is_on_earth:
         west, south, east, north = coverage.west, coverage.south, coverage.east, coverage.north
-        name = f"lengte {west:g}° tot {east:g}°, breedte {south:g}° tot {north:g}°"
-        places.append(mdto.verwijzing(name, f"{west:g},{south:g},{east:g},{north:g}", _EARTH))
+        told = [_degrees(side) for side in (west, south, east, north) if side is not None]
+        name = f"lengte {told[0]}° tot {told[2]}°, breedte {told[1]}° tot {told[3]}°"
+        places.append(mdto.verwijzing(name, ",".join(told), _EARTH))
     return tuple(places)
 
 
+def _degrees(value: float) -> str:
+    return f"{round(value, 6) + 0.0:.6f}".rstrip("0").rstrip(".")  # never -0
+
+
 def _direction(one: Direction) -> mdto.Verwijzing:
-    name = f"hemelrichting {one.longitude:g}°, {one.latitude:g}° ({one.frame or 'stelsel onbekend'})"
+    where = f"{_degrees(one.longitude)}°, {_degrees(one.latitude)}°"
+    name = f"hemelrichting {where} ({one.frame or 'stelsel onbekend'})"
     return mdto.verwijzing(f"{one.name}, {name}" if one.name else name, one.name, "Naam van het veld in de waarneming")
 
 
