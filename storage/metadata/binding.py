@@ -217,7 +217,7 @@ def _elements(shape: list[Part], found: Element, where: str, *, ordered: bool) -
     """Return the fields of `found` that are elements."""
     if (found.text or "").strip() or any((one.tail or "").strip() for one in found):
         raise BadMetadata(f"{where} has text between its elements, where none can stand")
-    values: dict[str, Any] = {part.field: () if part.many else None for part in shape}
+    values = {part.field: list[Any]() for part in shape}
     tags, seen, at = [part.tag for part in shape], set[str](), 0
     for inner in found:
         name = local(inner, found, where)
@@ -230,9 +230,11 @@ def _elements(shape: list[Part], found: Element, where: str, *, ordered: bool) -
         if name in seen and (part.within or not part.many):
             raise BadMetadata(f"{where} has more than one {name}, and can have one")
         seen.add(name)
-        members = tuple(_members(part, inner, f"{where}/{name}"))
-        values[part.field] = values[part.field] + members if part.many else members[0]
-    return values
+        values[part.field].extend(_members(part, inner, f"{where}/{name}"))
+    return {
+        part.field: tuple(held) if part.many else next(iter(held), None)
+        for part, held in zip(shape, values.values(), strict=True)
+    }
 
 
 def _members(part: Part, inner: Element, where: str) -> Iterator[Any]:

@@ -42,8 +42,9 @@ _ENDINGS = {
     "SHA512SUMS.sig": FileFormat("OpenSSH signature", None, OWN),
 }
 
+_BY_LENGTH = sorted(_ENDINGS.items(), key=lambda one: len(one[0]), reverse=True)  # .zarr.zip before .zip
+
 
 def format_of(name: str) -> FileFormat:
     """Return the format that a file of an archived object has, by its name; octets where the name tells nothing."""
-    endings = sorted(_ENDINGS, key=len, reverse=True)
-    return next((_ENDINGS[ending] for ending in endings if name.endswith(ending)), _UNKNOWN)
+    return next((known for ending, known in _BY_LENGTH if name.endswith(ending)), _UNKNOWN)

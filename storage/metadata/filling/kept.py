@@ -1,7 +1,7 @@
 """What the metadata of an archived object are filled from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
@@ -32,8 +32,8 @@ class Kept:
 
     @cached_property
     def told(self) -> Record:
-        """The record without what nobody else should see."""
-        record: Record = scrub(self.record, self.record.hosts)
+        """The record without what nobody else should see, and without its outputs, whose names are those of files."""
+        record: Record = scrub(replace(self.record, outputs=()), self.record.hosts)
         return record
 
     @property

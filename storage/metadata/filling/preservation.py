@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from terp.storage.metadata import premis
-from terp.storage.metadata.filling.kept import Kept, time
+from terp.storage.metadata.filling.kept import PAYLOAD, Kept, time
 from terp.storage.metadata.formats import PRONOM, format_of
 from terp.storage.provenance import Output
 
@@ -43,7 +43,7 @@ def _whole(kept: Kept) -> str:
 def _file(kept: Kept, output: Output) -> premis.File:
     known = format_of(output.file)
     registered = ("PRONOM" if known.register == PRONOM else known.register, known.key) if known.key else None
-    parts = [premis.relation("structural", "is part of", [_whole(kept)])] if output in kept.payload else []
+    parts = [premis.relation("structural", "is part of", [_whole(kept)])] if output.file.endswith(PAYLOAD) else []
     return premis.file(
         kept.name_of(output.file),
         name=output.file,
