@@ -14,6 +14,7 @@ StorageError
 ├── MustStay        what is archived may not be destroyed, or not yet
 ├── Unfinished      something has begun that the same command finishes later
 ├── BadQuery        what was asked of the catalog cannot be read
+├── CannotMigrate   another form cannot hold all of a product, or is not the same
 ├── BadPolicy       a policy lacks a decision, or forbids what was asked
 ├── BadPlaces       the file of places of copies does not say where they are
 ├── PlaceTrouble    a place of copies does not answer, or refused
@@ -80,6 +81,12 @@ class DiskTrouble(StorageError):
 
 class BadPackage(StorageError):
     """A package or archive object does not hold together."""
+
+    exit_code = 65
+
+
+class CannotMigrate(StorageError):
+    """Another form cannot hold all that a product is, or does not hold the same."""
 
     exit_code = 65
 

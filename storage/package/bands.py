@@ -124,7 +124,7 @@ class Bands:
             if group.path not in self._inside(band) or not group.arrays:
                 continue
             part = self._inside(band)[group.path]
-            own, numbers = (group, np.arange(group.regions)) if part is None else _within(group, self.cut.axis, part)
+            own, numbers = (group, np.arange(group.regions)) if part is None else within(group, self.cut.axis, part)
             names, keys = own.keys(np.arange(own.regions)), group.keys(numbers)
             for name, key, row in zip(names, keys, self._rows[group.path][numbers].reshape(-1), strict=True):
                 entry = Entry.of_shard(key, Stored.from_row(row))
@@ -173,7 +173,7 @@ def _belongs(key: str, home: str) -> bool:
     return key == f"{home}/{META}" or key == f"{home}/c" or key.startswith(f"{home}/c/")
 
 
-def _within(group: Group, axis: str, part: slice) -> "tuple[Group, np.ndarray[Any, Any]]":
+def within(group: Group, axis: str, part: slice) -> "tuple[Group, np.ndarray[Any, Any]]":
     """Return a group as it is in a band, and which regions of the whole group its regions are."""
     size, block = part.stop - part.start, group.cut[axis][1]
     arrays = tuple(

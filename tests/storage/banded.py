@@ -7,6 +7,7 @@ before which the process kills itself; it prints for each whether it was killed 
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def made(folder: Path, length: int) -> StoredProduct:
     for path, data in whole(length).items():
         cut = {dim: (data.sizes[dim], block) for dim, block in CUTS[path].items()}
         arrays = tuple(
-            shape_array(str(name), tuple(map(str, one.dims)), one.shape, str(one.dtype), cut)
+            replace(shape_array(str(name), tuple(map(str, one.dims)), one.shape, str(one.dtype), cut), attrs=one.attrs)
             for name, one in data.data_vars.items()
         )
         groups.append(Group(path, cut, arrays))
