@@ -8,8 +8,10 @@ and a reader has a whole file. Where the cache cannot be written, it is used fro
 """
 
 import os
+import shutil
 import sqlite3
 import tempfile
+import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
@@ -60,7 +62,7 @@ class Catalog:
         self.archive, self.path = archive, cache / "catalog.sqlite"
         self._beside = Beside(cache / "catalog.new")
         self.tombstones, self._told = custody / "tombstones", told
-        self._here: tempfile.TemporaryDirectory[str] | None = None  # where it is while the cache cannot be written
+        self._here: _Folder | None = None  # where it is while the cache cannot be written
 
     def made(self) -> datetime | None:
         """Return when the archive was last walked over; None where there is no catalog."""
@@ -139,7 +141,7 @@ class Catalog:
         return sorted(cards, key=lambda card: _order(card.path))
 
     def _file(self) -> Path:
-        return Path(self._here.name) / self.path.name if self._here else self.path
+        return self._here.path / self.path.name if self._here else self.path
 
     def _usable(self) -> bool:
         return is_catalog(self._file())
@@ -205,12 +207,12 @@ class Catalog:
         read = self._read(missing)
         paths = sorted({*there, *stones}, key=_order)
         cards = (stones.get(path) or (base.at(path) if base and path in kept else next(read)) for path in paths)
-        here = tempfile.TemporaryDirectory(prefix="terp-catalog-")
-        fresh = Path(here.name) / self.path.name
+        here = _Folder()
+        fresh = here.path / self.path.name
         try:
             objects = write(fresh, filter(None, cards))
         except sqlite3.Error as error:
-            raise DiskTrouble(f"{here.name}: the catalog cannot be written there ({error}): set TMPDIR") from error
+            raise DiskTrouble(f"{here.path}: the catalog cannot be written there ({error}): set TMPDIR") from error
         self._show(here, fresh)
         return Refreshed(objects, len(missing), 0, made_again=True)
 
@@ -236,16 +238,24 @@ class Catalog:
         found = filter(None, map(tombstone_card, listed(self.tombstones)))
         return {card.path: card for card in found}
 
-    def _show(self, here: "tempfile.TemporaryDirectory[str]", fresh: Path) -> None:
+    def _show(self, here: "_Folder", fresh: Path) -> None:
         """Put a catalog where all look for it; where that cannot be, use it from where it was built."""
         try:
             put(fresh, self.path)
         except DiskTrouble as trouble:
-            self._told(f"the catalog is used from {here.name} and not kept: {trouble}")
+            self._told(f"the catalog is used from {here.path} and not kept: {trouble}")
             self._here = here
         else:
             self._here = None
-            here.cleanup()
+            here.remove()
+
+
+class _Folder:
+    """A folder of this machine, for as long as somebody holds it."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="terp-catalog-"))
+        self.remove = weakref.finalize(self, shutil.rmtree, self.path, True)
 
 
 def _order(path: str) -> tuple[str, str]:

@@ -83,7 +83,7 @@ def _terms(text: str) -> Iterator[tuple[bool, _Condition]]:
             return
         found = _TERM.match(rest, at)
         if not found:
-            raise BadQuery(f"{rest[at:]!r} cannot be read: a quotation mark has no second, or a value is missing")
+            raise BadQuery(f"{rest[at:]!r} cannot be read: a quotation mark has no second, or stands within a word")
         yield not found["minus"], _term(found)
         at = found.end()
         at += len(rest[at:]) - len(rest[at:].lstrip())
@@ -93,6 +93,8 @@ def _terms(text: str) -> Iterator[tuple[bool, _Condition]]:
 
 def _term(found: re.Match[str]) -> _Condition:
     field, said = found["field"], found["phrase"] if found["word"] is None else found["word"]
+    if field is None and said.endswith(":") and found["word"]:
+        raise BadQuery(f"{said} has no value: write it behind the colon, as in title:wells")
     if field is None:
         return _Condition(words=_words("", said, exact=found["word"] is None))
     if field.lower() == "urn":
