@@ -10,7 +10,7 @@ from terp.storage.audit.damage import ADDED, ALTERED, LOST, UNREADABLE, Damage, 
 from terp.storage.audit.layout import Layout, from_directory
 from terp.storage.audit.looking import Looked, sound_bytes
 from terp.storage.audit.reading import Read, read_through, spots, unlike
-from terp.storage.errors import NotStaged, PlaceTrouble
+from terp.storage.errors import BadPackage, NotStaged, PlaceTrouble
 from terp.storage.places import Place
 
 _TRIES = 3  # of a file that cannot be read
@@ -56,6 +56,8 @@ def check(task: Task, others: Sequence[Place], aside: Executor, count: Callable[
         return task.damage(LOST, "is gone")
     except NotStaged:
         raise
+    except BadPackage as leads_out:
+        return task.damage(UNREADABLE, f"cannot be read: {leads_out}")
     except PlaceTrouble as trouble:
         _demand_answer(task.place)
         return task.damage(UNREADABLE, f"cannot be read: {trouble}")

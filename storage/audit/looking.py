@@ -27,6 +27,7 @@ from terp.storage.places import Place
 
 ARCHIVE = "archive"  # the place that has everything
 TABLE = ".members.json"
+_DIGEST_IN = {"ingested": "inventory", "copied": "sha512"}  # where events tell the SHA-512 of an inventory
 UNFINISHED = ".terp-part-"  # in the name of a file that is being put into a place
 STAGED = "extensions/terp-staging/"
 
@@ -82,28 +83,36 @@ def kept(custody: Path, identifier: str) -> Kept:
     copies: dict[str, int] = {}
     for entry in Events(custody).of(identifier):
         facts = entry["facts"]
-        with suppress(KeyError, ValueError, TypeError, IndexError):
+        with suppress(KeyError, ValueError, TypeError):
             version = int(str(facts["version"]).removeprefix("v"))
-            if entry["event"] in ("ingested", "copied") and len(facts["inventory"]) == 128:
-                inventories.setdefault(version, set()).add(facts["inventory"])
+            digest = facts.get(_DIGEST_IN.get(entry["event"], ""), "")
+            if len(digest) == 128:
+                inventories.setdefault(version, set()).add(digest)
             if entry["event"] == "copied":
                 copies[facts["place"]] = version
-        if entry["event"] in ("copy removed", "removed"):
+        if entry["event"] == "uncopied":
             copies.pop(facts.get("place", ""), None)
     return Kept(identifier, inventories, copies)
 
 
 def known(custody: Path) -> list[str]:
-    """Return the identifiers of all objects that custody has heard of and that were not destroyed."""
-    found = []
-    for path in sorted((custody / "events").glob("*/000001.json")):
-        with suppress(ValueError, KeyError, OSError, TypeError):
-            found.append(str(json.loads(path.read_bytes())["object"]))
-    return [one for one in found if one and not destroyed(custody, one)]  # the root itself has no identifier
+    """Return the identifiers of all objects that custody knows of and that were not destroyed."""
+    return [one for one in _ingested(custody) if not destroyed(custody, one)]
+
+
+def _ingested(custody: Path) -> Iterator[str]:
+    """Yield the identifiers of those that were ever ingested or copied: other things have events too."""
+    for folder in sorted((custody / "events").glob("*")):
+        for path in sorted(folder.glob("*.json")):
+            with suppress(ValueError, KeyError, OSError, TypeError):
+                entry = json.loads(path.read_bytes())
+                if entry["event"] in _DIGEST_IN:
+                    yield str(entry["object"])
+                    break
 
 
 def destroyed(custody: Path, identifier: str) -> bool:
-    """Say whether an object was destroyed, as it should be."""
+    """Say whether an object was destroyed, or is being destroyed, as it should be."""
     return (custody / "tombstones" / f"{slug(identifier)}.json").exists()
 
 

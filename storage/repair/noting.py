@@ -41,6 +41,11 @@ class Intent:
         self.custody, self.identifier, self.folder, self.place = custody, identifier, folder, place
         self.token = secrets.token_hex(8)
         self.changes: list[Change] = []
+        self._failed: set[str] = set()
+
+    def failed(self, path: str) -> None:
+        """Take back what could not be changed."""
+        self._failed.add(path)
 
     @property
     def path(self) -> Path:
@@ -57,8 +62,9 @@ class Intent:
 
     def done(self) -> None:
         """Note what was changed with the object's events."""
-        if self.changes:
-            _note(self.custody, self.identifier, self.place, self.token, self.changes)
+        changes = [one for one in self.changes if one.path not in self._failed]
+        if changes:
+            _note(self.custody, self.identifier, self.place, self.token, changes)
         with suppress(OSError):
             self.path.unlink()
 

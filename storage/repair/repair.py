@@ -4,7 +4,6 @@ What replaces a file is complete, and its SHA-512 is the one that was stored, be
 stops it at any moment leaves each file as it was or as it should be, and the same command goes on.
 """
 
-import hashlib
 import secrets
 import time
 from collections.abc import Sequence
@@ -20,7 +19,7 @@ from terp.storage.audit.damage import ADDED, Spot
 from terp.storage.audit.looking import Looked, look
 from terp.storage.audit.root import expected_root
 from terp.storage.audit.truth import INVENTORY, MARK, SIDECAR, folder_of
-from terp.storage.errors import PlaceTrouble
+from terp.storage.errors import Damaged, PlaceTrouble
 from terp.storage.meter import Tell, silent
 from terp.storage.places import Folder, Place
 from terp.storage.repair.assembling import Made, by_bytes, by_parts, whole
@@ -179,12 +178,13 @@ class _Mending:
         return whole(task, others, fresh) or by_bytes(task, [self.place, *others], fresh)
 
     def _replace(self, task: Task, made: Made, damage: Damage) -> None:
-        with made.path.open("rb") as file:
-            if hashlib.file_digest(file, "sha512").hexdigest() != task.digest:
-                self.outcome.left.append((damage, "what was put together is not what was stored"))
-                return
         self.intent.will(Change(task.path, damage.found, task.digest, made.sources))
-        self.place.put(task.name, made.path)
+        try:
+            self.place.put(task.name, made.path, sha512=task.digest)
+        except Damaged as unlike:
+            self.intent.failed(task.path)
+            self.outcome.left.append((damage, f"what was put together is not what was stored: {unlike}"))
+            return
         make_read_only(self.place, task.name)
         how = f"is as it was stored again: from {', '.join(made.sources) or 'its table'}"
         self.outcome.mended.append(Mended(self.place.name, self.identifier, task.path, how))

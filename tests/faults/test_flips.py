@@ -18,7 +18,7 @@ from terp.storage import files
 from terp.storage.audit import Order, Report, audit
 from terp.storage.places import Folder
 
-FLIPS, ALL_FLIPS = 120, 10_000
+FLIPS, ALL_FLIPS = 100, 10_000
 CLEAN, ALL_CLEAN = 10, 1000
 
 

@@ -26,6 +26,8 @@ COMMANDS = {
     "impact": "lineage",
     "verify": "holdings",
     "replay": "replay",
+    "audit": "fixity",
+    "repair": "fixity",
     "archive": "holdings",
     "export": "transfer",
     "policy": "policy",

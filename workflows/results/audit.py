@@ -1,0 +1,99 @@
+"""Audit and repair in a home: which places there are, what is due, and what a person asked for."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from terp.storage.archive.custody import Events
+from terp.storage.audit import Order, Report, audit
+from terp.storage.audit.history import Last, history
+from terp.storage.audit.looking import ARCHIVE
+from terp.storage.audit.truth import folder_of
+from terp.storage.errors import BadPackage, PlaceTrouble
+from terp.storage.home import Home
+from terp.storage.meter import Tell, silent
+from terp.storage.places import Folder, Place, Places
+from terp.storage.repair import Outcome, repair
+from terp.storage.repair.repair import Work
+from terp.workflows.errors import Usage
+
+ARCHIVE_EVERY = "P90D"  # between two audits of the archive itself
+
+
+def places_of(home: Home) -> list[Place]:
+    """Return the archive as a place, and all places of copies; raises BadPlaces, and BadPackage without an archive."""
+    if not (home.archive / "extensions").is_dir() and not home.custody.is_dir():
+        raise BadPackage(f"{home.archive} is no archive yet: there is nothing to read again")
+    return [Folder(ARCHIVE, home.archive), *(about.open() for about in Places.load(home.custody).place)]
+
+
+def every(home: Home) -> dict[str, str]:
+    """Return how often each place is to be audited (xsd:duration)."""
+    return {ARCHIVE: ARCHIVE_EVERY} | {about.name: about.audit_every for about in Places.load(home.custody).place}
+
+
+def audits(home: Home) -> Mapping[tuple[str, str], Last]:
+    """Return the last audits of all objects, by folder and place."""
+    return history(home.custody, every(home))
+
+
+def audited(
+    home: Home,
+    identifiers: Sequence[str],
+    names: Sequence[str],
+    due: bool = False,
+    seconds: float | None = None,
+    tell: Tell = silent,
+) -> Report:
+    """Audit objects (all where none is named) in places (all where none is named), or what of that is due."""
+    places = places_of(home)
+    chosen = _chosen(places, names)
+    folders = _folders(home, places, identifiers)
+    order = Order(places, home.custody, chosen, folders, scope="due" if due else "", seconds=seconds, tell=tell)
+    if due:
+        lasts, today = audits(home), datetime.now(UTC).date()
+        order = Order(**{**vars(order), "wanted": lambda *key: key not in lasts or lasts[key].is_due(today)})
+    return audit(order)
+
+
+def mended(
+    home: Home,
+    identifiers: Sequence[str],
+    names: Sequence[str],
+    sources: Sequence[str],
+    tell: Tell = silent,
+) -> Outcome:
+    """Mend objects in places from others.
+
+    Where no object is named, those that the last audits found damaged, and what is beside objects; all of them where
+    there was no audit.
+    """
+    places = places_of(home)
+    chosen, sources = _chosen(places, names), _chosen(places, sources)
+    folders = _folders(home, places, identifiers)
+    if not identifiers:
+        lasts = audits(home).values()
+        folders = sorted({last.folder for last in lasts if last.damage and last.place in chosen})
+    return repair(Work(places, home.custody, home.cache / "repair", chosen, sources, folders, tell))
+
+
+def _chosen(places: Sequence[Place], names: Sequence[str]) -> list[str]:
+    known = [place.name for place in places]
+    for name in names:
+        if name not in known:
+            raise Usage(f"there is no place {name!r}: known are {', '.join(known)}")
+    return list(dict.fromkeys(names)) or known
+
+
+def _folders(home: Home, places: Sequence[Place], identifiers: Sequence[str]) -> list[str]:
+    """Return where objects are; raises Usage for one that nobody has heard of."""
+    for identifier in identifiers:
+        if not any(_has(place, folder_of(identifier)) for place in places) and not Events(home.custody).of(identifier):
+            raise Usage(f"there is no object {identifier!r} in the archive or in a copy: `terp ls` lists what there is")
+    return [folder_of(identifier) for identifier in dict.fromkeys(identifiers)]
+
+
+def _has(place: Place, folder: str) -> bool:
+    try:
+        return next(iter(place.list(f"{folder}/")), None) is not None
+    except PlaceTrouble:
+        return False
