@@ -66,8 +66,11 @@ def _begin(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tomb
     if held := holds(events.of(identifier)[: entry["number"] - 1]):  # laid in this very moment
         events.append(identifier, WITHDRAWN, {"why": [str(one) for one in held]})
         demand(identifier, [f"it is {one}" for one in held])
+    chosen = proposal.plain["ground"]["selectielijst"]
     plain = {
-        "object": identifier,
+        "identifier": identifier,
+        "title": proposal.plain["title"],
+        "ground": f"{chosen['naam']} {chosen['categorie']}",
         "state": GOING,
         "since": entry["time"],
         "by": by,
@@ -110,10 +113,8 @@ def _erase(home: Home, stone: Tombstone, scope: Scope) -> list[str]:
         told = home.custody / "copies" / name / f"{slug(stone.identifier)}.json"
         with disk(told):
             told.unlink(missing_ok=True)
-    with disk(home.cache):
-        for index in home.cache.glob("catalog*"):  # it is made again from what is there
-            if index.is_file():
-                index.unlink(missing_ok=True)
+    for index in [*home.cache.glob("catalog*"), *home.cache.glob(".catalog*")]:
+        erasing.remove(index)  # it is made again, from what is there then
     return remains
 
 

@@ -29,7 +29,7 @@ class Tombstone:
     @property
     def identifier(self) -> str:
         """The identifier of the object."""
-        return str(self.plain["object"])
+        return str(self.plain["identifier"])
 
     @property
     def state(self) -> str:
@@ -42,8 +42,7 @@ class Tombstone:
         return list(self.plain.get("runs", []))
 
     def __str__(self) -> str:
-        ground = self.plain["specification"]["ground"]
-        by = f"ground: {ground['selectielijst']['naam']} {ground['selectielijst']['categorie']}"
+        by = f"ground: {self.plain['ground']}"
         if self.state == DESTROYED:
             return f"destroyed on {self.plain['destroyed'][:10]}, {by}, statement at {self.path.with_suffix('.md')}"
         return f"being destroyed since {self.plain['since'][:16]}, {by}"
@@ -83,7 +82,7 @@ def demand_none(custody: Path, identifier: str) -> None:
 
 def write(custody: Path, plain: dict[str, Any]) -> Tombstone:
     """Write the tombstone of an object, whole and durable."""
-    path = path_of(custody, plain["object"])
+    path = path_of(custody, plain["identifier"])
     with disk(path):
         make_folders(path.parent)
     replace(path, canonical({"format": FORMAT, **plain}))

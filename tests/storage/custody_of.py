@@ -9,9 +9,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from terp.storage.archive import Archive
 from terp.storage.archive.people import People, Person
+from terp.storage.archive.proposal import Scope
 from terp.storage.home import Home
+from terp.storage.places import Folder
 
-URN = "urn:terp:noise:1"
+URN, OTHER = "urn:terp:noise:1", "urn:terp:other:2"
+PEOPLE = ("A. Archivist", "B. Archivist")
 NOON = datetime(2014, 3, 1, 12, tzinfo=UTC)
 TODAY = date(2026, 11, 28)
 POLICY = (Path(__file__).parents[1] / "policy.toml").read_text()
@@ -56,3 +59,30 @@ def person(home: Home, folder: Path, name: str) -> tuple[Person, Path]:
     private = key(folder, name)
     line = private.with_name(f"{name}.pub").read_text()
     return People(home.custody).add(name, line, ["archivist"], "the tests"), private
+
+
+def scene(folder: Path) -> Home:
+    """Make a home with two objects of which copies are in a place, a product and a run of the first, and two people."""
+    home = Home(folder / "home")
+    for identifier in (URN, OTHER):
+        _copy(home, put(home, policy(), identifier), folder / "copies")
+    for path in ("products/key/data.zarr/c/0", "products/key/product.json", "runs/noise-1/run.json"):
+        (home.root / path).parent.mkdir(parents=True, exist_ok=True)
+        (home.root / path).write_bytes(path.encode() * 100)
+    for name in PEOPLE:
+        person(home, folder, name)
+    return home
+
+
+def _copy(home: Home, rests: Path, target: Path) -> None:
+    there = Folder("second", target)
+    target.mkdir(exist_ok=True)
+    for path in rests.rglob("*"):
+        if path.is_file():
+            there.put(path.relative_to(home.archive).as_posix(), path)
+
+
+def scope(home: Home) -> Scope:
+    """Return what belongs to the first object of the scene outside of the archive."""
+    places = {"second": Folder("second", home.root.parent / "copies")}
+    return Scope(places, [home.products / "key", home.runs / "noise-1"], ["noise-1"], ["urn:terp:derived:3"], [])

@@ -28,23 +28,10 @@ from terp.storage.errors import BadKey, BadPackage, Destroyed, DiskTrouble, Must
 from terp.storage.home import Home
 from terp.storage.places import Folder, Stored
 
-OTHER = "urn:terp:other:2"
-PEOPLE = ("A. Archivist", "B. Archivist")
-
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a home with two objects of which copies are in a place, a product and a run of the first, and two people."""
-    folder = tmp_path_factory.mktemp("template")
-    made = Home(folder / "home")
-    for identifier in (custody_of.URN, OTHER):
-        copy(made, custody_of.put(made, custody_of.policy(), identifier), folder / "copies")
-    for path in ("products/key/data.zarr/c/0", "products/key/product.json", "runs/noise-1/run.json"):
-        (made.root / path).parent.mkdir(parents=True, exist_ok=True)
-        (made.root / path).write_bytes(path.encode() * 100)
-    for name in PEOPLE:
-        custody_of.person(made, folder, name)
-    return folder
+    return custody_of.scene(tmp_path_factory.mktemp("template")).root.parent
 
 
 @pytest.fixture
@@ -53,24 +40,14 @@ def home(template: Path, tmp_path: Path) -> Home:
     return Home(tmp_path / "home")
 
 
-def copy(home: Home, folder: Path, target: Path) -> None:
-    there = Folder("second", target)
-    target.mkdir(exist_ok=True)
-    for path in folder.rglob("*"):
-        if path.is_file():
-            there.put(path.relative_to(home.archive).as_posix(), path)
-
-
 @pytest.fixture
-def scope(home: Home, tmp_path: Path) -> Scope:
-    folders = [home.products / "key", home.runs / "noise-1"]
-    places = {"second": Folder("second", tmp_path / "copies")}
-    return Scope(places, folders, ["noise-1"], ["urn:terp:derived:3"], [])
+def scope(home: Home) -> Scope:
+    return custody_of.scope(home)
 
 
 @pytest.fixture
 def people(home: Home) -> list[Path]:
-    return [home.root.parent / name for name in PEOPLE]
+    return [home.root.parent / name for name in custody_of.PEOPLE]
 
 
 def signed(home: Home, scope: Scope, people: list[Path]) -> None:
@@ -298,8 +275,8 @@ def test_l5_it_leaves_nothing_but_a_statement(home: Home, scope: Scope, people: 
     assert not (home.archive / "extensions/terp-destroying").exists()
     assert sorted(path.name for path in home.root.iterdir()) == ["archive", "custody", "products", "runs"]
     assert os.listdir(home.products) == os.listdir(home.runs) == []
-    assert Archive(home.archive).list() == [OTHER]
-    assert Archive(home.archive).verify(OTHER) == []
+    assert Archive(home.archive).list() == [custody_of.OTHER]
+    assert Archive(home.archive).verify(custody_of.OTHER) == []
     assert payload <= {one["sha512"] for one in stone.plain["specification"]["files"].values()}
     assert stone.plain["proof"]["places"]["second"] == len(everything(tmp_path / "copies")) > 0
     assert os.listdir(home.custody / "destructions") == []
@@ -389,7 +366,7 @@ def test_a_place_that_does_not_answer_leaves_it_unfinished_and_the_same_goes_on(
     stone = tombstone.find(home.custody, custody_of.URN)
     assert stone is not None
     assert stone.plain["remains"] == ["the place second does not answer"]
-    assert Archive(home.archive).list() == [OTHER]
+    assert Archive(home.archive).list() == [custody_of.OTHER]
     with pytest.raises(Destroyed, match="is being destroyed since"):
         tombstone.demand_none(home.custody, custody_of.URN)
     with pytest.raises(Unfinished, match="is not registered any more"):

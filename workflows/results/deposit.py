@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blake3 import blake3
 
 from terp.storage import descent, files
-from terp.storage.archive import Archive
+from terp.storage.archive import Archive, tombstone
 from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.canonical import canonical
@@ -64,6 +64,7 @@ def deposit(
     demand_decided(_made_of(home, products), policy.lossy)
     before = earlier(home, version_of, products) if version_of else Earlier()
     identifier = before.identifier or _named(run)
+    tombstone.demand_none(home.custody, identifier)  # what was destroyed does not come back under its name
     found = _already(home, identifier, values, policy, band_bytes)
     if found:
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)

@@ -8,11 +8,13 @@ from pathlib import Path
 
 from terp.storage import descent
 from terp.storage.archive import Archive
+from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.proposal import Scope
 from terp.storage.crate import INPUTS
 from terp.storage.errors import BadPackage, Busy
 from terp.storage.home import Home
 from terp.storage.ledger import Ledger
+from terp.storage.package.table import MEMBERS
 from terp.workflows.errors import Usage
 from terp.workflows.results.copies import places_of
 from terp.workflows.results.impact import impact
@@ -28,7 +30,10 @@ def scope(home: Home, identifier: str) -> Scope:
     runs = all_runs(home)
     own = [run for run in runs if run.archived.get("identifier") == identifier]
     files = _files(home, identifier)
-    results = {*_results(files), *(key for run in own for key in run.results.values())}
+    results = {
+        *(key for one in _versions(home, identifier) for key in _results(one)),
+        *(key for run in own for key in run.results.values()),
+    }
     others = {stage.key for run in runs if run not in own for stage in run.stages}
     keys = sorted(results | {stage.key for run in own for stage in run.stages if stage.key not in others})
     names = [*(home.products / key for key in keys), *(run.folder(home) for run in own)]
@@ -46,6 +51,14 @@ def _files(home: Home, identifier: str) -> dict[str, Path]:
     with suppress(BadPackage):  # its destruction has begun, and it is not there any more
         return Archive(home.archive).files(identifier)
     return {}
+
+
+def _versions(home: Home, identifier: str) -> Iterator[dict[str, Path]]:
+    """Yield the files of each version of an object: an older one may have had other results."""
+    with suppress(BadPackage):
+        archive = Archive(home.archive)
+        for version in newest(home.archive / place(identifier))[0]["versions"]:
+            yield archive.files(identifier, version)
 
 
 def _results(files: dict[str, Path]) -> list[str]:
@@ -83,10 +96,10 @@ def _derived(
 
 def _packages(files: dict[str, Path]) -> set[str]:
     """Return the SHA-256s of an object's packages, by which they are known where they were read as a source."""
-    found = set()
+    found = set[str]()
     for name, path in files.items():
         with suppress(OSError, ValueError, KeyError, TypeError):
-            if name.endswith(".members.json"):
+            if name.endswith(MEMBERS):
                 found |= {str(one["sha256"]) for one in json.loads(path.read_bytes())["packages"]}
     return found
 

@@ -37,7 +37,10 @@ def find(home: Home, reference: str) -> Found:
     for stone in tombstone.tombstones(home.custody):
         if reference in stone.runs:
             raise stone.error()
-    return Found(run=load_run(home, reference))
+    run = load_run(home, reference)
+    if run.archived:
+        tombstone.demand_none(home.custody, run.archived["identifier"])
+    return Found(run=run)
 
 
 def open_result(home: Home, run: RunRecord, name: str = "", group: str = "") -> "xr.Dataset":
