@@ -136,7 +136,7 @@ def _bundle(known: Known, place: Tape, groups: Sequence[_Group], tell: Tell) -> 
         return _read(path)
     with files.disk(path):
         files.make_folders(path.parent)
-    index: dict[str, Any] = {"bundle": name, "place": place.name, "size": -1, "sha512": "", "members": [], "objects": {}}
+    index: dict[str, Any] = {"bundle": name, "place": place.name, "size": -1, "sha512": "", "members": []}
     index["objects"] = {group.identifier: dict(group.about) for group in groups}
     files.replace(path, canonical(index))  # so that what is on tape is known, whatever happens
     top = {member.name: member for group in groups for member in group.top}

@@ -136,6 +136,12 @@ class Archive:
         state = inventory["versions"][inventory["head"]]["state"]
         return {name: digest for digest, names in state.items() for name in names}
 
+    def newest(self, identifier: str) -> int:
+        """Return the number of the newest version of an object; 0 where there is none."""
+        home = self.root / place(identifier)
+        with disk(home):
+            return number_of(newest(home)[0]) if home.is_dir() else 0
+
     def list(self) -> Sequence[str]:
         """Return the identifiers of all objects, sorted."""
         with disk(self.root):

@@ -28,12 +28,13 @@ from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.product import StoredProduct
 from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
-from terp.workflows.results.bundle import SOURCES, code_of, kept
+from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
 from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.losses import demand_decided
+from terp.workflows.results.metadata import write_metadata
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
 from terp.workflows.running.decided import UNDECIDED, decide, decision_of, demand, keep_decision
@@ -155,11 +156,9 @@ def _deposit(
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
     run.note(home, "archiving", identifier=identifier, values=values)
     (folder / JOURNAL).write_bytes(sound_journal(home, run))
-    code = kept(run.folder(home)) or code_of(flow, run.target)
-    if code.files:
-        (folder / SOURCES).write_bytes(code.packed())
-    (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
-    (folder / POLICY).write_bytes(decision_of(home, run))
+    code = _told_by_run(home, run, flow, products, folder)
+    so_far = described(home, run, flow, code, packed, products, folder, policy)
+    write_metadata(home, identifier, so_far, policy, products.values(), folder)
     told_of = described(home, run, flow, code, packed, products, folder, policy)
     for name, text in texts(told_of, identifier, signed=bool(key)).items():
         (folder / name).write_text(text)
@@ -195,6 +194,18 @@ def _deposit(
         "facts": shown,
         "values": dict(values),
     }
+
+
+def _told_by_run(
+    home: Home, run: RunRecord, flow: "Flow[Any, Any]", products: Mapping[str, StoredProduct], folder: Path
+) -> Bundle:
+    """Write code, recipe and decision of a run; return the code."""
+    code = kept(run.folder(home)) or code_of(flow, run.target)
+    if code.files:
+        (folder / SOURCES).write_bytes(code.packed())
+    (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
+    (folder / POLICY).write_bytes(decision_of(home, run))
+    return code
 
 
 def _made_of(home: Home, products: Mapping[str, StoredProduct]) -> list[StoredProduct]:

@@ -19,11 +19,12 @@ from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
 from terp.storage.package import Packed
-from terp.storage.package.table import FIRST, PACKAGE
+from terp.storage.package.table import FIRST, MEMBERS, PACKAGE
 from terp.storage.product import StoredProduct
 from terp.storage.source import Identity, sha256_of
 from terp.workflows.results.bundle import SOURCES, Bundle
 from terp.workflows.results.costs import resources
+from terp.workflows.results.metadata import DATACITE, MDTO, OF_FILE, PREMIS
 from terp.workflows.results.recipe import RECIPE, digest_of
 from terp.workflows.running.capture import captured, machines_of
 from terp.workflows.running.decided import demand
@@ -194,6 +195,7 @@ def _media_type(name: str) -> str:
     known = {".nc": "application/netcdf", ".txt": "text/plain", ".csv": "text/csv", ".gz": "application/gzip"}
     known |= {
         ".toml": "application/toml",
+        ".xml": "application/xml",
         ".jsonl": "application/jsonl",
         ".zip": "application/zip",
         ".json": "application/json",
@@ -232,15 +234,28 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
         RECIPE: ("Recipe", "What it takes to make the results again: flow, parameters, sources, keys, tolerances"),
         POLICY: ("Decision", "Who answers for it, how long it is kept, who may see and use it: the policy in TOML"),
         JOURNAL: ("Journal", "What happened in the run, in order: each line has the BLAKE3 of the line before"),
+        MDTO: ("MDTO", "What it is, and how it is to be kept: an informatieobject after MDTO 1.0.1"),
+        PREMIS: ("PREMIS", "Its files, and what happened to them, after PREMIS 3.0"),
+        DATACITE: ("DataCite", "How to cite it, after DataCite 4"),
+    }
+    endings = {
+        MEMBERS: ("Table of members", "In which package each file of the result is and where, with its digests"),
+        OF_FILE: ("MDTO of a file", "What that file is, after MDTO 1.0.1"),
+        ".nc": ("Second form", "The same result as NetCDF-4"),
     }
     outputs = []
     for path in sorted(folder.iterdir()):
         if path.name.endswith(PACKAGE):
             continue
-        data = path.read_bytes()
-        title, text = about.get(
-            path.name, ("Table of members", "In which package each file of the result is and where, with its digests")
-        )
-        digests = hashlib.sha256(data).hexdigest(), hashlib.sha512(data).hexdigest()
-        outputs.append(provenance.Output(path.name, *digests, len(data), title, text, _media_type(path.name)))
+        title, text = about.get(path.name) or next(told for end, told in endings.items() if path.name.endswith(end))
+        digests = _digests(path)
+        outputs.append(provenance.Output(path.name, *digests, path.stat().st_size, title, text, _media_type(path.name)))
     return outputs
+
+
+def _digests(path: Path) -> tuple[str, str]:
+    """Return two digests of a file."""
+    with path.open("rb") as file:
+        first = hashlib.file_digest(file, "sha256").hexdigest()
+        file.seek(0)
+        return first, hashlib.file_digest(file, "sha512").hexdigest()
