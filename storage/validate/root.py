@@ -22,11 +22,7 @@ def check_root(home: Path, found: Findings, reader: Reader) -> int:
     """Validate a storage root and read all of its objects; return how many there are."""
     declared = _declaration(home, found)
     place = _layout(home, found)
-    if (home / "extensions").is_dir():
-        tree = look(home / "extensions")
-        tree.files = {f"extensions/{name}": size for name, size in tree.files.items()}
-        tree.folders = {f"extensions/{name}": count for name, count in tree.folders.items()}
-        extensions(tree, found, "E112", "W016")
+    _extensions(home, found)
     where: dict[str, str] = {}
     number = 0
     for folder in _objects(home, found):
@@ -65,6 +61,21 @@ def _declaration(home: Path, found: Findings) -> str:
             found.error("E080", name, str(bad), RESTORE)
         return match[1]
     return ""
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
+
+
+def _extensions(home: Path, found: Findings) -> None:
+    if not _is_folder(home / "extensions"):
+        return
+    tree = look(home / "extensions")
+    tree.files = {f"extensions/{name}": size for name, size in tree.files.items()}
+    tree.folders = {f"extensions/{name}": count for name, count in tree.folders.items()}
+    extensions(tree, found, "E112", "W016")
+    for name in tree.links:
+        found.error("E090", f"extensions/{name}", "is a symbolic link, and is not followed", TAKE_OUT)
 
 
 def _objects(home: Path, found: Findings) -> Iterator[str]:
@@ -163,7 +174,8 @@ def _layout(home: Path, found: Findings) -> _Layout | None:
 def _configured(home: Path, extension: str, found: Findings) -> _Layout | None:
     name = f"extensions/{extension}/config.json"
     try:
-        config = parse(read_text(home / name)) if (home / name).exists() else {}
+        folders = (home / "extensions", home / "extensions" / extension)
+        config = parse(read_text(home / name)) if all(map(_is_folder, folders)) and (home / name).exists() else {}
         return _Layout(extension, config if isinstance(config, dict) else {})
     except (BadText, ValueError, TypeError, KeyError) as bad:
         what = "cannot be read as the parameters of the layout"

@@ -249,6 +249,15 @@ ROOTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "an empty folder": (lambda at: (at / "abc/def").mkdir(parents=True), {"E073"}),
     "a link": (lambda at: (at / "abc").symlink_to("/etc"), {"E090"}),
     "a pipe": (lambda at: os.mkfifo(at / "pipe"), {"E089"}),
+    "a pipe for the layout": (
+        lambda at: [(at / "ocfl_layout.json").unlink(), os.mkfifo(at / "ocfl_layout.json")],
+        {"E070", "E089"},
+    ),
+    "extensions elsewhere": (
+        lambda at: [shutil.rmtree(at / "extensions"), (at / "extensions").symlink_to("/etc")],
+        {"E090"},
+    ),
+    "a link among extensions": (lambda at: (at / "extensions/0001-digest-algorithms").symlink_to("/etc"), {"E090"}),
     "no declaration": (lambda at: (at / "0=ocfl_1.1").unlink(), {"E069"}),
     "two declarations": (lambda at: (at / "0=ocfl_1.0").write_text("ocfl_1.0\n"), {"E076", "E081"}),
     "an altered declaration": (lambda at: (at / "0=ocfl_1.1").write_text("ocfl_1.1"), {"E080"}),
