@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 
 from terp.storage.errors import CannotMigrate
-from terp.storage.form.band import Band
 
 TEXT = "string"
 FILL = "_FillValue"
@@ -54,26 +53,29 @@ class Node:
     variables: tuple[Variable, ...]
 
 
-def held(band: Band) -> list[Node]:
-    """Return what a band is in NetCDF-4, parents first; raises CannotMigrate that names all that it cannot hold."""
+Documents = Mapping[str, Mapping[str, Any]]  # what each `zarr.json` says, by the path of its group or array
+
+
+def held(name: str, documents: Documents) -> list[Node]:
+    """Return what a Zarr group is in NetCDF-4, parents first; raises CannotMigrate with all that it cannot hold."""
     wrong = list[str]()
-    groups = sorted(path for path, said in band.documents.items() if said["node_type"] == "group")
-    nodes = [_node(band, path, wrong) for path in groups]
+    groups = sorted(path for path, said in documents.items() if said["node_type"] == "group")
+    nodes = [_node(documents, path, wrong) for path in groups]
     if wrong:
         told = "\n".join(f"  {one}" for one in wrong)
-        raise CannotMigrate(f"NetCDF-4 cannot hold all of {band.name}:\n{told}\narchive it without --second-form")
+        raise CannotMigrate(f"NetCDF-4 cannot hold all of {name}:\n{told}\narchive it without --second-form")
     return nodes
 
 
-def _node(band: Band, path: str, wrong: list[str]) -> Node:
-    inside = [one for one, said in band.documents.items() if said["node_type"] == "array" and _parent(one) == path]
-    variables = tuple(_variable(one, band.documents[one], wrong) for one in sorted(inside))
+def _node(documents: Documents, path: str, wrong: list[str]) -> Node:
+    inside = [one for one, said in documents.items() if said["node_type"] == "array" and _parent(one) == path]
+    variables = tuple(_variable(one, documents[one], wrong) for one in sorted(inside))
     dims = dict[str, int]()
     for one in variables:
         for dim, size in zip(one.dims, one.shape, strict=True):
             if dims.setdefault(dim, size) != size:
                 wrong.append(f"{one.path}: its dimension {dim} is of {size}, and another's is of {dims[dim]}")
-    attributes = dict(_attributes(path or "the root", band.documents[path].get("attributes", {}), wrong))
+    attributes = dict(_attributes(path or "the root", documents[path].get("attributes", {}), wrong))
     return Node(path, dims, attributes, variables)
 
 

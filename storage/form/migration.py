@@ -1,6 +1,7 @@
 """Put what is packed into a second form beside it, and tell of it as a migration (PREMIS 3.0, eventType)."""
 
 import hashlib
+import json
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,11 +18,19 @@ from terp.storage.form.band import Band, bands_of
 from terp.storage.form.held import Node, held
 from terp.storage.form.proof import Digests, prove, read_by
 from terp.storage.package.packed import PackedProduct
+from terp.storage.product import StoredProduct
+from terp.storage.small import META
 
 FORMS = ("netcdf4",)
 PROOF = ".nc.proof.json"
 FORMAT = "terp equality 1"
 _BLOCK = 4 << 20
+
+
+def demand_held(product: StoredProduct, name: str) -> None:
+    """Raise CannotMigrate, before anything is packed, that names all of a product that NetCDF-4 cannot hold."""
+    keys = [one.key for one in product.small_files if one.key.rpartition("/")[2] == META]
+    held(name, {key.removesuffix(META).rstrip("/"): json.loads(product.document(key)) for key in keys})
 
 
 def second_form(packed: PackedProduct, folder: Path, name: str, form: str = "netcdf4") -> dict[str, Any]:
@@ -33,7 +42,9 @@ def second_form(packed: PackedProduct, folder: Path, name: str, form: str = "net
     """
     if form not in FORMS:
         raise CannotMigrate(f"there is no second form {form!r}: there is {', '.join(FORMS)}")
-    nodes = [(band, held(band)) for band in bands_of(packed)]  # all is refused before any of it is written
+    nodes = [
+        (band, held(band.name, band.documents)) for band in bands_of(packed)
+    ]  # all is refused before any of it is written
     made, proven = list[dict[str, Any]](), dict[str, Digests]()
     for band, described in nodes:
         target = folder / f"{band.name}.nc"

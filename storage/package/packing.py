@@ -19,7 +19,7 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from terp.storage.errors import BadPackage, Damaged, Missing
-from terp.storage.files import disk, publish, sync_folder
+from terp.storage.files import disk, publish, read_at, sync_folder
 from terp.storage.package.zip64 import TAIL, Entry, central, local, read_central, read_tail, tail
 
 _BLOCK = 4 << 20  # bytes read and hashed at a time
@@ -255,8 +255,8 @@ def _entries(file: BinaryIO, path: Path) -> Iterator[Entry]:
             raise _bad(path, "its directory is torn") from error
         header = local(name, crc32, size, start)
         entry = Entry(name, start + len(header), size, crc32)
-        file.seek(start)
-        same = records[at : at + length] == central(entry, start) and file.read(len(header)) == header
+        there = read_at(file.fileno(), start, len(header))  # and nothing around it
+        same = there == header and records[at : at + length] == central(entry, start)
         if not same or entry.offset + size > end:
             raise _bad(path, f"its member {name!r} is not where or what its directory says")
         yield entry

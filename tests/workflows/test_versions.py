@@ -23,6 +23,7 @@ from terp.workflows.results.compare import compared
 from terp.workflows.results.deposit import redeposit
 from terp.workflows.results.diff import diff
 from terp.workflows.results.earlier import earlier
+from terp.workflows.results.payload import Packing
 from terp.workflows.results.recorded import recorded
 from terp.workflows.results.show import open_archived
 from terp.workflows.results.verify import verify
@@ -80,7 +81,7 @@ def identifier(terp: Terp, home: Path) -> str:
             source(home.parent / name, length)
         run = load_run(Home(home), said(terp("run", flow_file, "short.nc", "--workers=1", "--json"))["id"])
         first, flow = run.archived["identifier"], load_flow(run.target)
-        second = redeposit(Home(home), run, flow, LogReporter(), band_bytes=BANDED)
+        second = redeposit(Home(home), run, flow, LogReporter(), packing=Packing(BANDED))
         said(terp("run", flow_file, "long.nc", "--workers=1", "--json"))
         third = said(terp("archive", "--as-version-of", first, "--json"))
         assert [second["version"], third["version"]] == ["v2", "v3"]

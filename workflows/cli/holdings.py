@@ -192,8 +192,11 @@ def _verify_path(path: str, as_json: bool) -> None:
 @click.option("--policy", type=click.Path(path_type=Path), help="The decision under which to archive (`terp policy`).")
 @click.option("--as-version-of", default="", metavar="URN", help="Make them the next version of an archived object.")
 @click.option("--band-size", default=0, metavar="BYTES", help="Pack results into ZIPs of so many bytes at most.")
+@click.option("--second-form", type=click.Choice(["netcdf4"]), help="Add the same in this form, proven to be the same.")
 @_json
-def archive_command(run: str, policy: Path | None, as_version_of: str, band_size: int, as_json: bool) -> None:
+def archive_command(
+    run: str, policy: Path | None, as_version_of: str, band_size: int, second_form: str | None, as_json: bool
+) -> None:
     """Archive the results of a finished run that were not archived yet, or under another decision than before.
 
     A version stores only what its object does not have: bands that are the same are in it once.
@@ -202,6 +205,7 @@ def archive_command(run: str, policy: Path | None, as_version_of: str, band_size
     from terp.workflows.planning.load import load_flow
     from terp.workflows.prefect import server as prefect_server
     from terp.workflows.results.deposit import redeposit
+    from terp.workflows.results.payload import Packing
     from terp.workflows.running.record import load_run
 
     home = _home()
@@ -214,7 +218,7 @@ def archive_command(run: str, policy: Path | None, as_version_of: str, band_size
         Terminal(as_json),
         policy=policy,
         version_of=as_version_of,
-        band_bytes=band_size,
+        packing=Packing(band_size, second_form or ""),
     )
     record.save(home)
     archived = record.archived

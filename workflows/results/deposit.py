@@ -23,8 +23,6 @@ from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
 from terp.storage.home import Home
-from terp.storage.package import Packed, pack_product
-from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.product import StoredProduct
 from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
@@ -35,6 +33,7 @@ from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.losses import demand_decided
 from terp.workflows.results.metadata import write_metadata
+from terp.workflows.results.payload import USUAL, Packing, Payload, payload
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
 from terp.workflows.running.decided import UNDECIDED, decide, decision_of, demand, keep_decision
@@ -51,13 +50,18 @@ class _Told(Protocol):
 
 
 def deposit(
-    home: Home, run: RunRecord, flow: "Flow[Any, Any]", told: _Told, *, version_of: str = "", band_bytes: int = 0
+    home: Home,
+    run: RunRecord,
+    flow: "Flow[Any, Any]",
+    told: _Told,
+    *,
+    version_of: str = "",
+    packing: Packing = USUAL,
 ) -> dict[str, Any]:
     """Archive the results of a run; return where they rest and what they show.
 
     The same results are archived once: a run that only found what was there gets the object that holds it.
-    `version_of` is an archived object of which they become the next version, which stores only what is new;
-    `band_bytes` how many bytes a package may have, 0 for what that object was packed with, or else the usual.
+    `version_of` is an archived object of which they become the next version, which stores only what is new.
     """
     products = {name: StoredProduct(home.product(key)) for name, key in run.results.items()}
     values = {name: product.seal.values for name, product in products.items() if product.seal}
@@ -66,7 +70,7 @@ def deposit(
     before = earlier(home, version_of, products) if version_of else Earlier()
     identifier = before.identifier or _named(run)
     tombstone.demand_none(home.custody, identifier)  # what was destroyed does not come back under its name
-    found = _already(home, identifier, values, policy, band_bytes)
+    found = _already(home, identifier, values, policy, packing)
     if found:
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
         told.say(f"archived before as {identifier} {found['version']}")
@@ -76,8 +80,8 @@ def deposit(
     try:
         with files.disk(folder):
             files.make_folders(folder)
-            packed = _packed(products, before, band_bytes, folder, told)
-            return _deposit(home, run, flow, told, products, values, identifier, folder, packed, policy)
+            made = payload(products, before, packing, folder, told)
+            return _deposit(home, run, flow, told, products, values, identifier, folder, made, policy)
     except Damaged as damage:  # altered since it was sealed: packing reads all of it
         for product in products.values():
             damage_of(product)
@@ -101,24 +105,8 @@ def _named(run: RunRecord) -> str:
     return f"urn:terp:{run.flow.replace('_', '-')}:{blake3(canonical(run.results)).hexdigest()[:20]}"
 
 
-def _packed(
-    products: Mapping[str, StoredProduct], before: Earlier, band_bytes: int, folder: Path, told: _Told
-) -> list[Packed]:
-    """Pack the results; what an earlier version has already stays where it is."""
-    packed = [
-        one
-        for name, product in products.items()
-        for one in pack_product(product, folder, name, band_bytes or before.band_bytes(name), before.results.get(name))
-    ]
-    new = [one for one in packed if one.path.parent == folder]
-    told.say(f"packed {', '.join(one.path.name for one in new)}")
-    if len(new) < len(packed):
-        told.say(f"{len(packed) - len(new)} of {len(packed)} packages are in {before.identifier} already")
-    return packed
-
-
 def _already(
-    home: Home, identifier: str, values: Mapping[str, str], policy: Policy, band_bytes: int
+    home: Home, identifier: str, values: Mapping[str, str], policy: Policy, packing: Packing
 ) -> dict[str, Any] | None:
     """Return where the same values rest under the same decision, packed as is asked: the archive itself knows."""
     try:
@@ -130,7 +118,7 @@ def _already(
         return None
     if decided != policy or known["values"] != values or not all(path.exists() for path in rests.values()):
         return None
-    if band_bytes and {PackedProduct(table, rests).told["most"] for table in tables(rests).values()} != {band_bytes}:
+    if not packing.is_that_of(rests):
         return None
     facts = known["facts"]
     place = str(rests[VALUES].parents[2])
@@ -146,7 +134,7 @@ def _deposit(
     values: Mapping[str, str],
     identifier: str,
     folder: Path,
-    packed: list[Packed],
+    made: Payload,
     policy: Policy,
 ) -> dict[str, Any]:
     key = SigningKey.here()
@@ -157,15 +145,15 @@ def _deposit(
     run.note(home, "archiving", identifier=identifier, values=values)
     (folder / JOURNAL).write_bytes(sound_journal(home, run))
     code = _told_by_run(home, run, flow, products, folder)
-    so_far = described(home, run, flow, code, packed, products, folder, policy)
-    write_metadata(home, identifier, so_far, policy, products.values(), folder)
-    told_of = described(home, run, flow, code, packed, products, folder, policy)
+    so_far = described(home, run, flow, code, made.packed, products, folder, policy)
+    write_metadata(home, identifier, so_far, policy, products.values(), made.migrations, folder)
+    told_of = described(home, run, flow, code, made.packed, products, folder, policy)
     for name, text in texts(told_of, identifier, signed=bool(key)).items():
         (folder / name).write_text(text)
     for name in (CHECKSUMS, *([SIGNATURE] if key else [])):
         (folder / name).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)
-    sums = _write_checksums(folder, packed)
+    sums = _write_checksums(folder, made.sha512)
     if key:
         (folder / SIGNATURE).write_bytes(key.sign((folder / CHECKSUMS).read_bytes()))
     for path in folder.iterdir():
@@ -174,16 +162,18 @@ def _deposit(
     archive.create_if_missing()
     receipt = archive.ingest(
         identifier,
-        {one.path.name: one.path for one in packed} | {path.name: path for path in folder.iterdir()},
+        {one.path.name: one.path for one in made.packed} | {path.name: path for path in folder.iterdir()},
         message=f"Results of the flow {run.flow}",
         user_name=told_of.agent.name,
         user_address=told_of.agent.orcid_url,
         created=datetime.now(UTC).replace(microsecond=0),
-        digests={one.path.name: one.sha512 for one in packed},
+        digests=made.sha512,
         move=True,
     )
     ingested = {"version": receipt.version, "inventory": receipt.inventory, "policy": policy.version}
     Events(home.custody).append(identifier, "ingested", ingested)
+    for migration in made.migrations:
+        Events(home.custody).append(identifier, "migrated", migration)
     run.note(home, "archived", identifier=identifier, version=receipt.version, sha512=sums)
     catalog(home).noted(identifier)
     told.say(f"archived {identifier} {receipt.version}")
@@ -234,9 +224,9 @@ def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: P
     return shown
 
 
-def _write_checksums(folder: Path, packed: list[Packed]) -> str:
+def _write_checksums(folder: Path, known: Mapping[str, str]) -> str:
     """Write a file for `sha512sum -c`, and return its own SHA-512; what was packed was hashed on the way."""
-    digests = {one.path.name: one.sha512 for one in packed}
+    digests = dict(known)
     for path in folder.iterdir():
         if path.name not in (CHECKSUMS, SIGNATURE, *digests):
             digests[path.name] = hashlib.sha512(path.read_bytes()).hexdigest()
@@ -252,7 +242,7 @@ def redeposit(
     *,
     policy: Path | None = None,
     version_of: str = "",
-    band_bytes: int = 0,
+    packing: Packing = USUAL,
 ) -> dict[str, Any]:
     """Archive the results of an earlier run as `deposit` does, under another policy if one is given.
 
@@ -261,4 +251,4 @@ def redeposit(
     if run.state != "finished" or not run.results:
         raise BadPackage(f"the run {run.id} is {run.shown_state}: only what is finished can be archived")
     keep_decision(home, run, decide(home, policy), anew=policy is not None)
-    return deposit(home, run, flow, told, version_of=version_of, band_bytes=band_bytes)
+    return deposit(home, run, flow, told, version_of=version_of, packing=packing)

@@ -241,7 +241,8 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
     endings = {
         MEMBERS: ("Table of members", "In which package each file of the result is and where, with its digests"),
         OF_FILE: ("MDTO of a file", "What that file is, after MDTO 1.0.1"),
-        ".nc": ("Second form", "The same result as NetCDF-4"),
+        ".nc": ("Second form", "The same values, coordinates and attributes in NetCDF-4, proven to be the same"),
+        ".nc.proof.json": ("Proof", "The digests of all values, by array and region, as read back out of both forms"),
     }
     outputs = []
     for path in sorted(folder.iterdir()):

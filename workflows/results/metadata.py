@@ -1,8 +1,9 @@
 """The metadata of what is about to be archived, in the words of MDTO, PREMIS and DataCite: filled by themselves."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from terp.storage import files
 from terp.storage.archive import Archive
@@ -11,7 +12,7 @@ from terp.storage.errors import BadMetadata
 from terp.storage.home import Home
 from terp.storage.metadata import datacite, mdto, premis
 from terp.storage.metadata.coverage import covered
-from terp.storage.metadata.filling import Kept, bestand, datacite_of, informatieobject, missing, premis_of
+from terp.storage.metadata.filling import Kept, bestand, datacite_of, informatieobject, migration, missing, premis_of
 from terp.storage.product import StoredProduct
 from terp.storage.provenance import Record
 
@@ -20,7 +21,13 @@ OF_FILE = ".mdto.xml"  # behind the name of a package: what MDTO tells of that f
 
 
 def write_metadata(
-    home: Home, identifier: str, record: Record, policy: Policy, products: Iterable[StoredProduct], folder: Path
+    home: Home,
+    identifier: str,
+    record: Record,
+    policy: Policy,
+    products: Iterable[StoredProduct],
+    migrations: Iterable[Mapping[str, Any]],
+    folder: Path,
 ) -> None:
     """Write what the standards ask for into the folder of an object: of the outputs of the record, its files by now.
 
@@ -34,7 +41,7 @@ def write_metadata(
     kept = Kept(identifier, record, policy, datetime.now(UTC).replace(microsecond=0), covers, version)
     written = {
         MDTO: mdto.write(informatieobject(kept)),
-        PREMIS: premis.write(premis_of(kept)),
+        PREMIS: premis.write(premis_of(kept, [migration(kept, told) for told in migrations])),
         DATACITE: datacite.write(datacite_of(kept)),
         **{f"{one.file}{OF_FILE}": mdto.write(bestand(kept, one)) for one in kept.payload},
     }

@@ -9,6 +9,6 @@ from terp.storage.metadata.filling.history import with_history
 from terp.storage.metadata.filling.information import bestand, informatieobject
 from terp.storage.metadata.filling.kept import Kept
 from terp.storage.metadata.filling.lacking import missing
-from terp.storage.metadata.filling.preservation import premis_of
+from terp.storage.metadata.filling.preservation import migration, premis_of
 
-__all__ = ["Kept", "bestand", "datacite_of", "informatieobject", "missing", "premis_of", "with_history"]
+__all__ = ["Kept", "bestand", "datacite_of", "informatieobject", "migration", "missing", "premis_of", "with_history"]

@@ -1,6 +1,7 @@
 """PREMIS of an archived object: what it consists of, what happened until it rested, by whom, and what may be done."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from terp.storage.metadata import premis
 from terp.storage.metadata.filling.kept import PAYLOAD, Kept, time
@@ -75,6 +76,21 @@ def _events(kept: Kept) -> list[premis.Event]:
         one("message digest calculation", taken, files, "SHA-512 and SHA-256, in the pass that packed"),
         one("ingestion", taken, [kept.identifier], f"as {kept.version} of an OCFL 1.1 object"),
     ]
+
+
+def migration(kept: Kept, told: Mapping[str, Any]) -> premis.Event:
+    """Return the event of a second form, as `terp.storage.form.migration.second_form` tells of it."""
+    files, proof = [kept.name_of(one["name"]) for one in told["files"]], told["proof"]
+    return premis.event(
+        f"{_whole(kept)}/migration/{proof['name']}",
+        "migration",
+        time(kept.archived),
+        objects=files,
+        agents=[(program_of(kept), _PROGRAM)],
+        outcome=told["outcome"],
+        detail=f"{told['from']} to {told['to']}, written by {told['written']}, read back by {told['read back']}",
+        note=f"{told['detail']}; the proof is {proof['name']}, SHA-512 {proof['sha512']}",
+    )
 
 
 def _agents(kept: Kept) -> list[premis.Agent]:
