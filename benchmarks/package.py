@@ -104,9 +104,9 @@ def openers(package: Path) -> dict[str, Callable[[], Any]]:
     return {"terp.storage.open": whole, "PackageStore, zarr": store, "zarr's ZipStore": zarrs}
 
 
-def picks(rows: int, columns: int, count: int) -> Iterator[tuple[slice, slice]]:
+def picks(shape: tuple[int, ...], count: int) -> Iterator[tuple[slice, slice]]:
     """Yield chunks, each within another one, anywhere."""
-    random = np.random.default_rng(2)
+    random, (rows, columns) = np.random.default_rng(2), shape
     for t, x in zip(
         random.integers(rows // 256, size=count), random.integers(columns // CHUNK, size=count), strict=True
     ):
@@ -120,8 +120,7 @@ def measure(package: Path, rounds: int, each: int) -> dict[str, dict[str, Any]]:
         for name, opener in openers(package).items():
             array, opening = measured(opener)
             took[name]["open"].append(opening)
-            size = array.shape
-            for place in list(picks(*size, each if "ZipStore" not in name else 3))[number:]:
+            for place in list(picks(array.shape, each if "ZipStore" not in name else 3))[number:]:
                 values, one = measured(partial(_read, array, place))
                 assert values.shape == (256, CHUNK)
                 took[name]["chunk"].append(one)

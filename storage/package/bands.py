@@ -102,10 +102,10 @@ class Bands:
             one.key: json.loads(product.document(one.key)) for one in product.small_files if _is_meta(one.key)
         }
         self._large = {group.home(array): array for group in product.groups for array in group.arrays}
-        self._rows = {
-            group.path: np.concatenate([rows for one, _, rows in product.parts() if one is group] or [np.empty(0)])
-            for group in product.groups
-        }
+        rows: dict[str, list[Any]] = {}
+        for group, _, some in product.parts():
+            rows.setdefault(group.path, []).append(some)
+        self._rows = {path: np.concatenate(some) for path, some in rows.items()}
 
     def small(self, band: int) -> Iterator[Member]:
         """Yield metadata and small arrays of a band."""

@@ -100,10 +100,16 @@ def _about(name: str) -> str:
         return "waar elk onderdeel in het pakket begint, met controlegetallen"
     if name.endswith(".mdto.xml"):
         return "metagegevens van dat bestand volgens MDTO 1.0.1"
+    if name.endswith(".whole.zarr.zip"):
+        return "coördinaten en beschrijving van het hele resultaat, waarvan de waarden in de banden staan"
+    if name.endswith(".zarr.zip") and name.removesuffix(".zarr.zip").rpartition(".")[2].isdigit():
+        return "een band van een resultaat: een deel ervan, als Zarr-groep (versie 3) in een ZIP zonder compressie"
     if name.endswith(".zarr.zip"):
         return "een resultaat: een Zarr-groep (versie 3) in een ZIP zonder compressie"
     if name.endswith(".nc"):
         return "hetzelfde resultaat als NetCDF-4"
+    if name.endswith(".nc.proof.json"):
+        return "het bewijs dat de NetCDF-4 hetzelfde is: controlegetallen van alle waarden, uit beide gelezen"
     return _FIXED.get(name, "zie README.md")
 
 
@@ -128,6 +134,11 @@ archief zoals het is. In Python bijvoorbeeld:
     import xarray                                   # uitgepakt: xarray.open_zarr("NAAM.zarr", consolidated=False)
     from zarr.storage import ZipStore
     data = xarray.open_zarr(ZipStore("NAAM.zarr.zip", read_only=True), consolidated=False)
+
+Een groot resultaat staat in meer van zulke bestanden, de banden `NAAM.0000.zarr.zip`, `NAAM.0001.zarr.zip`, ...: elk is
+een deel ervan langs één dimensie (`axis` in de tabel `NAAM.zarr.zip.members.json`) en op zichzelf volledig. Het geheel
+is wat zij achter elkaar bevatten: `xarray.concat([eerste, tweede, ...], dim=axis)`. `NAAM.whole.zarr.zip` heeft geen
+waarden, maar wel de coördinaten van het geheel.
 
 Is er geen enkel zulk programma meer, dan beschrijft `FORMATS.md` elk formaat tot op de byte.
 """

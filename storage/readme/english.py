@@ -84,6 +84,11 @@ archive as it is. In Python, for example:
     from zarr.storage import ZipStore
     data = xarray.open_zarr(ZipStore("NAME.zarr.zip", read_only=True), consolidated=False)
 
+A large result is in several such files, its bands `NAME.0000.zarr.zip`, `NAME.0001.zarr.zip`, ..., each a part of it
+along one dimension (`axis` in the table `NAME.zarr.zip.members.json`) and complete by itself. All of it is what they
+hold one behind the other: `xarray.concat([first, second, ...], dim=axis)`. `NAME.whole.zarr.zip` has no values, but the
+coordinates of the whole.
+
 Should no such program be left, `FORMATS.md` says what each byte is. In short (specification:
 https://zarr-specs.readthedocs.io/, "Zarr core specification, version 3"):
 

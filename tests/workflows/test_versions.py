@@ -13,6 +13,7 @@ import xarray as xr
 
 import terp.storage
 from terp.storage.archive import Archive
+from terp.storage.archive.custody import Events
 from terp.storage.errors import BadPackage
 from terp.storage.home import Home
 from terp.storage.package.packed import PackedProduct
@@ -168,6 +169,27 @@ def test_what_is_no_version_of_an_object_is_refused(home: Path, identifier: str)
         earlier(Home(home), "urn:terp:nosuch", ["doubled"])
     with pytest.raises(Usage, match="has doubled, and this run other: it is no version"):
         earlier(Home(home), identifier, ["other"])
+
+
+def test_a_second_form_comes_with_a_version_that_shares_the_packages(home: Path, identifier: str) -> None:
+    at, archive = Home(home), Archive(Home(home).archive)
+    run, before = load_run(at, "last"), archive.files(identifier)
+    packing = Packing(second_form="netcdf4")
+    made = redeposit(at, run, load_flow(run.target), LogReporter(), version_of=identifier, packing=packing)
+    files = archive.files(identifier)
+    assert made["version"] == "v4"
+    bands = [name for name in files if name.endswith(".zarr.zip")]
+    assert all(files[name] == before[name] for name in bands)
+    forms = sorted(name for name in files if name.endswith(".nc"))
+    assert len(forms) == len(bands) - 1
+    assert "doubled.nc.proof.json" in files
+    with xr.open_mfdataset([files[name] for name in forms], combine="by_coords") as found:
+        xr.testing.assert_identical(found.load(), open_archived(at, identifier).load())
+    told = next(one["facts"] for one in Events(at.custody).of(identifier) if one["event"] == "migrated")
+    assert (told["type"], told["outcome"], [one["name"] for one in told["files"]]) == ("migration", "equal", forms)
+    assert verify(at, identifier)[1] == []
+    again = redeposit(at, run, load_flow(run.target), LogReporter(), version_of=identifier, packing=packing)
+    assert again["version"] == "v4"
 
 
 @pytest.mark.campaign
