@@ -128,6 +128,12 @@ class Archive:
         placed = ((name, home / inventory["manifest"][digest][0]) for digest, names in state.items() for name in names)
         return dict(sorted(placed))
 
+    def head(self, identifier: str) -> str:
+        """Return the newest version of an object; where a file of it lies does not tell: it may be of an older one."""
+        home = self._home(identifier)
+        with disk(home):
+            return str(newest(home)[0]["head"])
+
     def digests(self, identifier: str) -> dict[str, str]:
         """Return the SHA-512 of each logical name of the newest version, as the inventory tells it."""
         home = self._home(identifier)

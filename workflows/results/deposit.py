@@ -110,10 +110,10 @@ def _already(
 ) -> dict[str, Any] | None:
     """Return where the same values rest under the same decision, packed as is asked: the archive itself knows."""
     try:
-        rests = Archive(home.archive).files(identifier)
+        archive = Archive(home.archive)
+        rests, version = archive.files(identifier), archive.head(identifier)
         known = json.loads(rests[VALUES].read_bytes())
         decided = Policy.load(rests[POLICY])
-        version = rests[VALUES].relative_to(rests[VALUES].parents[2]).parts[0]
     except (StorageError, OSError, KeyError, ValueError):
         return None
     if decided != policy or known["values"] != values or not all(path.exists() for path in rests.values()):
