@@ -127,14 +127,7 @@ def test_d4_an_object_is_found_by_all_that_its_metadata_and_its_coordinates_tell
         *(f"flow:{card.run}", "input:wells.nc", f"digest:{first[:8].upper()}", f"digest:{card.results[0].values}"),
         *("identifier:urn:terp:wells", card.identifier, "result:doubled", "is:there", "size:1KB..1GB"),
         *("time:1985", "time:1990..2000", "time:2005-07-01..", "time:..1985-07-01", "bbox:3,50,7,54", "bbox:4,51,4,51"),
-        *(
-            "waardering:v",
-            "openness:open",
-            "classification:voorbeeld",
-            'licence:"CC BY"',
-            f"archived:{card.created[:10]}",
-        ),
-        *("-title:sea"),
+        *("waardering:v", "openness:open", "classification:voorbeeld", 'licence:"CC BY"', "-title:sea"),
         *(f"archived:{card.created[:10]}", "wells -flow:imaging time:1990 person:jansen"),
     ):
         assert found(real, query) == [card.identifier], query
@@ -185,7 +178,7 @@ def test_ls_show_and_open_go_by_the_catalog(real: Path, say: Callable[..., tuple
     assert (row["identifier"], row["title"], row["results"]) == (card.identifier, card.title, ["doubled"])
     for name in (card.identifier, card.identifier[:-4]):
         assert "water_table_depth" in say("show", name)[1]
-        assert "Dimensions:  (lat: 5, lon: 4, time: 21)" in say("open", name)[1]
+        assert "time: 21" in say("open", name)[1]
     with pytest.raises(BadQuery, match="there is no field 'colour'"):
         say("ls", "--where", "colour:red")
     with pytest.raises(Usage, match="there is no urn:terp:nosuch"):

@@ -137,8 +137,12 @@ class Catalog:
 
     def _new_to(self, base: Index) -> list[Card]:
         """Return the cards beside the catalog that say something else than it does, in order."""
-        cards = [card for card in self._beside.cards() if base.at(card.path) != card]
+        cards = [card for card in self._beside.cards() if base.at(card.path) != card and self._counts(card)]
         return sorted(cards, key=lambda card: _order(card.path))
+
+    def _counts(self, card: Card) -> bool:
+        """Say whether what a card tells of has not gone since."""
+        return card.state == DESTROYED or (self.archive / card.path).is_dir()
 
     def _file(self) -> Path:
         return self._here.path / self.path.name if self._here else self.path
