@@ -473,23 +473,31 @@ def test_two_folders_that_claim_one_identifier_are_both_listed(house: Path) -> N
 
 
 @pytest.mark.parametrize("state", ["destroyed", "being destroyed"])
-def test_l5_what_was_destroyed_is_found_as_that_and_never_as_there(house: Path, state: str) -> None:
+def test_l5_what_was_destroyed_is_found_as_that_and_never_as_there(
+    house: Path, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     index = catalog_of(house)
     index.make()
-    ground = {"selectielijst": {"naam": "Selectielijst universiteiten", "categorie": "12.3"}}
-    stone = {"object": "urn:terp:two:0", "state": state, "since": "2036-01-02T03:04:05Z"}
-    stone |= {"specification": {"title": "The two", "ground": ground}}
+    stone = {"format": "terp tombstone 1", "identifier": "urn:terp:two:0", "title": "What was two", "state": state}
+    stone |= {"since": "2036-01-02T03:04:05Z", "ground": "Selectielijst universiteiten 12.3"}
     if state == "destroyed":
         stone["destroyed"] = "2036-01-02T03:04:09Z"
         shutil.rmtree(house / "archive" / place("urn:terp:two:0"))
     path = house / "custody/tombstones" / f"{slug('urn:terp:two:0')}.json"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps(stone))
-    path.with_suffix(".specification.json").write_text(json.dumps(stone["specification"]))
+    path.with_suffix(".specification.json").write_text(json.dumps(stone))
     words = "destroyed on 2036-01-02" if state == "destroyed" else "being destroyed since 2036-01-02"
-    for card in (index.find("urn:terp:two:0"), only(house, "title:two"), only(house, "is:destroyed")):
+    monkeypatch.setattr(catalog, "FEW", 0)  # the catalog does not know of it yet
+    found_before = only(house, "title:two")
+    monkeypatch.undo()
+    index.noted("urn:terp:two:0")
+    index.destroyed("urn:terp:two:0")
+    assert b"The two" not in (house / "cache/catalog.sqlite").read_bytes(), "what was known of it is gone too"
+    assert list((house / "cache/catalog.new").iterdir()) == []
+    for card in (found_before, index.find("urn:terp:two:0"), only(house, "title:two"), only(house, "is:destroyed")):
         assert card
-        assert (card.state, card.title) == (DESTROYED, "The two")
+        assert (card.state, card.title) == (DESTROYED, "What was two")
         assert card.why == f"{words}, ground: Selectielijst universiteiten 12.3"
         assert card.results == ()
     assert found(house, "-is:destroyed") == ["urn:terp:one:0", "urn:terp:three:0"]

@@ -39,8 +39,8 @@ def _known(home: "Home", identifier: str) -> str:
     from terp.workflows.errors import Usage
     from terp.workflows.results.show import find
 
-    if not identifier.startswith("urn:") or not find(home, identifier).identifier:
-        raise Usage(f"{identifier} is no identifier of an archived object, which begins with urn:")
+    if not identifier.startswith("urn:") or find(home, identifier).identifier != identifier:
+        raise Usage(f"{identifier} is no whole identifier of an archived object, which begins with urn:")
     return identifier
 
 
@@ -153,6 +153,7 @@ def destroy_command(urn: str, propose: bool, key: str | None, execute: bool, by:
     from terp.storage.archive import proposing
     from terp.storage.archive.destroying import execute as destroy
     from terp.workflows.errors import Usage
+    from terp.workflows.results.catalogue import catalog
     from terp.workflows.results.destroy import scope
 
     if [propose, bool(key), execute].count(True) != 1:
@@ -167,6 +168,7 @@ def destroy_command(urn: str, propose: bool, key: str | None, execute: bool, by:
         click.echo(json.dumps({"signed": names}) if as_json else f"signed by {' and '.join(names)}")
     else:
         stone = destroy(home, urn, scope(home, urn), _who(by), _today())
+        catalog(home).destroyed(urn)
         click.echo(
             json.dumps(stone.plain, indent=1)
             if as_json

@@ -7,9 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from terp.storage.archive import Archive
+from terp.storage.archive import Archive, tombstone
 from terp.storage.archive.catalog import DAMAGED, DESTROYED, FEW, Card, Catalog, Query
-from terp.storage.archive.tombstone import tombstones
 from terp.storage.home import Home
 from terp.workflows.errors import Usage
 
@@ -45,7 +44,7 @@ def listed(
 
 def archived(home: Home) -> list[str]:
     """Return the identifiers of all archived objects, by the archive itself."""
-    going = {stone.identifier for stone in tombstones(home.custody)}
+    going = {stone.identifier for stone in tombstone.tombstones(home.custody)}
     return [one for one in Archive(home.archive).list() if one not in going] if home.archive.is_dir() else []
 
 
@@ -89,13 +88,12 @@ def is_name(reference: str) -> bool:
 def identifier_of(home: Home, reference: str) -> str:
     """Return the identifier of the object that is there under a name, which may be the beginning of one.
 
-    Raises Usage where there is none or several, or where it was destroyed.
+    Raises Usage where there is none or several, Destroyed where it was destroyed.
     """
     card = catalog(home).find(reference) or catalog(home).find(_whole(home, reference))
     if card is None:
         raise Usage(_unknown(home, reference))
-    if card.state == DESTROYED:
-        raise Usage(f"{card.identifier} is not there any more: it was {card.why}")
+    tombstone.demand_none(home.custody, card.identifier)
     return card.identifier
 
 

@@ -30,7 +30,6 @@ class Found:
 def find(home: Home, reference: str) -> Found:
     """Return what a reference names; raises Usage when it names nothing, Destroyed for what was destroyed."""
     if is_name(reference):
-        tombstone.demand_none(home.custody, reference)
         return Found(identifier=identifier_of(home, reference))
     if home.holds(reference):
         return Found(product=StoredProduct(home.product(reference)))
@@ -41,6 +40,12 @@ def find(home: Home, reference: str) -> Found:
     if run.archived:
         tombstone.demand_none(home.custody, run.archived["identifier"])
     return Found(run=run)
+
+
+def archived(home: Home) -> list[str]:
+    """Return the identifiers of all archived objects; what is being destroyed does not count."""
+    going = {stone.identifier for stone in tombstone.tombstones(home.custody)}
+    return [one for one in Archive(home.archive).list() if one not in going] if home.archive.is_dir() else []
 
 
 def open_result(home: Home, run: RunRecord, name: str = "", group: str = "") -> "xr.Dataset":

@@ -80,6 +80,8 @@ class Catalog:
         if not self._usable() or len(self) <= FEW:
             self.refresh()
         cards, total = self._asked(lambda base, new: _found(base, new, query, limit))
+        stones = {path.stem: path for path in listed(self.tombstones)}
+        cards = [_stone_of(card, stones) or card for card in cards] if stones else cards
         return [self._as_it_is(card) for card in cards] if len(cards) <= FEW else cards, total
 
     def find(self, identifier: str) -> Card | None:
@@ -168,6 +170,11 @@ class Catalog:
             return True
         return False
 
+    def destroyed(self, identifier: str) -> None:
+        """Forget all that was known of an object that was destroyed, but for its tombstone; raises DiskTrouble."""
+        self._beside.remove(slug(identifier))
+        self.refresh()
+
     def refresh(self) -> Refreshed:
         """Walk over the archive and make the catalog again if anything in it is another; only that is read."""
         with files.disk(self.archive):
@@ -252,6 +259,12 @@ class Catalog:
         else:
             self._here = None
             here.remove()
+
+
+def _stone_of(card: Card, stones: Mapping[str, Path]) -> Card | None:
+    """Return the card of the tombstone of an object, if there is one among those given by the object's slug."""
+    path = stones.get(slug(card.identifier))
+    return tombstone_card(path) if path else None
 
 
 class _Folder:

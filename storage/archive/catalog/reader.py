@@ -166,12 +166,10 @@ def tombstone_card(path: Path) -> Card | None:
         return None
     try:
         plain = orjson.loads(path.read_bytes())
-        identifier, when = text(plain["object"]), text(plain.get("destroyed"))
-        told = plain.get("specification") or {}
-        chosen = told["ground"]["selectielijst"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        identifier, when, since = (text(plain.get(one)) for one in ("identifier", "destroyed", "since"))
+        ground, title = text(plain.get("ground")), text(plain.get("title"))
+    except (OSError, ValueError, AttributeError):
         return None
-    ground = " ".join(filter(None, (text(chosen.get("naam")), text(chosen.get("categorie")))))
-    since = f"destroyed on {when[:10]}" if when else f"being destroyed since {text(plain.get('since'))[:10]}"
+    why = f"destroyed on {when[:10]}" if when else f"being destroyed since {since[:10]}"
     path_there = place(identifier).as_posix()
-    return Card(path_there, identifier, DESTROYED, f"{since}, ground: {ground}", title=text(told.get("title")))
+    return Card(path_there, identifier, DESTROYED, f"{why}, ground: {ground}", title=title) if identifier else None

@@ -71,6 +71,12 @@ class Beside:
         files.make_folders(self.folder)
         files.replace(self.folder / f"{name}.json", card.dumps())
 
+    def remove(self, name: str) -> None:
+        """Remove the card of an object; raises DiskTrouble."""
+        path = self.folder / f"{name}.json"
+        with files.disk(path):
+            path.unlink(missing_ok=True)
+
     def cards(self) -> Iterator[Card]:
         """Yield the cards; what is none is passed by."""
         for path in listed(self.folder):
