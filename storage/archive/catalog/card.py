@@ -139,5 +139,8 @@ def text(value: Any) -> str:
         return ", ".join(filter(None, map(text, value)))[:_LONGEST]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    sound = str(value)[:_LONGEST].encode(errors="replace").decode()
+    sound = str(value)[:_LONGEST]
+    if sound.isprintable() and "  " not in sound:  # nearly all are
+        return sound.strip()
+    sound = sound.encode(errors="replace").decode()
     return " ".join("".join(one if one.isprintable() else " " for one in sound).split())

@@ -75,7 +75,7 @@ class Contents:
         if said.get("node_type") != "array" or not kind:
             return
         with suppress(ValueError, TypeError, KeyError, OverflowError, AttributeError):
-            ends = _ends(self._values(path, said))
+            ends = self._ends(path, said)
             found = ends if kind != "time" else _moments(ends, attributes)
             if all(map(math.isfinite, found)):
                 yield kind, found
@@ -90,14 +90,14 @@ class Contents:
             return found if isinstance(found, dict) and isinstance(found.get("attributes", {}), dict) else {}
         return {}
 
-    def _values(self, path: str, said: dict[str, Any]) -> "np.ndarray[Any, Any]":
-        """Return a small array; of one chunk as terp writes them, else through zarr-python."""
+    def _ends(self, path: str, said: dict[str, Any]) -> Span:
+        """Return the least and greatest value of a small array; of one chunk as terp writes them, else by zarr."""
         shape = tuple(said["shape"])
         whole = tuple(said["chunk_grid"]["configuration"]["chunk_shape"]) == shape
         names = [codec["name"] for codec in said["codecs"]]
         if whole and names in (["bytes", "crc32c"], ["bytes", "zstd", "crc32c"]):
             data = self._read("/".join([path, "c", *("0" * len(shape))]), _LARGEST)
-            return _decoded(data, said["data_type"], "zstd" in names)
+            return _of_chunk(data, said["data_type"], "zstd" in names)
         if math.prod(shape) * 8 > _LARGEST:
             raise ValueError("too large to be looked at")
         import numpy as np
@@ -105,7 +105,7 @@ class Contents:
 
         from terp.storage.package.zipstore import PackageStore
 
-        return np.asarray(zarr.open_array(PackageStore(self._package_of(path)), path=path, mode="r")[...])
+        return _ends(np.asarray(zarr.open_array(PackageStore(self._package_of(path)), path=path, mode="r")[...]))
 
     def _read(self, key: str, most: int) -> bytes:
         """Return a member; nothing where it is not there, too large, or not what was packed."""
@@ -126,13 +126,13 @@ def _part(path: Path, offset: int, size: int) -> bytes:
         os.close(descriptor)
 
 
-@lru_cache(maxsize=256)  # results of one flow have the same coordinates
-def _decoded(data: bytes, kind: str, packed: bool) -> "np.ndarray[Any, Any]":
+@lru_cache(maxsize=1024)  # results of one flow have the same coordinates
+def _of_chunk(data: bytes, kind: str, packed: bool) -> Span:
     import numpy as np
     from numcodecs import Zstd
 
     plain = bytes(Zstd().decode(data[:-4])) if packed else data[:-4]
-    return np.frombuffer(plain, np.dtype(kind).newbyteorder("<"))
+    return _ends(np.frombuffer(plain, np.dtype(kind).newbyteorder("<")))
 
 
 def _kind(name: str, attributes: Mapping[str, Any]) -> str:
@@ -157,11 +157,15 @@ def _moments(ends: Span, attributes: Mapping[str, Any]) -> Span:
     """Return times in seconds since 1970 UTC; dates of other calendars keep their year, month and day."""
     if attributes.get("type") == "time" and attributes.get("format") == "unix":
         return ends
+    return _since(ends, text(attributes["units"]), text(attributes.get("calendar")) or "standard")
+
+
+@lru_cache(maxsize=1024)
+def _since(ends: Span, units: str, calendar: str) -> Span:
     import cftime
 
-    calendar = text(attributes.get("calendar")) or "standard"
-    first, last = (cftime.num2date(end, text(attributes["units"]), calendar) for end in ends)
-    return _seconds(first), _seconds(last)
+    first, last = (_seconds(cftime.num2date(end, units, calendar)) for end in ends)
+    return first, last
 
 
 def _seconds(moment: Any) -> float:

@@ -1,6 +1,7 @@
 """Read the card of an object, or of a tombstone, out of small files; nothing large is read."""
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -65,14 +66,14 @@ class _Object:
     def __init__(self, home: Path, inventory: Mapping[str, Any], version: Mapping[str, Any]) -> None:
         self.home, self.inventory, self.version = home, inventory, version
         self.digests = {str(name): digest for digest, names in version["state"].items() for name in names}
-        self.wrong = list[str]()
+        self.wrong, self._folder = list[str](), f"{home}/"
         self.sizes = dict(self._sizes())
 
     def _sizes(self) -> Iterator[tuple[str, int]]:
         gone = list[str]()
         for name in sorted(self.digests):
             try:
-                yield name, self._where(name).stat().st_size
+                yield name, os.stat(self._where(name)).st_size
             except FileNotFoundError:
                 gone.append(text(name))
         if gone:
@@ -80,10 +81,10 @@ class _Object:
 
     def _where(self, name: str) -> Path:
         """Return where a file is; raises ValueError for a path that leads out of the object."""
-        rest = Path(self.inventory["manifest"][self.digests[name]][0])
-        if rest.is_absolute() or ".." in rest.parts:
+        rest = str(self.inventory["manifest"][self.digests[name]][0])
+        if rest.startswith("/") or ".." in rest.split("/"):
             raise ValueError(f"a path leads out of the object: {rest}")
-        return self.home / rest
+        return Path(self._folder + rest)
 
     def card(self, path: str, digest: str) -> Card:
         draft, versions = Draft(), self.inventory["versions"]
