@@ -136,14 +136,15 @@ def _bundle(known: Known, place: Tape, groups: Sequence[_Group], tell: Tell) -> 
         return _read(path)
     with files.disk(path):
         files.make_folders(path.parent)
-    index: dict[str, Any] = {"bundle": name, "place": place.name, "size": -1, "sha512": "", "members": []}
-    index["objects"] = {group.identifier: dict(group.about) for group in groups}
+    objects = {group.identifier: dict(group.about) for group in groups}
+    index = {"bundle": name, "place": place.name, "objects": objects, "size": -1, "sha512": "", "members": []}
     files.replace(path, canonical(index))  # so that what is on tape is known, whatever happens
     top = {member.name: member for group in groups for member in group.top}
     members = [*top.values(), *(member for group in groups for member in group.own)]
     meter = Meter(tell, f"writing {name} to {place.name}", sum(member.size for member in members))
-    index["members"] = place.made(name, lambda descriptor: write_bundle(descriptor, members, meter.add))
-    index["size"], index["sha512"] = proven(place, name, index["members"])
+    inside = place.made(name, lambda descriptor: write_bundle(descriptor, members, meter.add))
+    length, digest = proven(place, name, inside)
+    index |= {"size": length, "sha512": digest, "members": inside}
     files.replace(path, canonical(index))
     return index
 

@@ -9,10 +9,14 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+from holdings import archived, complaints, contents, places, said
 from lies import fails, lying
 from services import Gateway, Ssh, free_port, make_key, radosgw, sshd
 
+from terp.storage.archive.copies import copies_of, copy_to, open_place, remove_copy
+from terp.storage.archive.ocfl import place as where
 from terp.storage.errors import BadPackage, BadPlaces, Damaged, DiskTrouble, PlaceTrouble
+from terp.storage.home import Home
 from terp.storage.places import Folder, Place, Places, Stored
 from terp.storage.places.place import PART
 from terp.storage.places.s3 import Bucket
@@ -367,6 +371,36 @@ def test_a_wrong_bucket_wrong_secret_and_no_store_are_told_apart(
         list(Bucket("store", "copies", "", store.url).list())
 
 
+# copies in them
+
+
+@pytest.mark.parametrize("kind", ["sftp", "s3"])
+def test_copies_elsewhere_are_ocfl_roots_too_and_go_to_the_last_byte(
+    kind: str, tmp_path: Path, root: Path, request: pytest.FixtureRequest
+) -> None:
+    at = Home(tmp_path / "home")
+    if kind == "sftp":
+        ssh: Ssh = request.getfixturevalue("server")
+        about = {"host": "127.0.0.1", "port": ssh.port, "user": ssh.user, "path": str(root)}
+        about |= {"key": str(ssh.key), "known_hosts": str(ssh.known_hosts)}
+    else:
+        about = {"bucket": "copies", "endpoint": request.getfixturevalue("store").url, "prefix": "terp/copies"}
+    places(at, said(name="far", kind=kind, audit_every="P30D", **about))
+    one, two = archived(at, "one"), archived(at, "two", size=9)
+    assert copy_to(at, "far", [one, two])[1] == []
+    assert [sent.files for sent in copy_to(at, "far", [one, two])[0]] == [0, 0]
+    place = open_place(at, "far")[1]
+    got = tmp_path / "got"
+    for stored in place.list():
+        (got / stored.name).parent.mkdir(parents=True, exist_ok=True)
+        (got / stored.name).write_bytes(content(place, stored.name))
+    assert complaints(got, objects=2) == []
+    assert contents(got).keys() == contents(at.archive).keys()
+    remove_copy(at, "far", one)
+    assert list(place.list(where(one).as_posix())) == []
+    assert copies_of(at, two) == [("far", "whole")]
+
+
 # the file that names them
 
 GOOD = """
@@ -404,14 +438,14 @@ audit_every = "P1Y"
 
 
 def test_places_are_read_and_opened_by_name() -> None:
-    places = Places.parse(GOOD.encode())
-    assert [(one.name, one.kind, one.open().kind) for one in places.place] == [
+    found = Places.parse(GOOD.encode())
+    assert [(one.name, one.kind, one.open().kind) for one in found.place] == [
         (name, kind, kind)
         for name, kind in (("disk-two", "folder"), ("elsewhere", "sftp"), ("bucket", "s3"), ("tape", "tape"))
     ]
-    assert places.about("tape").audit_every == "P1Y"
+    assert found.about("tape").audit_every == "P1Y"
     with pytest.raises(BadPlaces, match=r"no place 'nowhere'.*known are disk-two, elsewhere, bucket, tape"):
-        places.about("nowhere")
+        found.about("nowhere")
 
 
 @pytest.mark.parametrize(

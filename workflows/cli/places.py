@@ -42,8 +42,7 @@ def places_command(check: bool, as_json: bool) -> None:
             "where": about.where,
             "audit_every": about.audit_every,
         }
-        row |= {"audit_every": about.audit_every, "cost": about.cost}
-        row |= {"copies": len(copies), "bytes": sum(copy.size for copy in copies)}
+        row |= {"cost": about.cost, "copies": len(copies), "bytes": sum(copy.size for copy in copies)}
         rows.append(row | ({"trouble": _trouble(home, about)} if check else {}))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
@@ -93,7 +92,7 @@ def copy_command(
     from terp.storage.archive.copies import copy_to, standing
     from terp.workflows.cli.terminal import Terminal
     from terp.workflows.errors import Usage
-    from terp.workflows.results.catalogue import archived
+    from terp.workflows.results.show import archived
 
     home = _home()
     if bool(references) == (all_ or (status and not references)):

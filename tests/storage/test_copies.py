@@ -1,0 +1,360 @@
+"""Copies: the object as it is, in as many places as was decided, never of damage, and gone to the last byte."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from holdings import POLICY, archived, complaints, contents, folder_place, places
+from lies import Call, lying
+
+from terp.storage.archive import Archive
+from terp.storage.archive.claim import claimed
+from terp.storage.archive.copies import Sent, copies_of, copy_to, remove_copy, standing, whereabouts
+from terp.storage.archive.custody import Events, slug
+from terp.storage.archive.known import Copy, Known
+from terp.storage.archive.ocfl import place as where
+from terp.storage.canonical import canonical
+from terp.storage.errors import BadPackage, BadPlaces, BadPolicy, Busy, Damaged, PlaceTrouble
+from terp.storage.home import Home
+from terp.storage.places.place import PART
+
+ONE_MORE = POLICY.replace("at_most = 3", "at_most = 2")
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def root(at: Home, tmp_path: Path) -> Path:
+    """A place called `disk`."""
+    places(at, folder_place("disk", tmp_path / "disk"))
+    return tmp_path / "disk"
+
+
+def copy(at: Home, identifier: str, place: str = "disk") -> Sent:
+    done, refused = copy_to(at, place, [identifier])
+    for error in refused:
+        raise error
+    return done[0]
+
+
+def kept(at: Home, root: Path, identifier: str) -> None:
+    """A copy is the object, byte for byte."""
+    assert contents(root / where(identifier)) == contents(at.archive / where(identifier))
+
+
+def test_a_copy_is_the_object_and_its_place_an_ocfl_root(at: Home, root: Path) -> None:
+    one, other = archived(at, "one"), archived(at, "other", size=0)
+    sent = copy(at, one)
+    assert (sent.state, sent.files, sent.bytes) == (
+        "whole",
+        8,
+        sum(map(len, contents(at.archive / where(one)).values())),
+    )
+    copy(at, other)
+    kept(at, root, one)
+    assert complaints(root, objects=2) == []
+    assert contents(root).keys() == contents(at.archive).keys()
+    assert copies_of(at, one) == [("disk", "whole")]
+
+
+def test_what_was_sent_is_recorded_and_told(at: Home, root: Path) -> None:
+    one = archived(at, "one")
+    sent = copy(at, one)
+    data = (at.custody / "copies/disk" / f"{slug(one)}.json").read_bytes()
+    record = json.loads(data)
+    assert canonical(record) == data
+    sidecar = (at.archive / where(one) / "inventory.json.sha512").read_text().split()[0]
+    assert (record["object"], record["state"], record["inventory"]) == (one, "whole", sidecar)
+    assert record["files"]["v1/content/p.zarr.zip"] == 5_000_000
+    facts = {"place": "disk", "version": "v1", "sha512": sidecar, "files": sent.files, "bytes": sent.bytes}
+    assert [(one["event"], one["facts"]) for one in Events(at.custody).of(one)] == [("copied", facts)]
+    at_home = whereabouts(at, "disk", one)
+    assert at_home.keys() == record["files"].keys()
+    assert (root / at_home["v1/content/README.md"].stored).read_text() == "what one is"
+
+
+def test_what_is_there_is_not_sent_again_and_what_is_lost_is(at: Home, root: Path) -> None:
+    one = archived(at, "one")
+    copy(at, one)
+    assert copy(at, one).files == 0
+    assert len(Events(at.custody).of(one)) == 1
+    (root / where(one) / "v1/content/README.md").unlink()
+    assert copy(at, one).files == 1
+    kept(at, root, one)
+
+
+def test_a_new_version_sends_what_is_new_and_until_then_the_copy_is_older(at: Home, root: Path) -> None:
+    one = archived(at, "one")
+    copy(at, one)
+    archived(at, "one", size=1000)
+    assert copies_of(at, one) == [("disk", "older")]
+    assert "disk: is of an older version, `terp copy` brings it up to date" in standing(at, one).wrong
+    assert copy(at, one).files == 5  # the package, the inventory twice, their checksums
+    assert complaints(root, objects=1) == []
+    kept(at, root, one)
+
+
+def test_damage_of_the_original_is_never_copied(at: Home, root: Path) -> None:
+    one = archived(at, "one")
+    path = at.archive / where(one) / "v1/content/p.zarr.zip"
+    path.chmod(0o644)
+    with path.open("r+b") as file:
+        file.seek(4_999_999)
+        file.write(b"?")
+    with pytest.raises(Damaged, match=r"p\.zarr\.zip is not what was stored"):
+        copy(at, one)
+    there = contents(root / where(one))
+    assert "v1/content/p.zarr.zip" not in there
+    assert "inventory.json" not in there
+    assert copies_of(at, one) == [("disk", "begun")]
+
+
+@pytest.mark.parametrize("name", ["v1/content/README.md", "v1/inventory.json", "v1/inventory.json.sha512"])
+def test_an_original_that_lacks_a_file_is_refused_by_its_name(at: Home, root: Path, name: str) -> None:
+    one = archived(at, "one")
+    (at.archive / where(one) / name).unlink()
+    with pytest.raises(Damaged, match=name.removesuffix(".sha512").replace(".", r"\.")):
+        copy(at, one)
+    assert not (root / where(one) / "inventory.json").exists()
+
+
+# what was decided
+
+
+def test_without_a_decision_nothing_is_copied(at: Home, root: Path) -> None:
+    one = archived(at, "one", policy=None)
+    with pytest.raises(BadPolicy, match="there is no decision on urn:terp:one"):
+        copy(at, one)
+    assert contents(root) == {}
+    assert copies_of(at, one) == []
+    assert "no decision" in standing(at, one).wrong[0]
+
+
+def test_there_are_never_more_copies_than_were_decided(at: Home, tmp_path: Path) -> None:
+    places(at, folder_place("disk", tmp_path / "disk") + folder_place("more", tmp_path / "more"))
+    one = archived(at, "one", policy=ONE_MORE)
+    copy(at, one)
+    with pytest.raises(BadPolicy, match="may exist 2 times, and is in the archive and in disk: remove one"):
+        copy(at, one, "more")
+    assert contents(tmp_path / "more") == {}
+    assert copies_of(at, one) == [("disk", "whole")]
+    remove_copy(at, "disk", one)
+    copy(at, one, "more")
+
+
+@pytest.mark.usefixtures("root")
+def test_a_place_that_the_decision_does_not_name_is_refused(at: Home) -> None:
+    one = archived(at, "one", policy=POLICY.replace("at_most = 3", 'at_most = 3\nplaces = ["tape", "bucket"]'))
+    with pytest.raises(BadPolicy, match="may not be copied to disk: its policy names tape, bucket only"):
+        copy(at, one)
+
+
+@pytest.mark.usefixtures("root")
+def test_a_decision_that_was_altered_decides_nothing(at: Home) -> None:
+    one = archived(at, "one", policy=ONE_MORE)
+    path = at.archive / where(one) / "v1/content/policy.toml"
+    path.chmod(0o644)
+    path.write_text(POLICY)
+    with pytest.raises(Damaged, match="nothing is decided by it"):
+        copy(at, one)
+
+
+@pytest.mark.usefixtures("root")
+def test_of_many_those_that_may_not_be_copied_stop_no_others(at: Home) -> None:
+    names = [archived(at, "one", size=9), archived(at, "two", size=9, policy=None), archived(at, "three", size=9)]
+    done, refused = copy_to(at, "disk", names)
+    assert [one.identifier for one in done] == [names[0], names[2]]
+    assert [type(error) for error in refused] == [BadPolicy]
+
+
+@pytest.mark.usefixtures("root")
+def test_standing_tells_how_many_copies_are_missing_and_that_they_are_of_one_kind(at: Home) -> None:
+    one = archived(at, "one", size=9, policy=POLICY.replace("at_least = 1", "at_least = 3"))
+    assert standing(at, one).wrong[0] == "2 more are wanted"
+    copy(at, one)
+    stand = standing(at, one)
+    assert (stand.copies, stand.wanted, stand.allowed) == ([("disk", "folder", "whole")], 2, 2)
+    assert stand.wrong == ["1 more is wanted", "there are not two copies of different kind"]
+
+
+# places that are not what they should be
+
+
+def test_a_place_that_lost_its_copies_is_not_begun_anew(at: Home, root: Path) -> None:
+    copy(at, archived(at, "one", size=9))
+    shutil.rmtree(root)
+    with pytest.raises(PlaceTrouble, match="is no folder; mount it"):
+        copy(at, archived(at, "two", size=9))
+    root.mkdir()  # as a folder on which nothing is mounted
+    with pytest.raises(PlaceTrouble, match="though there are copies in it: is it mounted"):
+        copy(at, archived(at, "three", size=9))
+    assert contents(root) == {}
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(at: Home, root: Path) -> None:
+    (root / "thesis.tex").touch()
+    with pytest.raises(PlaceTrouble, match=r"is no archive and holds thesis\.tex"):
+        copy(at, archived(at, "one", size=9))
+    assert os.listdir(root) == ["thesis.tex"]
+
+
+def test_an_archive_that_is_laid_out_otherwise_is_refused(at: Home, root: Path) -> None:
+    (root / "0=ocfl_1.1").write_text("ocfl_1.1\n")
+    (root / "ocfl_layout.json").write_text("{}")
+    with pytest.raises(PlaceTrouble, match="laid out by another rule"):
+        copy(at, archived(at, "one", size=9))
+
+
+def test_the_archive_itself_is_no_place_of_copies(at: Home) -> None:
+    one = archived(at, "one", size=9)
+    for inside in (at.archive, at.root / "copies", at.root.parent):
+        places(at, folder_place("disk", inside))
+        with pytest.raises(BadPlaces, match="where the archive itself is"):
+            copy(at, one)
+
+
+def test_a_place_that_is_full_in_the_middle_has_no_inventory_yet_and_goes_on_later(at: Home, root: Path) -> None:
+    def full(true: Call) -> Call:
+        def write(descriptor: int, data: memoryview) -> int:
+            if len(data) > 1_000_000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return int(true(descriptor, data))
+
+        return write
+
+    one = archived(at, "one")
+    with (
+        lying("write", full),
+        pytest.raises(PlaceTrouble, match="it is full: free space there, then do the same again"),
+    ):
+        copy(at, one)
+    assert copies_of(at, one) == [("disk", "begun")]
+    assert not (root / where(one) / "inventory.json").exists()
+    assert copy(at, one).files > 0
+    assert complaints(root, objects=1) == []
+
+
+@pytest.mark.usefixtures("root")
+def test_two_who_copy_to_one_place_at_once_are_told_apart(at: Home) -> None:
+    one = archived(at, "one", size=9)
+    with claimed(Known(at.custody).claims("disk"), "the place disk"):
+        with pytest.raises(Busy, match="works on the place disk: wait for it"):
+            copy(at, one)
+        assert copy_to(at, "disk", [one], take_over=True)[0][0].state == "whole"
+    with claimed(Known(at.custody).claims("disk"), "the place disk"):
+        pass
+
+
+# killed: in processes of their own
+
+KILLING = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[3])
+from holdings import archived, folder_place, places
+from terp.storage.archive.copies import copies_of, copy_to, remove_copy
+from terp.storage.home import Home
+
+at, root = Home(Path(sys.argv[1]) / "home"), Path(sys.argv[1]) / "disk"
+act = {"copy": lambda one: copy_to(at, "disk", [one]), "remove": lambda one: remove_copy(at, "disk", one)}[sys.argv[2]]
+
+def deadly(count):
+    left = [count]
+    def wrap(real):
+        def call(*args, **kwargs):
+            for moment in (lambda: None, lambda: real(*args, **kwargs)):
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                result = moment()
+            return result
+        return call
+    for name in ["write", "rename", "replace", "link", "fsync", "mkdir", "unlink", "rmdir"]:
+        setattr(os, name, wrap(getattr(os, name)))
+
+places(at, folder_place("disk", root))
+for count in range(0, 1000, int(sys.argv[4])):
+    one = archived(at, str(count), size=9)
+    if sys.argv[2] == "remove":
+        copy_to(at, "disk", [one])
+    child = os.fork()
+    if child == 0:
+        deadly(count)
+        act(one)
+        os._exit(0)
+    died = os.waitpid(child, 0)[1] == signal.SIGKILL
+    state = dict(copies_of(at, one)).get("disk")
+    assert died or state == {"copy": "whole", "remove": None}[sys.argv[2]]
+    act(one)
+    if not died:
+        print(count)
+        break
+"""
+
+
+@pytest.mark.parametrize("act", ["copy", "remove"])
+def test_killed_at_any_moment_the_same_command_finishes(act: str, at: Home, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLING, tmp_path, act, Path(__file__).parent, "11"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 30
+    names = Archive(at.archive).list()
+    there = contents(tmp_path / "disk")
+    assert not [name for name in there if PART in name]
+    if act == "copy":
+        assert there.keys() == contents(at.archive).keys()
+        assert complaints(tmp_path / "disk", objects=len(names)) == []
+    else:
+        assert {name.split("/")[0] for name in there} == {"0=ocfl_1.1", "ocfl_layout.json", "extensions"}
+        assert all(copies_of(at, one) == [] for one in names)
+
+
+# removed
+
+
+def test_a_copy_that_is_removed_leaves_nothing_there_and_no_other_is_touched(at: Home, root: Path) -> None:
+    one, other = archived(at, "one"), archived(at, "other", size=9)
+    copy(at, one)
+    copy(at, other)
+    there = root / where(one)
+    (there / "v1/content" / f"{PART}123").touch()
+    (there / "added").touch()
+    (there / "away").symlink_to(at.root)
+    assert remove_copy(at, "disk", one) > 5_000_000
+    assert not there.exists()
+    assert not (at.custody / "copies/disk" / f"{slug(one)}.json").exists()
+    assert (copies_of(at, one), copies_of(at, other)) == ([], [("disk", "whole")])
+    assert complaints(root, objects=1) == []
+    assert at.archive.is_dir()
+    assert [event["event"] for event in Events(at.custody).of(one)] == ["copied", "uncopied"]
+    assert remove_copy(at, "disk", one) == 0
+
+
+@pytest.mark.usefixtures("root")
+def test_a_place_that_keeps_what_was_removed_is_found_out(at: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = archived(at, "one", size=9)
+    copy(at, one)
+    monkeypatch.setattr("terp.storage.places.folder.Folder.delete", lambda *_: None)
+    with pytest.raises(PlaceTrouble, match=r"still has .* which was removed"):
+        remove_copy(at, "disk", one)
+    assert copies_of(at, one) == [("disk", "going")]
+
+
+@pytest.mark.usefixtures("root")
+def test_records_that_are_none_are_told_of(at: Home) -> None:
+    one = archived(at, "one", size=9)
+    copy(at, one)
+    (at.custody / "copies/disk" / f"{slug(one)}.json").write_text("{}")
+    with pytest.raises(BadPackage, match="is no record of a copy"):
+        copies_of(at, one)
+    assert Copy(one, "disk", "folder", "whole", "v1", "0").size == 0
