@@ -50,6 +50,9 @@ def send(
     Those that wait from earlier go with them.
     """
     place.sweep()
+    for index in indices(known, place.name):
+        if index["size"] < 0:  # cut short while it was made
+            _drop(known, place, index)
     todo = {one.identifier: one for one in _waiting(known, place.name, archive)}
     for original in wanted:
         record = known.get(place.name, original.identifier)
@@ -57,6 +60,10 @@ def send(
             yield record, 0, ""
         else:
             todo[original.identifier] = original
+    for index in indices(known, place.name):
+        inside = [one for one in todo.values() if _holds(index, one)]
+        for original in inside if inside and _is_there(place, index) else ():  # cut short behind that
+            yield _settle(known, place, todo.pop(original.identifier), index, archive, tell)
     groups, rest = _grouped([todo[name] for name in sorted(todo)], least)
     for group in groups:
         index = _bundle(known, place, [_group(one) for one in group], tell)
@@ -103,6 +110,11 @@ def _without(known: Known, place: Tape, identifier: str, index: Index, archive: 
             record = known.get(place.name, name)
             if record and record.bundle == index["bundle"]:
                 known.write(replace(record, bundle=fresh["bundle"]))
+    _drop(known, place, index)
+
+
+def _drop(known: Known, place: Tape, index: Index) -> None:
+    """Remove a bundle, prove that it is gone, and forget it."""
     place.delete(index["bundle"])
     if any(one.name == index["bundle"] for one in place.list(index["bundle"])):
         raise PlaceTrouble(f"the place {place.name} still has {index['bundle']}, which was removed: look at it")
@@ -205,6 +217,10 @@ def _member(place: Tape, index: Index, one: Mapping[str, Any]) -> Member:
 
 def _is_there(place: Tape, index: Index) -> bool:
     return Stored(index["bundle"], index["size"]) in place.list(index["bundle"])
+
+
+def _holds(index: Index, original: Original) -> bool:
+    return bool(index["objects"].get(original.identifier, {}).get("inventory") == original.digest)
 
 
 def _rests(known: Known, place: Tape, record: Copy, original: Original) -> bool:

@@ -7,12 +7,13 @@ like it. On tape many files become few: see `bundles`.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from terp.storage.archive import bundles
+from terp.storage.archive import bundles, tombstone
+from terp.storage.archive.bundled import Bundled
 from terp.storage.archive.claim import claimed
 from terp.storage.archive.custody import Events
 from terp.storage.archive.known import Copy, Known, State
 from terp.storage.archive.ocfl import place as where
-from terp.storage.archive.original import LAST, Original
+from terp.storage.archive.original import Original
 from terp.storage.errors import BadPackage, BadPlaces, BadPolicy, Damaged, PlaceTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.meter import Meter, Tell, silent
@@ -60,6 +61,13 @@ def open_place(home: Home, name: str) -> tuple[About, Place]:
     return about, place
 
 
+def places_of(home: Home) -> dict[str, Place]:
+    """Return all places of copies by name, as those see them who look for objects; raises BadPlaces."""
+    opened = {about.name: open_place(home, about.name)[1] for about in Places.load(home.custody).place}
+    known = Known(home.custody)
+    return {name: Bundled(one, known, home.archive) if isinstance(one, Tape) else one for name, one in opened.items()}
+
+
 def copy_to(
     home: Home, name: str, identifiers: Iterable[str], tell: Tell = silent, take_over: bool = False
 ) -> tuple[list[Sent], list[StorageError]]:
@@ -74,6 +82,7 @@ def copy_to(
         allowed = list[Original]()
         for identifier in identifiers:
             try:
+                tombstone.demand_none(home.custody, identifier)
                 original = Original.find(home.archive, identifier)
                 _allow(known, original, about)
                 if isinstance(about, AboutTape):
@@ -166,21 +175,11 @@ def remove_copy(home: Home, name: str, identifier: str, tell: Tell = silent, tak
         if isinstance(place, Tape):
             gone = bundles.remove(known, place, identifier, home.archive, tell)
         else:
-            gone = _remove(place, f"{where(identifier).as_posix()}/")
+            gone = place.clear(f"{where(identifier).as_posix()}/")
         if record or gone:
             Events(home.custody).append(identifier, "uncopied", {"place": name, "bytes": gone})
         known.forget(name, identifier)
     return gone
-
-
-def _remove(place: Place, prefix: str) -> int:
-    there = list(place.list(prefix))
-    for one in sorted(there, key=lambda one: one.name.removeprefix(prefix) not in LAST):  # half a copy is none
-        place.delete(one.name)
-    place.sweep(prefix)
-    if left := next(iter(place.list(prefix)), None):
-        raise PlaceTrouble(f"the place {place.name} still has {left.name}, which was removed: look at it")
-    return sum(max(one.size, 0) for one in there)
 
 
 @dataclass(frozen=True)

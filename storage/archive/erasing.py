@@ -31,7 +31,6 @@ _SAYS_NOTHING = 64  # bytes below which files of different things are the same
 _READ = 64 << 20  # bytes up to which a file in a place is read to be told from another of its size
 _GOING = Path("extensions", "terp-destroying")
 _OBJECTS = re.compile(r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}/[^/]+")
-_FIRST = ("inventory.json", "inventory.json.sha512", "0=ocfl_object_1.1")  # without these it is no object any more
 
 
 @dataclass(frozen=True)
@@ -142,9 +141,7 @@ def files_at(place: Place, identifier: str) -> Iterator[Stored]:
 
 def remove_at(place: Place, identifier: str) -> None:
     """Remove all files of an object from a place, first those without which it is no object."""
-    there = [one.name for one in files_at(place, identifier)]
-    for name in sorted(there, key=lambda one: (one.rpartition("/")[2] not in _FIRST, one)):
-        place.delete(name)
+    place.clear(f"{place_of(identifier).as_posix()}/")
 
 
 def left_at(place: Place, identifier: str, wanted: Wanted) -> tuple[int, list[str]]:

@@ -14,7 +14,6 @@ from terp.storage.files import disk
 
 _INVENTORY, _SIDECAR = "inventory.json", "inventory.json.sha512"
 POLICY = "policy.toml"
-LAST = (_INVENTORY, _SIDECAR)  # are copied last, and removed first
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from terp.storage import files
 from terp.storage.errors import BadPackage, PlaceTrouble
-from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, prefix_of, refusal
+from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, cleared, prefix_of, refusal
 
 
 class Folder:
@@ -93,6 +93,10 @@ class Folder:
                     (self.root / above).rmdir()
             nearest = next(one for one in path.parents if one.is_dir())
             files.sync_folder(nearest)
+
+    def clear(self, prefix: str) -> int:
+        """Remove all below a prefix, and prove it; return how many bytes went."""
+        return cleared(self, prefix)
 
     def sweep(self, prefix: str = "") -> None:
         """Remove the parts of files below a prefix."""

@@ -64,11 +64,25 @@ class Place(Protocol):
     def delete(self, name: str) -> None:
         """Remove a file, for good; that it is gone already is no matter."""
 
+    def clear(self, prefix: str) -> int:
+        """Remove all below a prefix for good, also what was cut short, and prove it; return how many bytes went."""
+
     def sweep(self, prefix: str = "") -> None:
         """Remove what a `put` that was cut short left below a prefix; nobody else may put there meanwhile."""
 
     def stage(self, names: Sequence[str]) -> Sequence[str]:
         """Ask for files to be brought where they can be read; return those that are not there yet."""
+
+
+def cleared(place: Place, prefix: str) -> int:
+    """Do what `clear` says file by file, an inventory first: an object that is half gone is none."""
+    there = list(place.list(prefix))
+    for one in sorted(there, key=lambda one: not one.name.removeprefix(prefix).startswith("inventory.json")):
+        place.delete(one.name)
+    place.sweep(prefix)
+    if left := next(iter(place.list(prefix)), None):
+        raise PlaceTrouble(f"the place {place.name} still has {left.name}, which was removed: look at it")
+    return sum(max(one.size, 0) for one in there)
 
 
 def checked(name: str) -> str:

@@ -17,7 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 
 from terp.storage.errors import PlaceTrouble
 from terp.storage.files import disk
-from terp.storage.places.place import BLOCK, Stored, Told, blocks, checked, listed, prefix_of
+from terp.storage.places.place import BLOCK, Stored, Told, blocks, checked, cleared, listed, prefix_of
 
 _PART = 64 << 20  # bytes of a part, which is sent, proven and, when need be, sent again alone
 _PARTS = 10_000  # at most, of one object
@@ -89,6 +89,10 @@ class Bucket:
             if self._client.get_bucket_versioning(Bucket=self.bucket).get("Status"):
                 for version in list(self._versions(at["Key"])):
                     self._client.delete_object(**at, VersionId=version)
+
+    def clear(self, prefix: str) -> int:
+        """Remove all below a prefix, and prove it; return how many bytes went."""
+        return cleared(self, prefix)
 
     def sweep(self, prefix: str = "") -> None:
         """Remove the parts of objects that were never joined."""

@@ -13,7 +13,7 @@ from typing import Any
 import paramiko
 
 from terp.storage.errors import BadPackage, PlaceTrouble
-from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, listed, prefix_of, refusal
+from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, cleared, listed, prefix_of, refusal
 from terp.storage.places.ssh import PATIENCE, Login, connect
 
 _TRIES = 4  # of what a lost connection cut short
@@ -93,6 +93,10 @@ class Sftp:
 
         with suppress(FileNotFoundError):  # a folder above it is gone
             self._do(remove)
+
+    def clear(self, prefix: str) -> int:
+        """Remove all below a prefix, and prove it; return how many bytes went."""
+        return cleared(self, prefix)
 
     def sweep(self, prefix: str = "") -> None:
         """Remove the parts of files below a prefix."""

@@ -15,6 +15,7 @@ from terp.storage.places.place import checked
 
 HERE = ("REG", "DUL", "MIG")  # words of DMF: on disk only, on disk and tape, on its way to tape
 _PATIENCE = 60.0  # seconds for the command that tells where files are
+_ASKED = list[subprocess.Popen[bytes]]()  # those that may still be asking: Python complains of what is thrown away
 
 
 class Tape(Folder):
@@ -85,6 +86,7 @@ class Tape(Folder):
             asked = subprocess.Popen(words, stdin=nothing, stdout=nothing, stderr=nothing, start_new_session=True)
         except OSError as error:
             raise self._cannot(words[0], error) from error
+        _ASKED.append(asked)
         with suppress(subprocess.TimeoutExpired):
             if asked.wait(self._wait):
                 raise PlaceTrouble(f"{words[0]} of the place {self.name} ended with {asked.returncode}: ask its keeper")

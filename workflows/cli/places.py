@@ -89,15 +89,15 @@ def copy_command(
 
     REFERENCES are archived objects, or runs whose results are archived.
     """
+    from terp.storage.archive import Archive
     from terp.storage.archive.copies import copy_to, standing
     from terp.workflows.cli.terminal import Terminal
     from terp.workflows.errors import Usage
-    from terp.workflows.results.show import archived
 
     home = _home()
     if bool(references) == (all_ or (status and not references)):
         raise Usage("name what to copy, or say --all, not both")
-    chosen = [_archived(home, one) for one in references] or archived(home)
+    chosen = [_archived(home, one) for one in references] or list(Archive(home.archive).list())
     if status:
         stand = [standing(home, one) for one in chosen]
         click.echo(json.dumps([asdict(one) for one in stand], indent=1) if as_json else _standing_text(stand))

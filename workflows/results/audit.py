@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
+from terp.storage.archive import copies
 from terp.storage.archive.custody import Events
 from terp.storage.audit import Order, Report, audit
 from terp.storage.audit.history import Last, history
@@ -23,7 +24,7 @@ def places_of(home: Home) -> list[Place]:
     """Return the archive as a place, and all places of copies; raises BadPlaces, and BadPackage without an archive."""
     if not (home.archive / "extensions").is_dir() and not home.custody.is_dir():
         raise BadPackage(f"{home.archive} is no archive yet: there is nothing to read again")
-    return [Folder(ARCHIVE, home.archive), *(about.open() for about in Places.load(home.custody).place)]
+    return [Folder(ARCHIVE, home.archive), *copies.places_of(home).values()]
 
 
 def every(home: Home) -> dict[str, str]:

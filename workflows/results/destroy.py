@@ -8,6 +8,7 @@ from pathlib import Path
 
 from terp.storage import descent
 from terp.storage.archive import Archive
+from terp.storage.archive.copies import places_of
 from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.proposal import Scope
 from terp.storage.crate import INPUTS
@@ -16,7 +17,6 @@ from terp.storage.home import Home
 from terp.storage.ledger import Ledger
 from terp.storage.package.table import MEMBERS
 from terp.workflows.errors import Usage
-from terp.workflows.results.copies import places_of
 from terp.workflows.results.impact import impact
 from terp.workflows.results.recipe import RECIPE
 from terp.workflows.running.record import all_runs

@@ -1,0 +1,370 @@
+"""Copies on tape: few large files, never read before they are brought, and what is in them known without staging."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from holdings import POLICY, archived, complaints, contents, places, said
+
+from terp.storage.archive import Archive
+from terp.storage.archive.bundles import indices
+from terp.storage.archive.copies import copies_of, copy_to, open_place, remove_copy, whereabouts
+from terp.storage.archive.known import Known
+from terp.storage.archive.ocfl import place as where
+from terp.storage.errors import Damaged, NotStaged, PlaceTrouble
+from terp.storage.home import Home
+from terp.storage.places import Tape
+from terp.storage.places.place import PART
+
+# As DMF: what is on tape leaves its name and size on disk, and reads as zeros here, so that who reads it is found out.
+TAPE = """
+import os, sys
+from pathlib import Path
+
+verb, *paths = sys.argv[1:]
+for path in map(Path, paths):
+    vault = path.parents[1] / "vault" / path.name
+    if verb == "put":
+        os.replace(path, vault)
+        with path.open("wb") as stub:
+            stub.truncate(vault.stat().st_size)
+    elif verb == "get" and vault.exists():
+        os.replace(vault, path)
+    elif verb == "state":
+        print("OFL" if vault.exists() else "DUL")
+    elif verb == "slow":
+        pass  # it is asked for, and comes later
+"""
+
+
+class Site:
+    """A tape as a site has it."""
+
+    def __init__(self, top: Path, home: Home) -> None:
+        self.home, self.root, self.script = home, top / "tape", top / "tape.py"
+        self.root.mkdir()
+        (top / "vault").mkdir()
+        self.script.write_text(TAPE)
+
+    def known_as(self, verb: str = "get", state: bool = True, least: int = 1_000_000, wait: float = 30) -> None:
+        command = [sys.executable, str(self.script)]
+        about = {"path": str(self.root), "stage": [*command, verb], "min_average": least, "wait": wait}
+        about["state"] = [*command, "state"] if state else []
+        places(self.home, said(name="tape", kind="tape", audit_every="P1Y", **about))
+
+    def call(self, verb: str) -> None:
+        """Move all bundles to tape, or bring them back."""
+        subprocess.run([sys.executable, self.script, verb, *self.bundles()], check=True)
+
+    def bundles(self) -> list[Path]:
+        return sorted(self.root.glob("terp-*.zip"))
+
+    @property
+    def place(self) -> Tape:
+        place = open_place(self.home, "tape")[1]
+        assert isinstance(place, Tape)
+        return place
+
+
+@pytest.fixture
+def at(tmp_path: Path) -> Home:
+    return Home(tmp_path / "home")
+
+
+@pytest.fixture
+def tape(at: Home, tmp_path: Path) -> Site:
+    site = Site(tmp_path, at)
+    site.known_as()
+    return site
+
+
+def copy(at: Home, *identifiers: str) -> dict[str, str]:
+    done, refused = copy_to(at, "tape", identifiers)
+    assert refused == []
+    return {one.identifier: one.state for one in done}
+
+
+def unzipped(tape: Site, to: Path) -> Path:
+    for bundle in tape.bundles():
+        subprocess.run(["unzip", "-q", "-o", bundle, "-d", to], check=True)
+    return to
+
+
+# what goes to tape
+
+
+def test_small_objects_wait_until_together_they_are_large_enough_and_are_one_file(at: Home, tape: Site) -> None:
+    names = [archived(at, name, size=400_000) for name in ("one", "two", "three")]
+    assert copy(at, names[0]) == {names[0]: "waiting"}
+    done = copy_to(at, "tape", [names[1]])[0]
+    assert [(one.identifier, one.state) for one in done] == [(names[0], "waiting"), (names[1], "waiting")]
+    assert "are together, and go as one file when they are 976.6 KiB" in done[0].why
+    assert tape.bundles() == []
+    assert copies_of(at, names[0]) == [("tape", "waiting")]
+    assert copy(at, names[2]) == dict.fromkeys(names, "whole")
+    assert len(tape.bundles()) == 1
+    assert copy(at, *names) == dict.fromkeys(names, "whole")
+    assert len(tape.bundles()) == 1
+
+
+def test_a_large_object_is_a_file_of_its_own_and_the_average_holds(at: Home, tape: Site) -> None:
+    names = [
+        archived(at, name, size) for name, size in [("a", 3_000_000), ("b", 150_000), ("c", 1_200_000), ("d", 900_000)]
+    ]
+    assert set(copy(at, *names).values()) == {"whole"}
+    sizes = [path.stat().st_size for path in tape.bundles()]
+    assert len(sizes) == 3
+    assert min(sizes) >= 1_000_000
+
+
+def test_bundles_are_archives_that_any_tool_unpacks(at: Home, tape: Site, tmp_path: Path) -> None:
+    names = [archived(at, name, size=600_000) for name in ("one", "two")] + [archived(at, "three", size=2_000_000)]
+    copy(at, *names)
+    for bundle in tape.bundles():
+        assert zipfile.ZipFile(bundle).testzip() is None
+    got = unzipped(tape, tmp_path / "got")
+    assert contents(got) == {name: data for name, data in contents(at.archive).items() if "terp-staging" not in name}
+    assert complaints(got, objects=3) == []
+
+
+def test_the_same_objects_make_the_same_bundle(at: Home, tape: Site) -> None:
+    names = [archived(at, name, size=600_000) for name in ("one", "two")]
+    copy(at, *names)
+    before = contents(tape.root)
+    remove_copy(at, "tape", names[0])
+    remove_copy(at, "tape", names[1])
+    assert contents(tape.root) == {}
+    copy(at, *reversed(names))
+    assert contents(tape.root) == before
+
+
+def test_what_is_in_a_bundle_is_known_without_asking_tape(at: Home, tape: Site) -> None:
+    one = archived(at, "one", size=2_000_000)
+    copy(at, one)
+    data = tape.bundles()[0].read_bytes()
+    tape.call("put")
+    index = indices(Known(at.custody), "tape")[0]
+    assert (index["size"], index["sha512"]) == (len(data), hashlib.sha512(data).hexdigest())
+    for member in index["members"]:
+        part = data[member["offset"] : member["offset"] + member["size"]]
+        assert hashlib.sha512(part).hexdigest() == member["sha512"]
+    digests = Archive(at.archive).digests(one)
+    found = whereabouts(at, "tape", one)["v1/content/p.zarr.zip"]
+    part = data[found.offset : found.offset + found.size]
+    assert hashlib.sha512(part).hexdigest() == digests["p.zarr.zip"]
+
+
+def test_damage_never_goes_to_tape(at: Home, tape: Site) -> None:
+    one = archived(at, "one", size=2_000_000)
+    path = at.archive / where(one) / "v1/content/p.zarr.zip"
+    path.chmod(0o644)
+    path.write_bytes(os.urandom(2_000_000))
+    with pytest.raises(Damaged, match=r"p\.zarr\.zip is not what was stored"):
+        copy(at, one)
+    assert tape.bundles() == []
+    assert copies_of(at, one) == [("tape", "begun")]
+
+
+def test_a_new_version_takes_the_place_of_the_old(at: Home, tape: Site, tmp_path: Path) -> None:
+    names = [archived(at, name, size=600_000) for name in ("one", "two")]
+    copy(at, *names)
+    archived(at, "one", size=2_000_000)
+    assert dict(copies_of(at, names[0])) == {"tape": "older"}
+    tape.call("put")
+    copy(at, names[0])
+    assert [copies_of(at, name) for name in names] == [[("tape", "whole")]] * 2
+    assert len(tape.bundles()) == 2
+    tape.call("get")
+    assert complaints(unzipped(tape, tmp_path / "got"), objects=2) == []
+
+
+# reading back
+
+
+def test_what_is_on_tape_is_asked_for_and_never_read_before_it_is_there(at: Home, tape: Site) -> None:
+    copy(at, archived(at, "one", size=2_000_000))
+    name, data = tape.bundles()[0].name, tape.bundles()[0].read_bytes()
+    tape.call("put")
+    with pytest.raises(NotStaged, match=r"is on tape: it has to be brought first.*tape\.py get") as told:
+        next(tape.place.read(name))
+    assert told.value.exit_code == 75
+    tape.known_as("slow")
+    assert tape.place.stage([name]) == [name]
+    tape.known_as("get")
+    assert tape.place.stage([name]) == []
+    assert b"".join(tape.place.read(name)) == data
+
+
+def test_without_a_command_that_tells_the_blocks_on_disk_do(at: Home, tape: Site) -> None:
+    copy(at, archived(at, "one", size=2_000_000))
+    name = tape.bundles()[0].name
+    tape.known_as(state=False)
+    assert len(b"".join(tape.place.read(name))) > 2_000_000
+    tape.call("put")
+    with pytest.raises(NotStaged):
+        next(tape.place.read(name))
+    assert tape.place.stage([name]) == []
+
+
+def test_a_request_that_takes_long_goes_on_by_itself(at: Home, tape: Site, tmp_path: Path) -> None:
+    copy(at, archived(at, "one", size=2_000_000))
+    tape.call("put")
+    os.mkfifo(tmp_path / "mount")
+    slow = tmp_path / "slow.py"
+    slow.write_text(f"open({str(tmp_path / 'mount')!r}).read()\n{TAPE}")
+    about = {"stage": [sys.executable, str(slow), "get"], "state": [sys.executable, str(tape.script), "state"]}
+    places(at, said(name="tape", kind="tape", audit_every="P1Y", path=str(tape.root), wait=0.0, **about))
+    name = tape.bundles()[0].name
+    assert tape.place.stage([name]) == [name]
+    (tmp_path / "mount").write_text("the tape is in")
+    from terp.storage.files import patiently
+
+    def come() -> None:
+        if tape.place.away([name]):
+            raise LookupError
+
+    patiently(come, LookupError)
+
+
+@pytest.mark.parametrize(
+    ("stage", "state", "said_"),
+    [
+        (["no-such-command"], [], r"cannot be asked: no-such-command: No such file.*correct places\.toml"),
+        (["false"], [], "false of the place tape ended with 1"),
+        (["true"], ["false"], "false of the place tape failed"),
+        (["true"], ["true"], "told of 0 of 1 files; correct `state`"),
+    ],
+)
+def test_commands_of_the_site_that_fail_are_told_of(
+    stage: list[str], state: list[str], said_: str, at: Home, tape: Site
+) -> None:
+    copy(at, archived(at, "one", size=2_000_000))
+    tape.call("put")
+    places(at, said(name="tape", kind="tape", audit_every="P1Y", path=str(tape.root), stage=stage, state=state))
+    with pytest.raises(PlaceTrouble, match=said_):
+        tape.place.stage([tape.bundles()[0].name])
+
+
+# removed
+
+
+def test_what_is_removed_goes_with_its_bundle_and_others_stay(at: Home, tape: Site, tmp_path: Path) -> None:
+    names = [archived(at, name, size=600_000) for name in ("one", "two")]
+    copy(at, *names)
+    secret = (at.archive / where(names[0]) / "v1/content/p.zarr.zip").read_bytes()[:64]
+    old = tape.bundles()
+    assert any(secret in path.read_bytes() for path in old)
+    assert remove_copy(at, "tape", names[0]) > 600_000
+    assert not old[0].exists()
+    assert not any(secret in path.read_bytes() for path in tape.bundles())
+    assert [copies_of(at, name) for name in names] == [[], [("tape", "whole")]]
+    assert whereabouts(at, "tape", names[1])["v1/content/README.md"].stored == tape.bundles()[0].name
+    assert complaints(unzipped(tape, tmp_path / "got"), objects=1) == []
+    assert len(indices(Known(at.custody), "tape")) == 1
+
+
+def test_others_that_the_archive_has_no_more_are_brought_from_tape_first(at: Home, tape: Site, tmp_path: Path) -> None:
+    names = [archived(at, name, size=600_000) for name in ("one", "two")]
+    copy(at, *names)
+    archived(at, "two", size=700_000)
+    tape.call("put")
+    tape.known_as("slow")
+    with pytest.raises(NotStaged, match="has to come from tape first"):
+        remove_copy(at, "tape", names[0])
+    assert copies_of(at, names[0]) == [("tape", "going")]
+    tape.known_as("get")
+    remove_copy(at, "tape", names[0])
+    assert copies_of(at, names[0]) == []
+    assert complaints(unzipped(tape, tmp_path / "got"), objects=1) == []
+
+
+def test_one_that_waits_is_forgotten(at: Home, tape: Site) -> None:
+    one = archived(at, "one", size=9)
+    copy(at, one)
+    assert remove_copy(at, "tape", one) == 0
+    assert copies_of(at, one) == []
+    assert tape.bundles() == []
+
+
+def test_a_bundle_that_nobody_knows_is_not_taken_for_nothing(at: Home, tape: Site) -> None:
+    one = archived(at, "one", size=2_000_000)
+    copy(at, one)
+    (tape.root / "terp-unknown.zip").touch()
+    with pytest.raises(PlaceTrouble, match=r"has terp-unknown\.zip, and nobody knows what is in it"):
+        remove_copy(at, "tape", one)
+
+
+KILLING = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from holdings import archived, places
+from terp.storage.archive.copies import copies_of, copy_to, remove_copy
+from terp.storage.home import Home
+
+at = Home(Path(sys.argv[1]) / "home")
+
+def deadly(count):
+    left = [count]
+    def wrap(real):
+        def call(*args, **kwargs):
+            for moment in (lambda: None, lambda: real(*args, **kwargs)):
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                left[0] -= 1
+                result = moment()
+            return result
+        return call
+    for name in ["write", "rename", "replace", "link", "fsync", "mkdir", "unlink"]:
+        setattr(os, name, wrap(getattr(os, name)))
+
+def killed(count, act):
+    child = os.fork()
+    if child == 0:
+        deadly(count)
+        act()
+        os._exit(0)
+    return os.waitpid(child, 0)[1] == signal.SIGKILL
+
+def both():
+    return copy_to(at, "tape", names)
+
+for count in range(int(sys.argv[3]), 1000, int(sys.argv[4])):
+    names = [archived(at, f"{count}-{one}", size=600_000) for one in (1, 2)]
+    died = killed(count, both)
+    done, refused = both()
+    assert not refused and {one.state for one in done} == {"whole"}, (count, done, refused)
+    died |= killed(count, lambda: remove_copy(at, "tape", names[0]))
+    assert copies_of(at, names[1]) == [("tape", "whole")], count
+    remove_copy(at, "tape", names[0])
+    assert copies_of(at, names[0]) == [], count
+    if not died:
+        print(count)
+        break
+"""
+
+
+def test_killed_at_any_moment_the_same_command_finishes(at: Home, tape: Site, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLING, tmp_path, Path(__file__).parent, "3", "17"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 50
+    kept = [name for name in Archive(at.archive).list() if name.endswith("-2")]
+    assert not [name for name in contents(tape.root) if PART in name]
+    assert {path.name for path in tape.bundles()} == {one["bundle"] for one in indices(Known(at.custody), "tape")}
+    assert complaints(unzipped(tape, tmp_path / "got"), objects=len(kept)) == []
+
+
+def test_no_more_copies_than_were_decided_wait_for_tape_either(at: Home, tape: Site) -> None:
+    one = archived(at, "one", size=9, policy=POLICY.replace("at_most = 3", "at_most = 1"))
+    done, refused = copy_to(at, "tape", [one])
+    assert (done, len(refused)) == ([], 1)
+    assert copies_of(at, one) == []
+    assert json.loads(b"[]") == list(tape.place.list())
