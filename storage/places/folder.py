@@ -32,9 +32,9 @@ class Folder:
 
     def empty_folders(self, prefix: str = "") -> Iterator[str]:
         """Yield the folders whose names begin with a prefix and in which nothing is."""
+        prefix = prefix_of(prefix)
         with self._answers():
-            top = self.root / prefix if prefix and (self.root / prefix).is_dir() else self.root
-            for folder, inner, names in os.walk(top, onerror=_raise):
+            for folder, inner, names in os.walk(self._inside(self.root / prefix.rpartition("/")[0])):
                 known = Path(folder).relative_to(self.root).as_posix()
                 if not inner and not names and known != "." and known.startswith(prefix):
                     yield known

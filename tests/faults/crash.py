@@ -7,7 +7,6 @@ killed (1 or 0), and the numbers of recorded regions as it learnt them.
 
 import os
 import shutil
-import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,13 +14,14 @@ from typing import Any
 
 import xarray.backends.zarr  # noqa: F401 (once, before processes fork)
 
+sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import products
+from killing import OPERATIONS, wrap
 
 from terp.storage import files
 from terp.storage.filling import Filling
 
-OPERATIONS = ("open", "write", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir")
 BATCH = 2
 
 
@@ -46,21 +46,6 @@ def work(folder: Path, tell: Callable[[int], Any]) -> None:
             assert filling.commit([products.written(filling, index) for index in batch]) == []
             tell(filling.ledger.count)
         filling.seal()
-
-
-def wrap(name: str, count: list[int], point: int) -> None:
-    """Count the calls of a function of `os`; die before the one with the number `point`."""
-    true, write = getattr(os, name), os.write
-
-    def call(*args: Any, **kwargs: Any) -> Any:
-        number, count[0] = count[0], count[0] + 1
-        if number == point:
-            if name == "write":
-                write(args[0], bytes(args[1])[: len(args[1]) // 2])
-            os.kill(os.getpid(), signal.SIGKILL)
-        return true(*args, **kwargs)
-
-    setattr(os, name, call)
 
 
 def child(point: int, folder: Path, report: int) -> None:

@@ -1,0 +1,75 @@
+"""Audit or repair in processes that are killed: `fixity_crash.py WHAT TEMPLATE FOLDER TRIES`.
+
+First one is not killed, in FOLDER/whole; then TRIES are (0: one before each operation on files), each in a folder named
+by the number of the operation. For each a line is printed: its folder, whether it was killed, and what it said if not.
+"""
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+import killing
+
+from terp.storage import files
+from terp.storage.audit import Order, audit
+from terp.storage.places import Folder
+from terp.storage.repair import repair
+from terp.storage.repair.repair import Work
+
+NAMES = ("archive", "attic")
+
+
+def places(folder: Path) -> tuple[Folder, Folder]:
+    return Folder(NAMES[0], folder / NAMES[0]), Folder(NAMES[1], folder / NAMES[1])
+
+
+def work(what: str, folder: Path) -> int:
+    """Do it, on one thread so that each time the same operations come; return the exit code."""
+    custody = folder / "custody"
+    if what == "audit":
+        return audit(Order(places(folder), custody, NAMES, threads=1)).exit_code
+    return repair(Work(places(folder), custody, folder / "scratch", NAMES, NAMES)).exit_code
+
+
+def child(what: str, point: int, folder: Path, report: int) -> None:
+    count, write = [0], os.write
+    for name in killing.OPERATIONS:
+        killing.wrap(name, count, point)
+    code = work(what, folder)
+    write(report, b"%d %d" % (count[0], code))
+
+
+def killed(what: str, point: int, folder: Path) -> str:
+    """Return whether a child was killed, and what it said if not."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            child(what, point, folder, theirs)
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        text = said.read()
+    _, status = os.waitpid(pid, 0)
+    return f"{int(os.WIFSIGNALED(status))} {text}"
+
+
+def main() -> None:
+    files.GLANCE = 0.0
+    what, template, folder, tries = sys.argv[1:]
+    count = 10**6
+    names = ["whole"]
+    for name in names:
+        shutil.copytree(template, Path(folder) / name)
+        said = killed(what, count if name == "whole" else int(name), Path(folder) / name)
+        print(name, said, flush=True)
+        if name == "whole":
+            count = int(said.split()[1])
+            names += map(str, range(0, count, count // int(tries) if int(tries) else 1))
+
+
+if __name__ == "__main__":
+    main()
