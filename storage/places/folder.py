@@ -24,11 +24,11 @@ class Folder:
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """Yield the files whose names begin with a prefix, by name; links and what is no file too, of size -1."""
         prefix = prefix_of(prefix)
+        top = prefix.rpartition("/")[0]
         with self._answers():
-            for path in _below(self._inside(self.root / prefix.rpartition("/")[0])):
-                known = path.relative_to(self.root).as_posix()
-                if known.startswith(prefix):
-                    yield Stored(known, path.stat().st_size if path.is_file() and not path.is_symlink() else -1)
+            for name, one in _below(str(self._inside(self.root / top)), f"{top}/" if top else ""):
+                if name.startswith(prefix):
+                    yield Stored(name, one.stat().st_size if one.is_file(follow_symlinks=False) else -1)
 
     def empty_folders(self, prefix: str = "") -> Iterator[str]:
         """Yield the folders whose names begin with a prefix and in which nothing is."""
@@ -115,7 +115,8 @@ class Folder:
 
     def _inside(self, folder: Path) -> Path:
         """Return a folder; raises BadPackage where a link leads from it out of the place."""
-        if not folder.resolve().is_relative_to(self.root.resolve()):
+        real, root = os.path.realpath(folder), os.path.realpath(self.root)
+        if real != root and not real.startswith(f"{root.rstrip('/')}/"):
             raise BadPackage(f"{folder} leads out of the place {self.name}: remove that link")
         return folder
 
@@ -144,18 +145,14 @@ def _plain(path: str, flags: int) -> int:
     return descriptor
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Yield all that is no folder below a folder, by name."""
+def _below(folder: str, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield all that is no folder below a folder, by name; names begin with that of the folder."""
     try:
-        found = [(one.name + "/" * one.is_dir(follow_symlinks=False), Path(one.path)) for one in os.scandir(folder)]
+        found = [(one.name + "/" * one.is_dir(follow_symlinks=False), one) for one in os.scandir(folder)]
     except FileNotFoundError:  # a prefix below which there is nothing
         return
-    for name, path in sorted(found):
-        if name.endswith("/"):
-            yield from _below(path)
+    for known, one in sorted(found, key=lambda item: item[0]):
+        if known.endswith("/"):
+            yield from _below(one.path, name + known)
         else:
-            yield path
-
-
-def _raise(error: OSError) -> None:
-    raise error
+            yield name + known, one
