@@ -16,7 +16,7 @@ from terp.storage.archive.proposal import SAME, Scope, Survey
 from terp.storage.archive.proposing import checked_now, demand, forget, load, path_of, signatures
 from terp.storage.archive.statement import publish_statement
 from terp.storage.archive.tombstone import DESTROYED, GOING, Tombstone
-from terp.storage.errors import PlaceTrouble, Unfinished
+from terp.storage.errors import Busy, PlaceTrouble, Unfinished
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.places.place import checked
@@ -68,7 +68,7 @@ def _begin(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tomb
         demand(identifier, [f"it is {one}" for one in held])
     chosen = proposal.plain["ground"]["selectielijst"]
     plain = {
-        "identifier": identifier,
+        "object": identifier,
         "title": proposal.plain["title"],
         "ground": f"{chosen['naam']} {chosen['categorie']}",
         "state": GOING,
@@ -106,8 +106,8 @@ def _erase(home: Home, stone: Tombstone, scope: Scope) -> list[str]:
             remains.append(f"the place {name} is not registered any more: register it again, or see to it that it is")
             continue
         try:
-            erasing.remove_at(scope.places[name], stone.identifier)
-        except PlaceTrouble as trouble:
+            scope.remove_at(scope.places[name], stone.identifier)
+        except (PlaceTrouble, Busy) as trouble:
             remains.append(str(trouble))
             continue
         told = home.custody / "copies" / name / f"{slug(stone.identifier)}.json"
@@ -137,6 +137,7 @@ def _prove(home: Home, stone: Tombstone, scope: Scope) -> tuple[list[str], dict[
     for called, one in scope.places.items():
         try:
             proof["places"][called], there = erasing.left_at(one, identifier, wanted)
+            there += [f"{file.name} in the place {called}" for file in scope.files_at(one, identifier)]
         except PlaceTrouble as trouble:
             there = [str(trouble)]
         left += there

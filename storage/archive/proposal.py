@@ -7,14 +7,15 @@ custody/destructions/SLUG.*.sig  signatures of people (terp.storage.signature)
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+from terp.storage.archive import erasing
 from terp.storage.archive.custody import Events, slug
-from terp.storage.archive.erasing import Wanted, files_at, strays, walk
+from terp.storage.archive.erasing import Wanted, strays, walk
 from terp.storage.archive.hold import holds
 from terp.storage.archive.objects import Archive
 from terp.storage.archive.ocfl import identifier_of, newest, place, sha512_of
@@ -22,7 +23,7 @@ from terp.storage.archive.retention import POLICY, Standing, policy_of, standing
 from terp.storage.errors import BadPackage, PlaceTrouble
 from terp.storage.files import disk
 from terp.storage.home import Home
-from terp.storage.places.place import Place
+from terp.storage.places.place import Place, Stored
 
 FORMAT = "terp destruction 1"
 SAME = "files that are the same"  # elsewhere in the home, by size and SHA-512
@@ -32,7 +33,8 @@ SAME = "files that are the same"  # elsewhere in the home, by size and SHA-512
 class Scope:
     """What those know of an object who made it: where copies can be, working folders and runs, what came of it.
 
-    `folders` are within the home. `busy` says, in sentences, what is being worked on.
+    `folders` are within the home. `busy` says, in sentences, what is being worked on. `files_at` tells the files of an
+    object in a place, and `remove_at` removes them.
     """
 
     places: Mapping[str, Place] = field(default_factory=dict)
@@ -40,6 +42,8 @@ class Scope:
     runs: Sequence[str] = ()
     derived: Sequence[str] = ()
     busy: Sequence[str] = ()
+    files_at: Callable[[Place, str], Iterable[Stored]] = erasing.files_at
+    remove_at: Callable[[Place, str], object] = erasing.remove_at
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def survey(home: Home, identifier: str, scope: Scope) -> Survey:
         parts.append(Part(SAME, tuple(sorted(sizes.items()))))
     for called, one in scope.places.items():
         try:
-            stored = tuple(sorted((file.name, file.size) for file in files_at(one, identifier)))
+            stored = tuple(sorted((file.name, file.size) for file in scope.files_at(one, identifier)))
         except PlaceTrouble as trouble:
             away[called] = str(trouble)
             continue

@@ -83,11 +83,24 @@ def _archived_text(row: dict[str, Any]) -> str:
 @_json
 def show_command(reference: str, as_json: bool) -> None:
     """Show what is known of REFERENCE: a run (an id, a beginning of it, `last`), a product or an archived object."""
+    from terp.storage.archive import tombstone
     from terp.workflows.results import catalogue
 
     home = _home()
-    plain = catalogue.shown(home, reference) if catalogue.is_name(reference) else _made(home, reference)
+    named = catalogue.is_name(reference)
+    plain = catalogue.shown(home, reference) if named else _made(home, reference)
+    plain |= _kept(home, plain["identifier"]) if named else {}
     click.echo(json.dumps(plain, indent=1) if as_json else _lines(plain))
+    if named:
+        tombstone.demand_none(home.custody, plain["identifier"])
+
+
+def _kept(home: "Home", identifier: str) -> dict[str, Any]:
+    """Return by what an object is held, which is not in the object itself."""
+    from terp.storage.archive.custody import Events
+    from terp.storage.archive.hold import holds
+
+    return {"holds": [str(one) for one in holds(Events(home.custody).of(identifier))]}
 
 
 def _made(home: "Home", reference: str) -> dict[str, Any]:
