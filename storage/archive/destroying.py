@@ -16,7 +16,7 @@ from terp.storage.archive.proposal import SAME, Scope, Survey
 from terp.storage.archive.proposing import checked_now, demand, forget, load, path_of, signatures
 from terp.storage.archive.statement import publish_statement
 from terp.storage.archive.tombstone import DESTROYED, GOING, Tombstone
-from terp.storage.errors import Busy, PlaceTrouble, Unfinished
+from terp.storage.errors import BadPlaces, Busy, PlaceTrouble, Unfinished
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.places.place import checked
@@ -78,17 +78,18 @@ def _begin(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tomb
         "specification": dict(proposal.plain),
         "signatures": [one.to_json() for one in signed],
         "runs": list(scope.runs),
-        "paths": _paths(home, scope, found),
+        "paths": _paths(home, identifier, scope, found),
         "places": sorted({*scope.places, *_told(proposal.plain)}),
         "remains": ["nothing has been removed yet"],
     }
     return tombstone.write(home.custody, plain)
 
 
-def _paths(home: Home, scope: Scope, found: Survey) -> list[str]:
+def _paths(home: Home, identifier: str, scope: Scope, found: Survey) -> list[str]:
     """Return what goes of the home beside the object itself, by its path from there."""
     same = [name for part in found.parts if part.where == SAME for name, _ in part.files]
-    return [*same, *(folder.relative_to(home.root).as_posix() for folder in scope.folders)]
+    folders = [*scope.folders, erasing.aside(home, identifier)]
+    return [*same, *(folder.relative_to(home.root).as_posix() for folder in folders)]
 
 
 def _told(plain: Mapping[str, Any]) -> list[str]:
@@ -107,13 +108,13 @@ def _erase(home: Home, stone: Tombstone, scope: Scope) -> list[str]:
             continue
         try:
             scope.remove_at(scope.places[name], stone.identifier)
-        except (PlaceTrouble, Busy) as trouble:
+        except (PlaceTrouble, BadPlaces, Busy) as trouble:
             remains.append(str(trouble))
             continue
         told = home.custody / "copies" / name / f"{slug(stone.identifier)}.json"
         with disk(told):
             told.unlink(missing_ok=True)
-    for index in [*home.cache.glob("catalog*"), *home.cache.glob(".catalog*")]:
+    for index in [*home.cache.glob("catalog*"), *home.cache.glob(".catalog*"), *home.cache.glob("repair")]:
         erasing.remove(index)  # it is made again, from what is there then
     return remains
 
@@ -126,8 +127,7 @@ def _prove(home: Home, stone: Tombstone, scope: Scope) -> tuple[list[str], dict[
     _, same = erasing.strays(home, wanted, [])
     left = [f"{name}, which is {what}" for name, what in same.items()]
     count, own = 0, place_of(identifier).name
-    custody = home.custody.relative_to(home.root).as_posix()
-    for name, _ in erasing.walk(home.root, [custody]):
+    for name, _ in erasing.walk(home.root, erasing.records(home)):
         count += 1
         parts = name.split("/")
         above = {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}

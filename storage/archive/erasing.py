@@ -29,6 +29,7 @@ OTHERS_TOO = {
 }
 _SAYS_NOTHING = 64  # bytes below which files of different things are the same
 _READ = 64 << 20  # bytes up to which a file in a place is read to be told from another of its size
+QUARANTINE = "quarantine"
 _GOING = Path("extensions", "terp-destroying")
 _OBJECTS = re.compile(r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}/[^/]+")
 
@@ -83,12 +84,24 @@ def strays(home: Home, wanted: Wanted, but: Sequence[str]) -> tuple[dict[str, st
     held: dict[str, str] = {}
     found: dict[str, str] = {}
     archive = f"{home.archive.relative_to(home.root).as_posix()}/"
-    for name, about in walk(home.root, [*but, home.custody.relative_to(home.root).as_posix()]):
+    for name, about in walk(home.root, [*but, *records(home)]):
         with disk(name), suppress(FileNotFoundError):
             if same := wanted.has(home.root / name, about.st_size):
                 within = object_at(name.removeprefix(archive)) if name.startswith(archive) else ""
                 (held if within else found)[within or name] = same
     return held, found
+
+
+def records(home: Home) -> list[str]:
+    """Return what custody keeps of objects, by its path from the home: records, and not what was moved aside."""
+    with disk(home.custody):
+        kept = home.custody.iterdir() if home.custody.is_dir() else ()
+        return [one.relative_to(home.root).as_posix() for one in kept if one.name != QUARANTINE]
+
+
+def aside(home: Home, identifier: str) -> Path:
+    """Return where repairs have moved files to that were in an object and not of it (terp.storage.repair)."""
+    return home.custody / QUARANTINE / slug(identifier)
 
 
 # in the archive

@@ -87,7 +87,8 @@ def survey(home: Home, identifier: str, scope: Scope) -> Survey:
     """Look at all that there is of an object; nothing is changed."""
     root = home.archive / place(identifier)
     files = _files(root)
-    inner = [one.relative_to(home.root).as_posix() for one in (root, *scope.folders) if one.exists()]
+    mine = (root, *scope.folders, erasing.aside(home, identifier))
+    inner = [one.relative_to(home.root).as_posix() for one in mine if one.exists()]
     held, found = strays(home, Wanted.of(files), inner)
     parts, away = [], {}
     for name in inner:
@@ -135,6 +136,7 @@ def specification(home: Home, identifier: str, scope: Scope, found: Survey, by: 
         "runs": list(scope.runs),
         "derived": list(scope.derived),
         "also_held": list(found.also_held),
+        "exported": _exported(home, identifier),
         "proposed": {"time": moment, "by": by},
     }
 
@@ -217,6 +219,12 @@ def _linked(home: Home, paths: Sequence[Path]) -> Iterator[str]:
                 f"{known[0].relative_to(home.root)} has {count} names (hard links), and {len(known)} of them are "
                 f"known here: find the others with `find / -samefile {known[0]}` and remove them"
             )
+
+
+def _exported(home: Home, identifier: str) -> list[str]:
+    """Say where parts or copies of an object left to: those are others' now, and out of reach."""
+    events = (one for one in Events(home.custody).of(identifier) if one["event"] == "exported")
+    return [f"{one['facts'].get('as', '')} of {one['time'][:10]} to {one['facts'].get('to', '')}" for one in events]
 
 
 def _strangers(home: Home, identifier: str, scope: Scope) -> list[str]:

@@ -109,6 +109,19 @@ def test_the_same_bytes_elsewhere_in_the_home_are_found_by_digest_and_go_with_it
     assert not stray.exists()
 
 
+def test_what_a_repair_has_moved_aside_goes_with_it_and_an_export_is_named(
+    home: Home, scope: Scope, people: list[Path]
+) -> None:
+    aside = home.custody / "quarantine" / slug(custody_of.URN) / "archive/20261128T120000Z-abc/more"
+    aside.parent.mkdir(parents=True)
+    aside.write_bytes(b"it was in the object and not of it")
+    Events(home.custody).append(custody_of.URN, "exported", {"as": "bagit", "to": "/somewhere/else"})
+    signed(home, scope, people)
+    stone = destroy(home, scope)
+    assert not aside.parents[2].exists()
+    assert "bagit of 20" in stone.path.with_suffix(".md").read_text().partition("buiten bereik:")[2]
+
+
 def test_another_object_with_the_same_files_is_named_and_stays(home: Home, scope: Scope, people: list[Path]) -> None:
     data = Archive(home.archive).files(custody_of.URN)["result.zarr.zip"].read_bytes()
     custody_of.put(home, custody_of.policy(), "urn:terp:both:3", {"first.zarr.zip": data})

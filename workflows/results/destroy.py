@@ -4,6 +4,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from terp.storage import descent
@@ -17,6 +18,7 @@ from terp.storage.home import Home
 from terp.storage.ledger import Ledger
 from terp.storage.package.table import MEMBERS
 from terp.workflows.errors import Usage
+from terp.workflows.results.copies import files_at, remove_at
 from terp.workflows.results.impact import impact
 from terp.workflows.results.recipe import RECIPE
 from terp.workflows.running.record import all_runs
@@ -44,6 +46,8 @@ def scope(home: Home, identifier: str) -> Scope:
         [run.id for run in own],
         _derived(home, identifier, results, {run.id for run in own}, files, set(keys)),
         [*_working(home, keys), *(f"the run {run.id} is being worked on" for run in own if run.alive)],
+        partial(files_at, home),
+        partial(remove_at, home),
     )
 
 
