@@ -14,6 +14,8 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+from terp.storage.archive.copies import copies_of, copy_to
+from terp.storage.archive.ocfl import place as place_of
 from terp.storage.errors import StorageError
 from terp.storage.home import Home
 from terp.workflows.cli import terp as command
@@ -172,6 +174,28 @@ def test_what_was_destroyed_does_not_come_back_under_its_name(
     for name, value in prefect.items():
         monkeypatch.setenv(name, value)
     assert "was destroyed on" in desk("archive", run, code=65)
+
+
+def test_out_of_a_bundle_on_tape_one_object_goes_and_the_other_stays(desk: Desk) -> None:
+    urn, other = desk.run("small"), desk.run("again")
+    (desk.folder / "tape").mkdir()
+    sizes = sum(path.stat().st_size for path in desk.home.archive.rglob("*") if path.is_file())
+    place = '[[place]]\nname = "tape"\nkind = "tape"\naudit_every = "P1Y"\npath = "{}"\nmin_average = {}\nstate = []\n'
+    desk.home.custody.mkdir(exist_ok=True)
+    (desk.home.custody / "places.toml").write_text(place.format(desk.folder / "tape", sizes - 20_000))
+    copy_to(desk.home, "tape", [urn, other])
+    assert [state for _, state in copies_of(desk.home, urn)] == ["whole"]
+    for name in ("ann", "bob"):
+        desk("people", "add", name, "--key", f"{desk.folder / name}.pub")
+    assert "place tape: " in desk("destroy", urn, "--propose")
+    for name in ("ann", "bob"):
+        desk("destroy", urn, "--sign", str(desk.folder / name))
+    assert "nothing is left" in desk("destroy", urn, "--execute")
+    stored = b"".join(path.read_bytes() for path in (desk.folder / "tape").iterdir())
+    assert place_of(urn).as_posix().encode() not in stored
+    assert place_of(other).as_posix().encode() in stored
+    assert copies_of(desk.home, urn) == []
+    assert [state for _, state in copies_of(desk.home, other)] == ["whole"]
 
 
 @pytest.mark.parametrize(
