@@ -32,6 +32,7 @@ COMMANDS = {
     "export": "transfer",
     "policy": "policy",
     "rm": "holdings",
+    "guard": "guard",
     "retain": "custody",
     "hold": "custody",
     "release": "custody",

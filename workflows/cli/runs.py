@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -38,6 +39,16 @@ def status_command(run: str | None, as_json: bool) -> None:
         click.echo(f"no runs yet in {home.root}: try `terp run climatology`")
     for damage in [] if run else damaged_runs(home):
         click.echo(f"note: {damage}", err=True)
+    _warn_of_purge(home)
+
+
+def _warn_of_purge(home: "Home") -> None:
+    """Name what the site will soon remove."""
+    from terp.workflows.results.guard import at_risk
+
+    now = datetime.now(UTC)
+    for one in at_risk(home, now):
+        click.echo(f"note: {one.said(now)}", err=True)
 
 
 def _row(home: "Home", run: "RunRecord", queue: "Queue", closely: bool) -> dict[str, Any]:
