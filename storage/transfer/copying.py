@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +15,8 @@ from terp.storage.errors import Damaged
 _BLOCK = 4 << 20
 _INLINE = 1 << 16  # bytes below which handing over to a thread costs more than hashing
 _BOTH = ("sha256", "sha512")
+
+Read = Callable[[int], bytes]  # up to so many bytes of something, none at its end
 
 
 @dataclass(frozen=True)
@@ -45,7 +47,7 @@ def copy(
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         if linked and link(source, target):
-            found = _hashed(descriptor, lambda _: None, algorithms)
+            found = hashed(lambda size: os.read(descriptor, size), lambda _: None, algorithms)
         else:
             found = files.write_file(target, lambda out: _copied(descriptor, out, algorithms))
     finally:
@@ -57,15 +59,15 @@ def copy(
 
 def _copied(source: int, target: int, algorithms: Sequence[str]) -> Copied:
     os.lseek(source, 0, os.SEEK_SET)  # it may be tried again
-    return _hashed(source, lambda block: files.write_all(target, block), algorithms)
+    return hashed(lambda size: os.read(source, size), lambda block: files.write_all(target, block), algorithms)
 
 
-def _hashed(source: int, take: Callable[[bytes], None], algorithms: Sequence[str]) -> Copied:
-    """Hash on other threads, while the block is taken and the next one read."""
+def hashed(read: Read, take: Callable[[bytes], None], algorithms: Sequence[str] = _BOTH) -> Copied:
+    """Give all that `read` returns to `take`, hashed on other threads while it is taken and the next block read."""
     digests: dict[str, Any] = {name: hashlib.new(name) for name in algorithms}
     size, hashing = 0, list[Future[None]]()
     with ThreadPoolExecutor(max(len(digests), 1)) as threads:
-        for block in _blocks(source):
+        for block in iter(lambda: read(_BLOCK), b""):
             for left in hashing:
                 left.result()
             hashing = []
@@ -79,8 +81,3 @@ def _hashed(source: int, take: Callable[[bytes], None], algorithms: Sequence[str
         for left in hashing:
             left.result()
     return Copied(size, {name: digest.hexdigest() for name, digest in digests.items()})
-
-
-def _blocks(descriptor: int) -> Iterator[bytes]:
-    while block := os.read(descriptor, _BLOCK):
-        yield block

@@ -15,6 +15,7 @@ rights) and from the identifier.
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -27,7 +28,8 @@ from blake3 import blake3
 from terp.storage import files
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadInput, BadPackage, BadPolicy
-from terp.storage.package import pack_product
+from terp.storage.package import Packed, pack_product
+from terp.storage.package.table import MEMBERS, PACKAGE
 from terp.storage.transfer import subset
 from terp.storage.transfer.copying import Copied, copy
 from terp.storage.transfer.dipwords import Told, leesmij, licence, readme
@@ -37,9 +39,6 @@ from terp.storage.transfer.masking import telling
 from terp.storage.transfer.openness import PROFILES, Closed, Openness
 from terp.storage.transfer.outgoing import Outgoing
 from terp.storage.transfer.selecting import wanted_of
-
-PACKAGE = ".zarr.zip"
-_OWN = frozenset({"README.md", "LEESMIJ.md", "mdto.xml", "SHA512SUMS"})
 
 
 @dataclass(frozen=True)
@@ -72,8 +71,7 @@ class Dissemination:
     coverage: tuple[str, str] | None = None
 
     def __post_init__(self) -> None:
-        names = self.aip.names(PACKAGE)
-        self.sources = {name: subset.Source(self.aip.files[name]) for name in names}
+        self.sources = {name: subset.Source(packed) for name, packed in self.aip.products().items()}
         self.openness = Openness(self.aip.policy, self.request.on)
 
     @cached_property
@@ -106,12 +104,12 @@ class Dissemination:
         large = sorted({path for source in self.sources.values() for path in source.large})
         known = sorted({path for source in self.sources.values() for path in source.variables})
         for dim in self.request.where:
-            if why := next((one for path, one in self.withheld.items() if path.rpartition("/")[2] == dim), None):
+            if why := next((closed for path, closed in self.withheld.items() if dim in _names(path)), None):
                 raise BadPolicy(f"{dim} is not open ({why}): what is chosen by it would tell of it")
-        wanted = wanted_of([one for one in known if one not in self.withheld], self._asked(known))
+        wanted = wanted_of([path for path in known if path not in self.withheld], self._asked(known))
         wanted = wanted if self.request.variables else set(large) - self.withheld.keys()
         if not wanted & set(large):
-            said = "; ".join(dict.fromkeys(str(one) for one in self.withheld.values())) or "no array is named"
+            said = "; ".join(dict.fromkeys(map(str, self.withheld.values()))) or "no array is named"
             raise BadPolicy(
                 f"nothing of {self.aip.identifier} may leave for the profile {self.request.profile}: {said}"
             )
@@ -130,32 +128,33 @@ class Dissemination:
         subset.demand_dimensions(list(self.sources.values()), self.request.where)
         chosen = self.chosen()
         work = folder.with_name("work")
-        packed = dict(self._packages(chosen, folder, work))
+        parts = list(self._parts(chosen, folder, work))
         shutil.rmtree(work, ignore_errors=True)
-        if not packed:
+        if not parts:
             raise BadInput(f"nothing of {self.aip.identifier} is within {_shown(self.request.where)}: widen the range")
-        kept = sorted({name for names in packed.values() for name in names})
+        kept = sorted({name for _, names in parts for name in names})
+        packed = [one for packages, _ in parts for one in packages]
         told = self._told(kept)
         self._describe(folder, told, packed)
         if not self.masked:
             self._origin(folder)
-        sums = _sums(folder)
+        sums = _sums(folder, {one.path.name: one.sha512 for one in packed})
         files.write_new(folder / "SHA512SUMS", sums)
         self._demand_silence(folder, kept)
         return {"sha512": hashlib.sha512(sums).hexdigest(), "of": "SHA512SUMS", **_recorded(told)}
 
-    def _packages(self, chosen: subset.Chosen, folder: Path, work: Path) -> Iterator[tuple[Path, list[str]]]:
-        """Write the part of each package; yield these with the names of the large arrays in them."""
+    def _parts(self, chosen: subset.Chosen, folder: Path, work: Path) -> Iterator[tuple[list[Packed], list[str]]]:
+        """Write the part of each product; yield its packages with the paths of the large arrays in them."""
         for number, (name, source) in enumerate(self.sources.items(), 1):
             found = subset.parts(source, chosen)
             if not found:
                 continue
-            called = (f"data-{number}" if len(self.sources) > 1 else "data") if self.masked else name[: -len(PACKAGE)]
+            called = (f"data-{number}" if len(self.sources) > 1 else "data") if self.masked else name
             self._covered(found)
             product = subset.write(source, found, work / called, called)
-            names = [source_path(one.group.path, a.name) for one in found for a in one.group.arrays]
-            yield from ((packed.path, names) for packed in pack_product(product, folder, called))
+            packed = pack_product(product, folder, called)
             shutil.rmtree(work / called, ignore_errors=True)
+            yield packed, [subset.path_of(one.group.path, a.name) for one in found for a in one.group.arrays]
 
     def _covered(self, found: Sequence[subset.Part]) -> None:
         """Note from when to when the times are that leave."""
@@ -165,9 +164,7 @@ class Dissemination:
                 self.coverage = min(before[0], first), max(before[1], last)
 
     def _told(self, kept: list[str]) -> Told:
-        counts: dict[Closed, int] = {}
-        for one in self.withheld.values():
-            counts[one] = counts.get(one, 0) + 1
+        counts = dict(Counter(self.withheld.values()))
         aip, request = self.aip, self.request
         asked = {"variables": kept, "where": dict(request.where), "profile": request.profile}
         mark = blake3(canonical({**asked, "on": request.on.isoformat()})).hexdigest()[:12]
@@ -187,11 +184,11 @@ class Dissemination:
             coverage=self.coverage,
         )
 
-    def _describe(self, folder: Path, told: Told, packed: Mapping[Path, Sequence[str]]) -> None:
-        made = {path: _digests(path) for path in packed}
-        files.write_new(folder / "mdto.xml", mdto_about(told, [path.name for path in packed]))
-        for path, copied in made.items():
-            files.write_new(folder / f"{path.name}.mdto.xml", mdto_of_package(told, path.name, copied))
+    def _describe(self, folder: Path, told: Told, packed: Sequence[Packed]) -> None:
+        files.write_new(folder / "mdto.xml", mdto_about(told, [one.path.name for one in packed]))
+        for one in packed:
+            copied = Copied(one.size, {"sha256": one.sha256, "sha512": one.sha512})
+            files.write_new(folder / f"{one.path.name}.mdto.xml", mdto_of_package(told, one.path.name, copied))
         texts = {"README.md": readme(told), "LEESMIJ.md": leesmij(told), "LICENCE.md": licence(told)}
         for name, text in texts.items():
             files.write_new(folder / name, text.encode())
@@ -200,7 +197,7 @@ class Dissemination:
     def _origin(self, folder: Path) -> None:
         """Let the object's own metadata go along (DUTO D13): nothing of the object is closed."""
         for name, path in self.aip.files.items():
-            if not name.endswith(PACKAGE) and not name.endswith(f"{PACKAGE}.members.json"):
+            if not name.endswith(PACKAGE) and not name.endswith(MEMBERS):
                 target = folder / "origin" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 copy(path, target, sha512=self.aip.sha512[name])
@@ -223,11 +220,6 @@ class Dissemination:
                 )
 
 
-def source_path(group: str, name: str) -> str:
-    """Return the path of a variable."""
-    return f"{group}/{name}" if group else name
-
-
 def _names(path: str) -> tuple[str, str]:
     """Return by what a restriction may name a variable."""
     return path, path.rpartition("/")[2]
@@ -237,21 +229,11 @@ def _recorded(told: Told) -> dict[str, Any]:
     return {key: value for key, value in told.to_json().items() if key not in ("format", "aip", "licence")}
 
 
-def _digests(path: Path) -> Copied:
-    with path.open("rb") as file:
-        sha512 = hashlib.file_digest(file, "sha512").hexdigest()
-        file.seek(0)
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    return Copied(path.stat().st_size, {"sha256": sha256, "sha512": sha512})
-
-
-def _sums(folder: Path) -> bytes:
-    lines = []
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha512").hexdigest()
-        lines.append(f"{digest}  {path.relative_to(folder).as_posix()}\n")
-    return "".join(lines).encode()
+def _sums(folder: Path, known: Mapping[str, str]) -> bytes:
+    """Return what `sha512sum -c` reads; what was packed was hashed on the way."""
+    paths = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if path.is_file()}
+    digests = {name: known.get(name) or hashlib.sha512(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    return "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items())).encode()
 
 
 def _shown(where: Mapping[str, str]) -> str:

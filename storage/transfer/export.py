@@ -12,6 +12,7 @@ from typing import Any
 
 from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
+from terp.storage.archive.tombstone import demand_none
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.home import Home
 from terp.storage.transfer.bag import write_bag
@@ -74,15 +75,20 @@ def to_dip(
     Raises BadPolicy where nothing may leave, BadInput where nothing is within the ranges.
     """
     request = Request(variables, where, profile, whither.on, whither.recipient, whither.ground)
-    aip = Outgoing.of(Archive(home.archive), identifier, whither.version)
+    aip = _found(home, identifier, whither)
     copy = Dissemination(aip, request)
     return exported(home, aip, whither, {"as": "dip"}, copy.write)
 
 
 def _whole(home: Home, identifier: str, whither: Whither) -> Outgoing:
-    aip = Outgoing.of(Archive(home.archive), identifier, whither.version)
+    aip = _found(home, identifier, whither)
     aip.demand_recipient(whither.on, whither.recipient, whither.ground)
     return aip
+
+
+def _found(home: Home, identifier: str, whither: Whither) -> Outgoing:
+    demand_none(home.custody, identifier)
+    return Outgoing.of(Archive(home.archive), identifier, whither.version)
 
 
 def exported(

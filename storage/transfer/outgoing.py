@@ -10,6 +10,7 @@ from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.files import disk
+from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.package.packing import check_names
 from terp.storage.transfer.openness import Closed, Openness
 
@@ -59,9 +60,10 @@ class Outgoing:
                 "(--for, --ground), which is recorded; or make a copy without those parts (--to dip)"
             )
 
-    def names(self, ending: str) -> list[str]:
-        """Return the names of its files that end in something, sorted; raises BadPackage where there are none."""
-        found = sorted(name for name in self.files if name.endswith(ending) and "/" not in name)
+    def products(self) -> dict[str, PackedProduct]:
+        """Return the products in it by the names of the results; raises BadPackage where there are none."""
+        own = {name: table for name, table in sorted(tables(self.files).items()) if "/" not in name}
+        found = {name: PackedProduct(table, self.files) for name, table in own.items()}
         if not found:
-            raise BadPackage(f"{self.identifier} has no {ending.lstrip('.')} of terp: export it whole (--to bagit)")
+            raise BadPackage(f"{self.identifier} has no package of terp: export it whole (--to bagit)")
         return found

@@ -17,7 +17,6 @@ from terp.storage.errors import BadInput
 from terp.storage.filling import Filling
 from terp.storage.grid import Array, Group, shape_array
 from terp.storage.making import Layout, create
-from terp.storage.opening import small_part
 from terp.storage.package.packed import PackedProduct
 from terp.storage.package.zipstore import PackageStore
 from terp.storage.product import StoredProduct
@@ -44,26 +43,26 @@ class Chosen:
 
 
 class Source:
-    """A package that parts are taken from."""
+    """A product in its packages that parts are taken from."""
 
-    def __init__(self, path: Path) -> None:
-        self.packed = PackedProduct(path)
-        self.store = PackageStore(path)
+    def __init__(self, packed: PackedProduct) -> None:
+        self.packed = packed
+        self.store = PackageStore(packed.packages[packed.told["small"]])
 
     @cached_property
     def variables(self) -> dict[str, tuple[str, ...]]:
         """The dimensions of all variables by their paths, the small ones too."""
         found = dict[str, tuple[str, ...]]()
         for group in self.packed.groups:
-            found |= {_path(group.path, a.name): a.dims for a in group.arrays}
+            found |= {path_of(group.path, a.name): a.dims for a in group.arrays}
             small = self.raw(group).variables
-            found |= {_path(group.path, str(n)): tuple(map(str, v.dims)) for n, v in small.items()}
+            found |= {path_of(group.path, str(n)): tuple(map(str, v.dims)) for n, v in small.items()}
         return found
 
     @property
     def large(self) -> set[str]:
         """The paths of the large arrays."""
-        return {_path(group.path, array.name) for group in self.packed.groups for array in group.arrays}
+        return {path_of(group.path, array.name) for group in self.packed.groups for array in group.arrays}
 
     def raw(self, group: Group) -> "xr.Dataset":
         """Return the small arrays and attributes of a group as they are stored, not decoded."""
@@ -96,11 +95,11 @@ def parts(source: Source, chosen: Chosen) -> list[Part]:
     """Return the groups that are left of a package, each with its part of the data; [] where nothing is within."""
     found = []
     for group in source.packed.groups:
-        arrays = [a for a in group.arrays if _path(group.path, a.name) in chosen.variables]
+        arrays = [a for a in group.arrays if path_of(group.path, a.name) in chosen.variables]
         if not arrays:
             continue
         sizes = dict(item for a in arrays for item in zip(a.dims, a.shape, strict=True))
-        frame = small_part(source.store, group.path, [a.name for a in group.arrays])
+        frame = source.packed.frame(group.path)
         picks = {
             dim: positions(frame, dim, size, chosen.where[dim]) if dim in chosen.where else slice(0, size)
             for dim, size in sizes.items()
@@ -116,7 +115,7 @@ def _part(source: Source, group: Group, arrays: list[Array], picks: Mapping[str,
     names = {
         str(name)
         for name, one in raw.variables.items()
-        if _path(group.path, str(name)) in chosen.variables and set(map(str, one.dims)) <= dims
+        if path_of(group.path, str(name)) in chosen.variables and set(map(str, one.dims)) <= dims
     }
     kept = {*names, *said}
     small = raw.drop_vars([name for name in raw.variables if name not in names])  # a choice would bring its indexes
@@ -181,7 +180,8 @@ def _length(pick: Pick) -> int:
     return pick.stop - pick.start if isinstance(pick, slice) else len(pick)
 
 
-def _path(group: str, name: str) -> str:
+def path_of(group: str, name: str) -> str:
+    """Return the path of a variable in its product."""
     return f"{group}/{name}" if group else name
 
 

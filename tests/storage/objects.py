@@ -96,7 +96,11 @@ def product(folder: Path, plan: Layout | None = None) -> StoredProduct:
 
 
 def archived(
-    home: Path, policy: str = POLICY_TEXT, more: Mapping[str, bytes] | None = None, identifier: str = URN
+    home: Path,
+    policy: str = POLICY_TEXT,
+    more: Mapping[str, bytes] | None = None,
+    identifier: str = URN,
+    most: int = 1 << 30,
 ) -> Home:
     """Archive a product in its package, with what lies beside it; return the home."""
     house = Home(home).open()
@@ -104,8 +108,9 @@ def archived(
     folder.mkdir(exist_ok=True)
     made = product(folder)
     path = folder / f"{CANARY}.zarr.zip"
-    path.unlink(missing_ok=True)
-    pack_product(made, folder, CANARY)
+    for old in folder.glob(f"{CANARY}.*"):
+        old.unlink()
+    packages = [one.path for one in pack_product(made, folder, CANARY, most)]
     beside = {
         "README.md": f"# Wells and the {CANARY}\n\nRead: {CANARY}.nc\n".encode(),
         "ro-crate-metadata.json": b"{}",
@@ -116,7 +121,7 @@ def archived(
     for name, data in beside.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(data)
-    files = [path, path.with_name(f"{path.name}.members.json"), *(folder / name for name in beside)]
+    files = [*packages, path.with_name(f"{path.name}.members.json"), *(folder / name for name in beside)]
     sums = "".join(
         f"{hashlib.sha512(one.read_bytes()).hexdigest()}  {one.relative_to(folder)}\n" for one in sorted(files)
     )

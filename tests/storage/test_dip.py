@@ -381,6 +381,15 @@ def test_the_copy_is_a_package_that_terp_and_plain_tools_read_and_check(closed: 
     np.testing.assert_array_equal(plain["level"], objects.values("level"))
 
 
+def test_a_part_of_an_object_in_bands_is_one_whole_again(tmp_path: Path) -> None:
+    house = objects.archived(tmp_path / "home", CLOSED, most=1000)
+    assert len(list((house.root / "work").glob("*.zarr.zip"))) > 2
+    dip(house, tmp_path / "dip", where="time=1990..2003")
+    found = open_zip(package(tmp_path / "dip")).load()
+    np.testing.assert_array_equal(found["level"], objects.values("level")[5:19])
+    assert leaks(tmp_path / "dip") == []
+
+
 def test_the_same_request_on_the_same_day_gives_the_same_bytes(closed: Home, tmp_path: Path) -> None:
     for name in ("one", "two"):
         dip(closed, tmp_path / name, where="time=1990..2000")

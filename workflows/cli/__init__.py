@@ -30,6 +30,7 @@ COMMANDS = {
     "repair": "fixity",
     "archive": "holdings",
     "export": "transfer",
+    "import": "transfer",
     "policy": "policy",
     "rm": "holdings",
     "guard": "guard",

@@ -64,5 +64,51 @@ def _text(identifier: str, told: dict[str, Any]) -> str:
     return "\n".join([*lines, f"SHA-512 of {told['of']}: {told['sha512']}"])
 
 
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--policy", "policy", type=click.Path(path_type=Path), help="The decision under which it is archived.")
+@click.option("--identifier", default="", metavar="URN", help="What it shall be known as (default: as it says itself).")
+@click.option("--most-files", type=click.IntRange(min=1), help="How many files it may have (default: 100,000).")
+@click.option("--most-bytes", type=click.IntRange(min=1), help="How many bytes it may have in all (default: 16 TiB).")
+@_json
+def import_command(
+    path: Path,
+    policy: Path | None,
+    identifier: str,
+    most_files: int | None,
+    most_bytes: int | None,
+    as_json: bool,
+) -> None:
+    """Take what somebody else made at PATH into the archive, whole and as it is, after it was validated.
+
+    PATH is a bag, an OCFL object, an MDTO SIP, a package or an exported copy of terp: a folder, or a ZIP that only
+    stores.
+    """
+    from terp.storage.errors import BadPolicy
+    from terp.storage.home import Home
+    from terp.storage.transfer.arriving import BYTES, FILES, Limits
+    from terp.storage.transfer.importing import Incoming, bring
+    from terp.workflows.cli.terminal import Terminal
+    from terp.workflows.errors import Usage
+    from terp.workflows.results.catalogue import catalog
+    from terp.workflows.running.decided import decide
+    from terp.workflows.running.who import who
+
+    if identifier and not identifier.startswith("urn:"):
+        raise Usage(f"an identifier begins with urn:, and {identifier!r} does not")
+    home = Home.here().open()
+    decision = decide(home, policy)
+    if not decision:
+        raise BadPolicy(
+            f"nobody has decided what may be done with {path}: write a policy (`terp policy new`), --policy"
+        )
+    limits = Limits(most_files or FILES, most_bytes or BYTES)
+    told = bring(home, Incoming(path, decision, who().name, _today(), identifier, limits), Terminal(as_json).say)
+    catalog(home).noted(told["identifier"])
+    state = "is imported as" if told["created"] else "was imported before as"
+    text = f"{told['name']} {state} {told['identifier']} {told['version']}"
+    click.echo(json.dumps(told, indent=1) if as_json else text)
+
+
 def _today() -> date:
     return datetime.now().astimezone().date()
