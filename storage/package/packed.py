@@ -27,8 +27,12 @@ if TYPE_CHECKING:
 
 
 def tables(files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return where the tables are among some files, by the names of the results that they tell of."""
-    return {name.removesuffix(MEMBERS): path for name, path in files.items() if name.endswith(MEMBERS)}
+    """Return where the tables are among some files, by the names of the results that they tell of.
+
+    What is below a folder came from elsewhere (storage/transfer), and is no result of the object.
+    """
+    own = {name: path for name, path in files.items() if name.endswith(MEMBERS) and "/" not in name}
+    return {name.removesuffix(MEMBERS): path for name, path in own.items()}
 
 
 class PackedProduct:

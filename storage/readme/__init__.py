@@ -7,14 +7,18 @@ from terp.storage.provenance import Record
 from terp.storage.readme.dutch import leesmij
 from terp.storage.readme.english import readme
 
-__all__ = ["leesmij", "readme", "texts"]
+__all__ = ["formats", "leesmij", "readme", "texts"]
 
 
 def texts(record: Record, identifier: str = "", signed: bool = False) -> dict[str, str]:
     """Return the texts for people that stand in a crate, by file name; `identifier` is what it can be cited by."""
-    formats = (files(__name__) / FORMATS).read_text()
     return {
         README: readme(record, identifier, signed),
         LEESMIJ: leesmij(record, identifier, signed),
-        FORMATS: formats,
+        FORMATS: formats(),
     }
+
+
+def formats() -> str:
+    """Return what each format of an object is: the same text for all."""
+    return (files(__name__) / FORMATS).read_text()

@@ -2,6 +2,7 @@
 
 bagit.txt, bag-info.txt, manifest-sha512.txt, manifest-sha256.txt, tagmanifest-sha512.txt, tagmanifest-sha256.txt and,
 below data/, the files of the object by their names, byte for byte; each is read once, and held against the archive.
+metadata/premis-custody.xml is its PREMIS with what happened to it since it was archived, where that is known.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from terp.storage import files
 from terp.storage.transfer.copying import Copied, copy
-from terp.storage.transfer.outgoing import Outgoing
+from terp.storage.transfer.outgoing import HISTORY, Outgoing
 
 ALGORITHMS = ("sha512", "sha256")
 _DECLARATION = b"BagIt-Version: 1.0\nTag-File-Character-Encoding: UTF-8\n"
@@ -32,12 +33,15 @@ def write_bag(aip: Outgoing, folder: Path, on: date, *, linked: bool = False, co
         target.parent.mkdir(parents=True, exist_ok=True)
         copied[f"data/{name}"] = copy(source, target, linked=linked, sha512=aip.sha512[name])
     tags = {"bagit.txt": _DECLARATION, "bag-info.txt": _info(aip, copied, on, contact)}
+    if history := aip.history():
+        tags[f"metadata/{HISTORY}"] = history
     tags |= {f"manifest-{a}.txt": _manifest({n: c.digests[a] for n, c in copied.items()}) for a in ALGORITHMS}
     above = {
         f"tagmanifest-{a}.txt": _manifest({n: hashlib.new(a, data).hexdigest() for n, data in tags.items()})
         for a in ALGORITHMS
     }
     for name, data in (tags | above).items():
+        (folder / name).parent.mkdir(exist_ok=True)
         files.write_new(folder / name, data)
     return hashlib.sha512(above["tagmanifest-sha512.txt"]).hexdigest()
 

@@ -5,6 +5,8 @@ NAME.zarr.zip.mdto.xml, mdto.xml            what each package and the copy are (
 README.md, LEESMIJ.md                       what it is a copy of, what is left out and why, how to check and read it
 LICENCE.md                                  whose the rights are, and what may be done with it
 dip.json                                    the same for programs: object, version, transformation, restrictions
+NAME.nc, NAME.nc.proof.json                 the part in NetCDF-4 too, where that is asked for, proven to be the same
+FORMATS.md                                  what each byte of a package is, as terp tells it of all
 SHA512SUMS                                  for sha512sum -c
 origin/                                     the object's own metadata, only where nothing of the object is closed
 
@@ -28,8 +30,11 @@ from blake3 import blake3
 from terp.storage import files
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadInput, BadPackage, BadPolicy
-from terp.storage.package import Packed, pack_product
-from terp.storage.package.table import MEMBERS, PACKAGE
+from terp.storage.form import second_form
+from terp.storage.package import pack_product
+from terp.storage.package.packed import PackedProduct
+from terp.storage.package.table import PACKAGE
+from terp.storage.readme import formats
 from terp.storage.transfer import subset
 from terp.storage.transfer.copying import Copied, copy
 from terp.storage.transfer.dipwords import Told, leesmij, licence, readme
@@ -39,6 +44,14 @@ from terp.storage.transfer.masking import telling
 from terp.storage.transfer.openness import PROFILES, Closed, Openness
 from terp.storage.transfer.outgoing import Outgoing
 from terp.storage.transfer.selecting import wanted_of
+
+_ORIGIN = frozenset(
+    {
+        *("README.md", "LEESMIJ.md", "mdto.xml", "premis.xml", "datacite.xml", "policy.toml", "import.json"),
+        *("ro-crate-metadata.json", "prov.json", "prov.ttl", "journal.jsonl", "replay.json", "inputs.sha256"),
+        *("flow.py", "source.zip", "environment.lock", "changes.diff", "run.svg", "SHA512SUMS", "SHA512SUMS.sig"),
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -54,6 +67,7 @@ class Request:
     on: date
     recipient: str = ""
     ground: str = ""
+    netcdf: bool = False
 
     def __post_init__(self) -> None:
         if self.profile not in PROFILES:
@@ -133,18 +147,18 @@ class Dissemination:
         if not parts:
             raise BadInput(f"nothing of {self.aip.identifier} is within {_shown(self.request.where)}: widen the range")
         kept = sorted({name for _, names in parts for name in names})
-        packed = [one for packages, _ in parts for one in packages]
+        made = {name: one for files_, _ in parts for name, one in files_.items()}
         told = self._told(kept)
-        self._describe(folder, told, packed)
+        self._describe(folder, told, made)
         if not self.masked:
             self._origin(folder)
-        sums = _sums(folder, {one.path.name: one.sha512 for one in packed})
+        sums = _sums(folder, {name: one.sha512 for name, one in made.items()})
         files.write_new(folder / "SHA512SUMS", sums)
         self._demand_silence(folder, kept)
         return {"sha512": hashlib.sha512(sums).hexdigest(), "of": "SHA512SUMS", **_recorded(told)}
 
-    def _parts(self, chosen: subset.Chosen, folder: Path, work: Path) -> Iterator[tuple[list[Packed], list[str]]]:
-        """Write the part of each product; yield its packages with the paths of the large arrays in them."""
+    def _parts(self, chosen: subset.Chosen, folder: Path, work: Path) -> Iterator[tuple[dict[str, Copied], list[str]]]:
+        """Write the part of each product; yield its files by name with the paths of the large arrays in them."""
         for number, (name, source) in enumerate(self.sources.items(), 1):
             found = subset.parts(source, chosen)
             if not found:
@@ -154,7 +168,10 @@ class Dissemination:
             product = subset.write(source, found, work / called, called)
             packed = pack_product(product, folder, called)
             shutil.rmtree(work / called, ignore_errors=True)
-            yield packed, [subset.path_of(one.group.path, a.name) for one in found for a in one.group.arrays]
+            files_ = {one.path.name: _copied(one.size, one.sha256, one.sha512) for one in packed}
+            if self.request.netcdf:
+                files_ |= _as_netcdf(folder, called)
+            yield files_, [subset.path_of(one.group.path, a.name) for one in found for a in one.group.arrays]
 
     def _covered(self, found: Sequence[subset.Part]) -> None:
         """Note from when to when the times are that leave."""
@@ -184,12 +201,12 @@ class Dissemination:
             coverage=self.coverage,
         )
 
-    def _describe(self, folder: Path, told: Told, packed: Sequence[Packed]) -> None:
-        files.write_new(folder / "mdto.xml", mdto_about(told, [one.path.name for one in packed]))
-        for one in packed:
-            copied = Copied(one.size, {"sha256": one.sha256, "sha512": one.sha512})
-            files.write_new(folder / f"{one.path.name}.mdto.xml", mdto_of_package(told, one.path.name, copied))
+    def _describe(self, folder: Path, told: Told, made: Mapping[str, Copied]) -> None:
+        files.write_new(folder / "mdto.xml", mdto_about(told, list(made)))
+        for name, copied in made.items():
+            files.write_new(folder / f"{name}.mdto.xml", mdto_of_package(told, name, copied))
         texts = {"README.md": readme(told), "LEESMIJ.md": leesmij(told), "LICENCE.md": licence(told)}
+        texts["FORMATS.md"] = formats()
         for name, text in texts.items():
             files.write_new(folder / name, text.encode())
         files.write_new(folder / "dip.json", canonical(told.to_json()) + b"\n")
@@ -197,7 +214,7 @@ class Dissemination:
     def _origin(self, folder: Path) -> None:
         """Let the object's own metadata go along (DUTO D13): nothing of the object is closed."""
         for name, path in self.aip.files.items():
-            if not name.endswith(PACKAGE) and not name.endswith(MEMBERS):
+            if name in _ORIGIN or name.endswith(f"{PACKAGE}.mdto.xml"):
                 target = folder / "origin" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 copy(path, target, sha512=self.aip.sha512[name])
@@ -227,6 +244,16 @@ def _names(path: str) -> tuple[str, str]:
 
 def _recorded(told: Told) -> dict[str, Any]:
     return {key: value for key, value in told.to_json().items() if key not in ("format", "aip", "licence")}
+
+
+def _copied(size: int, sha256: str, sha512: str) -> Copied:
+    return Copied(size, {"sha256": sha256, "sha512": sha512})
+
+
+def _as_netcdf(folder: Path, name: str) -> dict[str, Copied]:
+    """Write a product in NetCDF-4 too, proven to be the same; return the files that hold it."""
+    facts = second_form(PackedProduct(folder / f"{name}{PACKAGE}"), folder, name)
+    return {one["name"]: _copied(one["size"], one["sha256"], one["sha512"]) for one in facts["files"]}
 
 
 def _sums(folder: Path, known: Mapping[str, str]) -> bytes:

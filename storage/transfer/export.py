@@ -4,7 +4,7 @@ What left, where to, for whom and on which ground is written into its custody be
 be a record without a copy, after a crash, but no copy without a record.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -18,10 +18,8 @@ from terp.storage.home import Home
 from terp.storage.transfer.bag import write_bag
 from terp.storage.transfer.building import built
 from terp.storage.transfer.dip import Dissemination, Request
-from terp.storage.transfer.outgoing import Outgoing
+from terp.storage.transfer.outgoing import EXPORTED, Outgoing
 from terp.storage.transfer.sip import write_sip
-
-EXPORTED = "exported"
 
 
 @dataclass(frozen=True)
@@ -67,14 +65,12 @@ def to_sip(home: Home, identifier: str, whither: Whither, destination: str) -> d
     return exported(home, aip, whither, {"as": "sip", "destination": destination}, fill)
 
 
-def to_dip(
-    home: Home, identifier: str, whither: Whither, variables: Sequence[str], where: Mapping[str, str], profile: str
-) -> dict[str, Any]:
-    """Export a part of an object for readers of a profile; return what was recorded.
+def to_dip(home: Home, identifier: str, whither: Whither, request: Request) -> dict[str, Any]:
+    """Export a part of an object as a request has it; return what was recorded.
 
-    Raises BadPolicy where nothing may leave, BadInput where nothing is within the ranges.
+    Raises BadPolicy where nothing may leave, BadInput where nothing is within the ranges, CannotMigrate where NetCDF-4
+    is asked for and cannot hold it.
     """
-    request = Request(variables, where, profile, whither.on, whither.recipient, whither.ground)
     aip = _found(home, identifier, whither)
     copy = Dissemination(aip, request)
     return exported(home, aip, whither, {"as": "dip"}, copy.write)
@@ -88,7 +84,8 @@ def _whole(home: Home, identifier: str, whither: Whither) -> Outgoing:
 
 def _found(home: Home, identifier: str, whither: Whither) -> Outgoing:
     demand_none(home.custody, identifier)
-    return Outgoing.of(Archive(home.archive), identifier, whither.version)
+    archive, events = Archive(home.archive), Events(home.custody).of(identifier)
+    return Outgoing.of(archive, identifier, whither.version, events)
 
 
 def exported(

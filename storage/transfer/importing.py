@@ -29,12 +29,13 @@ from terp.storage.files import disk, make_folders
 from terp.storage.home import Home
 from terp.storage.metadata import mdto
 from terp.storage.metadata.mdto.lists import EVENTS
+from terp.storage.transfer import IMPORTED as RECORD
 from terp.storage.transfer.arriving import Arrived, Limits, arrive
 from terp.storage.transfer.building import hidden
 from terp.storage.transfer.proving import Proven, packages_in, prove
 from terp.storage.transfer.records import BRON, object_of, organisation
 
-IMPORTED = "imported"
+EVENT = "imported"
 ORIGINAL = "original"
 _SUMS = "SHA512SUMS"
 
@@ -96,8 +97,8 @@ def bring(home: Home, incoming: Incoming, say: Callable[[str], None]) -> dict[st
 def _noted(home: Home, identifier: str, event: dict[str, Any], created: bool) -> dict[str, Any]:
     """Record an import, unless that was done: one that was cut short after the object was there is finished by this."""
     events = Events(home.custody)
-    if created or not any(one["event"] == IMPORTED for one in events.of(identifier)):
-        events.append(identifier, IMPORTED, event)
+    if created or not any(one["event"] == EVENT for one in events.of(identifier)):
+        events.append(identifier, EVENT, event)
     return {"identifier": identifier, "created": created, **event}
 
 
@@ -164,7 +165,7 @@ class _Arriving:
             brought[name] = brought[f"{ORIGINAL}/{path}"]
         written = {
             POLICY: self.decision,
-            "import.json": canonical(self._record()) + b"\n",
+            RECORD: canonical(self._record()) + b"\n",
             "mdto.xml": mdto.write(self._mdto()),
             "README.md": _README.format(**self._words()).encode(),
             "LEESMIJ.md": _LEESMIJ.format(**self._words()).encode(),

@@ -1,18 +1,25 @@
 """An archived object as it is when it is exported: which version, its files, and the decision that holds now."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 from terp.storage.archive import Archive
 from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.files import disk
+from terp.storage.metadata import premis
+from terp.storage.metadata.filling import with_history
 from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.package.packing import check_names
 from terp.storage.transfer.openness import Closed, Openness
+
+EXPORTED = "exported"
+HISTORY = "premis-custody.xml"
+_OF_WHOM = ("for", "ground", "to")
 
 
 @dataclass(frozen=True)
@@ -27,9 +34,12 @@ class Outgoing:
     files: Mapping[str, Path]
     sha512: Mapping[str, str]
     policy: Policy
+    events: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
-    def of(cls, archive: Archive, identifier: str, version: str | None = None) -> "Outgoing":
+    def of(
+        cls, archive: Archive, identifier: str, version: str | None = None, events: Sequence[Mapping[str, Any]] = ()
+    ) -> "Outgoing":
         """Return a version of an object, the newest if none is named."""
         found = archive.files(identifier, version)
         check_names(found)
@@ -44,7 +54,7 @@ class Outgoing:
         version = version or str(inventory["head"])
         state = inventory["versions"][version]["state"]
         sha512 = {name: digest for digest, names in state.items() for name in names}
-        return cls(identifier, version, found, sha512, Policy.load(now[POLICY]))
+        return cls(identifier, version, found, sha512, Policy.load(now[POLICY]), events)
 
     def closed(self, on: date) -> list[Closed]:
         """Return the restrictions that are in force on a day."""
@@ -60,10 +70,24 @@ class Outgoing:
                 "(--for, --ground), which is recorded; or make a copy without those parts (--to dip)"
             )
 
+    def history(self) -> bytes:
+        """Return the object's PREMIS with what custody noted since its ingest; b"" where either is lacking.
+
+        Of earlier exports it tells not who got them.
+        """
+        if "premis.xml" not in self.files or not self.events:
+            return b""
+        told = premis.read(self.files["premis.xml"].read_bytes(), f"premis.xml of {self.identifier}")
+        return premis.write(with_history(told, self.identifier, map(_unnamed, self.events)))
+
     def products(self) -> dict[str, PackedProduct]:
         """Return the products in it by the names of the results; raises BadPackage where there are none."""
-        own = {name: table for name, table in sorted(tables(self.files).items()) if "/" not in name}
-        found = {name: PackedProduct(table, self.files) for name, table in own.items()}
+        found = {name: PackedProduct(table, self.files) for name, table in sorted(tables(self.files).items())}
         if not found:
             raise BadPackage(f"{self.identifier} has no package of terp: export it whole (--to bagit)")
         return found
+
+
+def _unnamed(event: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {name: fact for name, fact in event["facts"].items() if name not in _OF_WHOM}
+    return {**event, "facts": facts if event["event"] == EXPORTED else event["facts"]}

@@ -5,9 +5,10 @@ For all that an object of terp tells of itself, its own mdto.xml is taken instea
 
 from collections.abc import Sequence
 from datetime import date, datetime
-from pathlib import PurePosixPath
 
 from terp.storage.archive.policy import LONGEST, Beperking, Organisation, Policy, after
+from terp.storage.metadata.filling.kept import SOURCE
+from terp.storage.metadata.formats import format_of
 from terp.storage.metadata.mdto import (
     Begrip,
     BeperkingGebruik,
@@ -26,37 +27,13 @@ from terp.storage.metadata.mdto.lists import AGGREGATIENIVEAUS, BEPERKINGEN, EVE
 from terp.storage.transfer.copying import Copied
 from terp.storage.transfer.openness import NONE
 
-BRON = "terp"  # who gave an identifier that begins with urn:terp
-_PRONOM, _MEDIA = "PRONOM-register", "IANA Media Types"
-_ZARR = begrip("Zarr v3 in ZIP (ZIP64, zonder compressie)", "Bestandsformaten van terp", "zarr.zip")
-_FORMATS = {
-    ".zip": begrip("ZIP Format", _PRONOM, "x-fmt/263"),
-    ".json": begrip("JSON Data Interchange Format", _PRONOM, "fmt/817"),
-    ".jsonld": begrip("JSON-LD", _MEDIA, "application/ld+json"),
-    ".jsonl": begrip("JSON Lines", _MEDIA, "application/jsonl"),
-    ".nc": begrip("netCDF-4", _PRONOM, "fmt/807"),
-    ".md": begrip("Markdown", _MEDIA, "text/markdown"),
-    ".png": begrip("Portable Network Graphics", _MEDIA, "image/png"),
-    ".svg": begrip("Scalable Vector Graphics", _MEDIA, "image/svg+xml"),
-    ".xml": begrip("Extensible Markup Language", _MEDIA, "application/xml"),
-    ".xsd": begrip("XML Schema", _MEDIA, "application/xml"),
-    ".ttl": begrip("Turtle", _MEDIA, "text/turtle"),
-    ".toml": begrip("TOML", _MEDIA, "application/toml"),
-    ".py": begrip("Python", _MEDIA, "text/x-python"),
-    ".pdf": begrip("Portable Document Format", _MEDIA, "application/pdf"),
-    ".csv": begrip("Comma-separated values", _MEDIA, "text/csv"),
-}
-_TEXT = begrip("Plain text", _MEDIA, "text/plain")
-_PLAIN = {".txt", ".lock", ".sha256", ".sha512", ".sig"}
-_UNKNOWN = begrip("Onbekend", _MEDIA, "application/octet-stream")
+BRON = SOURCE
 
 
-def format_of(name: str) -> Begrip:
+def kind_of(name: str) -> Begrip:
     """Return the format of a file as its name tells it; unknown is said, not guessed."""
-    if name.endswith(".zarr.zip"):
-        return _ZARR
-    ending = PurePosixPath(name).suffix.lower()
-    return _TEXT if ending in _PLAIN or name == "SHA512SUMS" else _FORMATS.get(ending, _UNKNOWN)
+    known = format_of(name)
+    return begrip(known.label, known.register, known.key)
 
 
 def stamp(moment: datetime) -> str:
@@ -85,7 +62,7 @@ def file_of(
         identificatie=(Identificatie(mark, BRON), *known),
         naam=name,
         omvang=copied.size,
-        bestandsformaat=kind or format_of(name),
+        bestandsformaat=kind or kind_of(name),
         checksum=(
             checksum("SHA-512", copied.sha512, stamp(when)),
             checksum("SHA-256", copied.sha256, stamp(when)),

@@ -4,6 +4,7 @@ SIP/DOSSIER/DOSSIER.MDTO.xml                        the object, as its own mdto.
 SIP/DOSSIER/DOSSIER-v1/DOSSIER-v1.MDTO.xml          the version that is transferred, which is part of it
 SIP/DOSSIER/DOSSIER-v1/FILE                         its files, byte for byte
 SIP/DOSSIER/DOSSIER-v1/FILE.bestand.MDTO.xml        what each of them is
+SIP/DOSSIER/DOSSIER-v1/premis-custody.xml           its PREMIS with what happened to it since it was archived
 SIP.sha512, pakbon.xml, pakbon.xsd                  beside the SIP: its digests, the delivery note, and its schema
 
 MDTO files of the object itself become these sidecars and are not there a second time.
@@ -19,14 +20,14 @@ from terp.storage import files
 from terp.storage.errors import BadMetadata
 from terp.storage.metadata import mdto
 from terp.storage.metadata.mdto.lists import AGGREGATIENIVEAUS
-from terp.storage.transfer.copying import copy
+from terp.storage.transfer.copying import Copied, copy
 from terp.storage.transfer.names import file_names, folder_name
-from terp.storage.transfer.outgoing import Outgoing
+from terp.storage.transfer.outgoing import HISTORY, Outgoing
 from terp.storage.transfer.pakbon import SCHEMA, SIDECAR, Delivery, note, sums
 from terp.storage.transfer.records import BRON, event, file_of, object_of, organisation
 
 OWN = "mdto.xml"
-_BESIDES = ("premis.xml", "datacite.xml", "ro-crate-metadata.json", "prov.json", "prov.ttl")  # other metadata
+_BESIDES = ("premis.xml", HISTORY, "datacite.xml", "ro-crate-metadata.json", "prov.json", "prov.ttl")  # other metadata
 
 
 def write_sip(aip: Outgoing, folder: Path, destination: str, contact: str, when: datetime) -> str:
@@ -88,6 +89,13 @@ class _Writing:
             told = file_of(called, copied, part, self.when, known=known, kind=kind)
             self._tell(f"{inside}/{called}.bestand.MDTO.xml", told)
             yield name, told
+        if history := self.aip.history():
+            files.write_new(self.sip / inside / HISTORY, history)
+            digests = {name: hashlib.new(name, history).hexdigest() for name in ("sha256", "sha512")}
+            self.digests[f"{inside}/{HISTORY}"] = digests["sha512"]
+            told = file_of(HISTORY, Copied(len(history), digests), part, self.when)
+            self._tell(f"{inside}/{HISTORY}.bestand.MDTO.xml", told)
+            yield HISTORY, told
 
     def _described(self, name: str) -> mdto.Bestand | None:
         """Return what the object itself tells of one of its files."""

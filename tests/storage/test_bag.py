@@ -21,6 +21,7 @@ from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, DiskTrouble
 from terp.storage.home import Home
+from terp.storage.metadata import premis
 from terp.storage.transfer import export
 
 DAY = date(2026, 11, 28)
@@ -149,6 +150,23 @@ def test_without_a_decision_nothing_leaves(tmp_path: Path) -> None:
     assert left(tmp_path) == ["home"]
 
 
+def test_l7_what_happened_to_it_since_goes_along_as_premis_without_who_else_has_a_copy(tmp_path: Path) -> None:
+    told = premis.Premis(object=(premis.entity(objects.URN),))
+    house = objects.archived(tmp_path / "home", more={"premis.xml": premis.write(told)})
+    bag(house, tmp_path / "first", **WHO)
+    assert not (tmp_path / "first/metadata").exists()  # nothing had happened
+    Events(house.custody).append(objects.URN, "repaired", {"by": "Bea", "file": "README.md"})
+    bag(house, tmp_path / "second")
+    bagit.Bag(str(tmp_path / "second")).validate()
+    assert "metadata/premis-custody.xml" in (tmp_path / "second/tagmanifest-sha512.txt").read_text()
+    found = (tmp_path / "second/metadata/premis-custody.xml").read_bytes()
+    kinds = [one.eventType.value for one in premis.read(found).event]
+    assert kinds == ["dissemination", "recovery"]
+    assert b"Bea" in found
+    assert b"Het Archief" not in found
+    assert str(tmp_path).encode() not in found
+
+
 # where it is made
 
 
@@ -224,6 +242,7 @@ import os, signal, sys
 from datetime import date
 from pathlib import Path
 from terp.storage.home import Home
+from terp.storage.metadata import premis
 from terp.storage.transfer import export
 
 def deadly(count):
@@ -239,7 +258,7 @@ def deadly(count):
         setattr(os, name, wrap(getattr(os, name)))
 
 here, whither = Path(sys.argv[1]), export.Whither(Path(sys.argv[1]) / "bag", date(2026, 11, 28))
-for count in range(0, 2000, 7):
+for count in range(0, 2000, 13):
     child = os.fork()
     if child == 0:
         deadly(count)

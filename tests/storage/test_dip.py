@@ -28,6 +28,7 @@ from terp.storage.metadata import mdto
 from terp.storage.package.packed import PackedProduct
 from terp.storage.package.zipstore import open_zip
 from terp.storage.transfer import export
+from terp.storage.transfer.dip import Request
 from terp.storage.transfer.selecting import parsed, positions
 
 DAY = date(2026, 11, 28)
@@ -61,10 +62,13 @@ def dip(
     where: str = "",
     profile: str = "public",
     on: date = DAY,
+    netcdf: bool = False,
     **more: str,
 ) -> dict[str, Any]:
     asked = parsed([where] if where else [])
-    return export.to_dip(house, URN, export.Whither(target, on, **more), variables, asked, profile)
+    who = [more.get(name, "") for name in ("recipient", "ground")]
+    request = Request(variables, asked, profile, on, *who, netcdf=netcdf)
+    return export.to_dip(house, URN, export.Whither(target, on, **more), request)
 
 
 def package(target: Path) -> Path:
@@ -139,7 +143,6 @@ def test_15_the_search_for_leaks_finds_them_where_all_is_open(open_: Home, tmp_p
         "the attributes of level",
         "journal.jsonl",
         "mdto.xml",
-        f"the name {CANARY}.txt",
         "zarr.json",
         "the values of nest",
     ):
@@ -149,6 +152,7 @@ def test_15_the_search_for_leaks_finds_them_where_all_is_open(open_: Home, tmp_p
 def test_only_files_on_the_safe_list_are_in_a_copy_of_what_is_partly_closed(closed: Home, tmp_path: Path) -> None:
     dip(closed, tmp_path / "dip")
     assert sorted(objects.tree(tmp_path / "dip")) == [
+        "FORMATS.md",
         "LEESMIJ.md",
         "LICENCE.md",
         "README.md",
@@ -379,6 +383,17 @@ def test_the_copy_is_a_package_that_terp_and_plain_tools_read_and_check(closed: 
     np.testing.assert_array_equal(whole, objects.values("level"))
     plain = xr.open_zarr(ZipStore(package(tmp_path / "dip"), read_only=True), consolidated=False)
     np.testing.assert_array_equal(plain["level"], objects.values("level"))
+
+
+def test_the_part_is_there_in_netcdf_too_when_that_is_asked_for(closed: Home, tmp_path: Path) -> None:
+    dip(closed, tmp_path / "dip", where="time=1990..2000", netcdf=True)
+    with xr.open_dataset(tmp_path / "dip/data.nc", engine="h5netcdf") as found:
+        np.testing.assert_array_equal(found["level"], objects.values("level")[5:16])
+        assert set(found.variables) == {"level", "time", "latitude", "longitude"}
+    assert leaks(tmp_path / "dip") == []
+    told = mdto.read((tmp_path / "dip/data.nc.mdto.xml").read_bytes())
+    assert isinstance(told, mdto.Bestand)
+    assert told.omvang == (tmp_path / "dip/data.nc").stat().st_size
 
 
 def test_a_part_of_an_object_in_bands_is_one_whole_again(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from terp.storage.metadata import mdto
 from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.transfer import export
 from terp.storage.transfer.arriving import Limits
+from terp.storage.transfer.dip import Request
 from terp.storage.transfer.importing import Incoming, bring
 
 DAY = date(2026, 11, 28)
@@ -44,7 +45,8 @@ def sent(tmp_path_factory: pytest.TempPathFactory) -> Path:
     house = objects.archived(folder / "home")
     export.to_bag(house, URN, export.Whither(folder / "bag", DAY))
     export.to_sip(house, URN, export.Whither(folder / "sip", DAY, contact="A. Keeper"), "Het Archief")
-    export.to_dip(house, URN, export.Whither(folder / "dip", DAY), ("level",), {"time": "1990..2000"}, "public")
+    request = Request(("level",), {"time": "1990..2000"}, "public", DAY)
+    export.to_dip(house, URN, export.Whither(folder / "dip", DAY), request)
     shutil.copytree(house.archive / place(URN), folder / "object")
     terp = Archive(house.archive).files(URN)
     (folder / "flat").mkdir()
@@ -140,7 +142,7 @@ def test_a_package_of_terp_that_came_in_is_opened_in_place_and_stored_once(house
 def test_what_came_in_leaves_again_as_a_copy_for_readers(house: Home, sent: Path, tmp_path: Path) -> None:
     policy = (objects.POLICY_TEXT + objects.CLOSED).encode()
     take(house, sent / "bag", policy)
-    export.to_dip(house, URN, export.Whither(tmp_path / "dip", DAY), (), {}, "public")
+    export.to_dip(house, URN, export.Whither(tmp_path / "dip", DAY), Request((), {}, "public", DAY))
     assert CANARY not in " ".join(os.listdir(tmp_path / "dip"))
 
 
@@ -544,6 +546,7 @@ from datetime import date
 from pathlib import Path
 from terp.storage.archive import Archive
 from terp.storage.home import Home
+from terp.storage.transfer.dip import Request
 from terp.storage.transfer.importing import Incoming, bring
 
 def deadly(count):
@@ -560,7 +563,7 @@ def deadly(count):
 
 home, source, policy = Home(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]).read_bytes()
 archive = Archive(home.archive)
-for count in range(0, 2000, 9):
+for count in range(0, 2000, 23):
     name = f"urn:x:{count}"
     incoming = Incoming(source, policy, "A. Keeper", date(2026, 11, 28), name)
     child = os.fork()

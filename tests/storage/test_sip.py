@@ -19,7 +19,7 @@ from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import Policy
 from terp.storage.errors import BadMetadata, BadPackage, BadPolicy
 from terp.storage.home import Home
-from terp.storage.metadata import mdto
+from terp.storage.metadata import mdto, premis
 from terp.storage.transfer import export
 from terp.storage.transfer.copying import Copied
 from terp.storage.transfer.names import FORBIDDEN, file_names, folder_name, objections
@@ -263,6 +263,20 @@ def test_the_delivery_is_recorded_with_its_hash(target: Path) -> None:
     assert (facts["as"], facts["destination"]) == ("sip", "Het Archief, e-depot")
     assert facts["sha512"] == pakbon(target)["hash"]
     json.dumps(facts)
+
+
+def test_l7_what_happened_to_it_since_is_premis_with_a_sidecar_of_its_own(tmp_path: Path, shared: Path) -> None:
+    told = premis.Premis(object=(premis.entity(objects.URN),))
+    house = objects.archived(tmp_path / "home", more={"premis.xml": premis.write(told)})
+    Events(house.custody).append(objects.URN, "repaired", {"by": "Bea", "file": "README.md"})
+    sip(house, tmp_path / "sip")
+    [found] = (tmp_path / "sip").rglob("premis-custody.xml")
+    etree.XMLSchema(etree.parse(shared / "vectors/premis/premis-v3-0.xsd")).assertValid(etree.parse(found))
+    assert [one.eventType.value for one in premis.read(found.read_bytes()).event] == ["recovery"]
+    assert found.with_name(f"{found.name}.bestand.MDTO.xml").is_file()
+    told_of = sidecars(sorted((tmp_path / "sip").rglob("*.MDTO.xml"))).values()
+    [part] = [one for one in told_of if isinstance(one, mdto.Informatieobject) and one.isOnderdeelVan]
+    assert "premis-custody.xml" in {one.verwijzingNaam for one in part.aanvullendeMetagegevens}
 
 
 def test_what_somebody_puts_into_a_sip_while_it_is_counted_is_seen(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-_OF_ONE = {"bagit": ("link",), "sip": ("destination",), "dip": ("variables", "where", "profile")}
+_OF_ONE = {"bagit": ("link",), "sip": ("destination",), "dip": ("variables", "where", "profile", "netcdf")}
 
 
 @click.command("export")
@@ -24,6 +24,7 @@ _OF_ONE = {"bagit": ("link",), "sip": ("destination",), "dip": ("variables", "wh
 @click.option("--variables", default="", metavar="A,B", help="dip: which variables (default: all that are open).")
 @click.option("--where", default="", metavar="DIM=FROM..TO,...", help="dip: which part, as time=1990..2000.")
 @click.option("--profile", default="", help="dip: for whom it is: public (default), restricted or full.")
+@click.option("--netcdf", is_flag=True, help="dip: in NetCDF-4 too.")
 @_json
 def export_command(identifier: str, target: Path, kind: str, as_json: bool, **options: Any) -> None:
     """Export the archived object IDENTIFIER into the new folder TARGET.
@@ -33,6 +34,7 @@ def export_command(identifier: str, target: Path, kind: str, as_json: bool, **op
     """
     from terp.storage.home import Home
     from terp.storage.transfer import export
+    from terp.storage.transfer.dip import Request
     from terp.storage.transfer.selecting import parsed
 
     _demand_fitting(kind, options)
@@ -45,7 +47,9 @@ def export_command(identifier: str, target: Path, kind: str, as_json: bool, **op
     else:
         asked = [name.strip() for name in options["variables"].split(",") if name.strip()]
         where = parsed([options["where"]] if options["where"] else [])
-        told = export.to_dip(home, identifier, whither, asked, where, options["profile"] or "public")
+        profile, who, why = options["profile"] or "public", options["recipient"], options["ground"]
+        request = Request(asked, where, profile, whither.on, who, why, options["netcdf"])
+        told = export.to_dip(home, identifier, whither, request)
     click.echo(json.dumps(told, indent=1) if as_json else _text(identifier, told))
 
 

@@ -12,6 +12,7 @@ from terp.storage.errors import BadKey, BadPackage
 from terp.storage.home import Home
 from terp.storage.journal import Chain
 from terp.storage.signature import signer
+from terp.storage.transfer import IMPORTED
 from terp.workflows.errors import BadRecord
 from terp.workflows.running.record import JOURNAL, RunRecord
 
@@ -82,6 +83,8 @@ def damage_of_evidence(home: Home, identifier: str) -> list[str]:
 
 def _unchained(found: Mapping[str, Path]) -> str:
     """Say what is wrong with an object's journal, which its crate knows the end of."""
+    if METADATA not in found and IMPORTED in found:
+        return ""  # others made it, and have no such journal
     head = journal_head(found[METADATA].read_bytes())
     if not head and JOURNAL not in found:
         return ""

@@ -124,7 +124,8 @@ class _Object:
         """Add results, their variables and coverage; of a package that cannot be read these are not known."""
         values, spans = self._values(), list[tuple[str, coverage.Span]]()
         for name in sorted(self.sizes):
-            if name.endswith(_TABLE) and (table := self._read(name)) is not None:
+            own = name.endswith(_TABLE) and "/" not in name  # below a folder is what came from elsewhere
+            if own and (table := self._read(name)) is not None:
                 result = name.removesuffix(_TABLE)
                 packages = self._packages(result)
                 sizes, digests = (
