@@ -6,7 +6,6 @@ import random
 import re
 import shutil
 import struct
-import subprocess
 import sys
 import time
 import tracemalloc
@@ -16,12 +15,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
 sys.path.insert(0, str(Path(__file__).parent))
 import validating
 from validating import errors, flip, look
 
+from terp.storage.errors import Damaged
 from terp.storage.validate import validate
+from terp.workflows.cli import terp
 
 ROOT = Path(__file__).parents[2]
 
@@ -283,9 +285,8 @@ def test_an_altered_table_of_bands_shows_by_its_root(bands: Path) -> None:
 
 def test_terp_verify_names_member_region_and_cure(package: Path) -> None:
     flip(package, row(package, "gust/c/0/1/0")["offset"] * 8 + 300)
-    words = [Path(sys.executable).with_name("terp"), "verify", package]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 65
-    assert "winds.zarr.zip > gust/c/0/1/0" in done.stdout
-    assert "is damaged: region 2 of array gust: its CRC-32 is another" in done.stdout
-    assert "cure: restore it from a copy" in done.stdout
+    done = CliRunner().invoke(terp, ["verify", str(package)])
+    assert isinstance(done.exception, Damaged)
+    assert "winds.zarr.zip > gust/c/0/1/0" in done.output
+    assert "is damaged: region 2 of array gust: its CRC-32 is another" in done.output
+    assert "cure: restore it from a copy" in done.output
