@@ -16,9 +16,9 @@ from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import read_file
 from terp.storage.grid import Array, Group
 from terp.storage.package.packing import Member, Packed
+from terp.storage.package.smallstore import SmallStore
 from terp.storage.package.table import FORMAT, MEMBERS, PACKAGE
 from terp.storage.package.zip64 import Entry
-from terp.storage.package.zipstore import PackageStore
 from terp.storage.shard import TAG_BYTES
 from terp.storage.sharded import Extent, Pick, ShardedArray
 
@@ -58,8 +58,8 @@ class PackedProduct:
             self.told: dict[str, Any] = told
             self._root: str = told["values"]
             self._shards = {one["key"]: one for one in told["members"] if "key" in one}
-            self._small_package = self.packages[told["small"]]
             sizes = [one["size"] for one in told["packages"]]
+            self.packages[told["small"]]  # raises where it is not there
         except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
             raise _bad(self.path, table) from None
         for package, size in zip(self.packages, sizes, strict=True):
@@ -85,9 +85,14 @@ class PackedProduct:
         return f"the package {self.path.name}"
 
     @cached_property
-    def _store(self) -> PackageStore:
-        """The package that has the small files of the whole."""
-        return PackageStore(self._small_package)
+    def _store(self) -> SmallStore:
+        """The small files of the whole."""
+        return self._small_of(self.told["small"])
+
+    def _small_of(self, number: int) -> SmallStore:
+        """Return the small files of one of the packages."""
+        rows = {one["name"]: one for one in self.told["members"] if one["package"] == number and "key" not in one}
+        return SmallStore(self.packages[number], rows)
 
     @cached_property
     def _values(self) -> list[bytes]:
@@ -117,13 +122,13 @@ class PackedProduct:
 
     def document(self, key: str) -> bytes:
         """Return one of the small files, as it is in the whole product."""
-        found = self._store.get_sync(key)
+        path = key.removesuffix(small.META).rstrip("/")
+        found = self._store.document(path)
         if found is not None:
-            return found.to_bytes()
-        of_band = PackageStore(self.packages[0]).get_sync(key)  # it has another length of the axis, and all else
+            return found
+        of_band = self._small_of(0).document(path)  # it has another length of the axis, and all else
         assert of_band is not None
-        shape = list(self._large[key.removesuffix(f"/{small.META}")].shape)
-        return canonical({**json.loads(of_band.to_bytes()), "shape": shape})
+        return canonical({**json.loads(of_band), "shape": list(self._large[path].shape)})
 
     def array(self, group: str, name: str) -> "_PackedArray":
         """Return one of the large arrays; every read is proven."""

@@ -72,7 +72,7 @@ def swap(package: Path) -> None:
 
 PACKAGE_FAULTS: dict[str, tuple[Callable[[Path], object], str, bool]] = {
     "a flipped byte of data": (lambda p: flip(p, chunks_of(p)[0][0] + 900), "SHA-512 is another", False),
-    "a flipped byte of its table": (lambda p: flip(p, -30), "SHA-512 is another", True),
+    "a flipped byte of its directory": (lambda p: flip(p, -30), "SHA-512 is another", False),
     "its end cut off": (lambda p: p.write_bytes(p.read_bytes()[:5000]), "SHA-512 is another", True),
     "two shards exchanged": (swap, "SHA-512 is another", False),
     "no package any more": (lambda p: p.unlink(), "plain.zarr.zip is missing", True),
@@ -88,7 +88,9 @@ def test_a_package_that_is_not_as_it_was_archived_is_told(say: Say, archived: Pa
     holds(say("verify", "last"), 65, "damaged: v1/content/", words, "restore it from a copy")
     if unreadable:
         holds(say("open", "last"), 65, str(package), "from a copy")
-    elif fault != "a file too many":
+    elif fault in ("a file too many", "a flipped byte of its directory"):
+        api.open("last").load()  # which asks the table of members, and proves what it reads
+    else:
         with pytest.raises(Damaged, match=r"is not (what|the shard that) was.*; restore the package from a copy"):
             api.open("last").load()
     holds(say("ls"), 0, "urn:terp:one:", *(["lacks plain.zarr.zip"] if not package.exists() else []))
