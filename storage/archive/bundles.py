@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +34,13 @@ def indices(known: Known, place: str) -> list[Index]:
 
 
 def _read(path: Path) -> Index:
+    with files.disk(path):
+        found = path.stat()
+    return _parsed(path, found.st_mtime_ns, found.st_ino)
+
+
+@lru_cache(maxsize=4096)  # they are asked for at each file that is read
+def _parsed(path: Path, changed: int, inode: int) -> Index:  # noqa: ARG001
     try:
         index: Index = json.loads(files.read_file(path))
         assert index["bundle"] == path.stem

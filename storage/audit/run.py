@@ -8,7 +8,7 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,11 +145,18 @@ class _Audit:
                 total += sum(there.values())
                 if not self.order.folders:
                     found |= there.keys()
-                    self.report.damage += check_root(self.places[name], beside, self.order.custody)
+                    self._beside(self.places[name], beside)
             except PlaceTrouble as trouble:
                 self.report.away[name] = str(trouble)
         self._meter.total = total
         return sorted(found | self._noted())
+
+    def _beside(self, place: Place, names: Collection[str]) -> None:
+        """Check what is of no object, where it is not on tape."""
+        if place.stage(sorted(names)):
+            self.report.waiting.append(f"{place.name}: what is beside objects")
+        else:
+            self.report.damage += check_root(place, names, self.order.custody)
 
     def _noted(self) -> set[str]:
         return set() if self.order.folders else set(map(folder_of, known(self.order.custody)))

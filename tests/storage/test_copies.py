@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -358,3 +359,37 @@ def test_records_that_are_none_are_told_of(at: Home) -> None:
     with pytest.raises(BadPackage, match="is no record of a copy"):
         copies_of(at, one)
     assert Copy(one, "disk", "folder", "whole", "v1", "0").size == 0
+
+
+# the command line
+
+
+@pytest.fixture
+def call(at: Home) -> Callable[..., tuple[int, str]]:
+    def called(*words: str) -> tuple[int, str]:
+        command = [sys.executable, "-m", "terp.workflows.cli", "--home", str(at.root), *words]
+        done = subprocess.run(command, capture_output=True, text=True)
+        return done.returncode, done.stdout + done.stderr
+
+    return called
+
+
+def test_what_a_person_types(at: Home, tmp_path: Path, call: Callable[..., tuple[int, str]]) -> None:
+    assert "no places of copies yet: name them in" in call("places")[1]
+    places(at, folder_place("disk", tmp_path / "disk", cost="nothing") + folder_place("more", tmp_path / "more"))
+    one, two = archived(at, "one"), archived(at, "two", size=9, policy=None)
+    code, said = call("copy", "--all", "--to", "disk")
+    assert code == 78
+    assert f"{one} is in disk: 8 files, 4.8 MiB" in said
+    assert f"terp: there is no decision on {two}" in said
+    assert call("copy", one, "--to", "disk") == (0, f"{one} is in disk already\n")
+    shutil.rmtree(tmp_path / "more")
+    code, said = call("places", "--check")
+    assert code == 74
+    assert "1 copy, 4.8 MiB, to be read every P30D, nothing: answers" in said
+    assert "is no folder; mount it" in said
+    code, said = call("copy", "--status")
+    assert (code, f"{one}  disk (folder, whole); 0 wanted, 2 allowed beside the archive" in said) == (0, True)
+    assert call("uncopy", one, "--from", "disk", "--yes") == (0, f"{one} is not in disk any more: 4.8 MiB removed\n")
+    assert call("copy", one)[0] == call("copy", "--to", "disk")[0] == 64
+    assert "known are disk, more" in call("copy", one, "--to", "dsik")[1]

@@ -15,12 +15,13 @@ from holdings import POLICY, archived, complaints, contents, places, said
 
 from terp.storage.archive import Archive
 from terp.storage.archive.bundles import indices
-from terp.storage.archive.copies import copies_of, copy_to, open_place, remove_copy, whereabouts
+from terp.storage.archive.copies import copies_of, copy_to, open_place, places_of, remove_copy, whereabouts
 from terp.storage.archive.known import Known
 from terp.storage.archive.ocfl import place as where
+from terp.storage.audit import Order, audit
 from terp.storage.errors import Damaged, NotStaged, PlaceTrouble
 from terp.storage.home import Home
-from terp.storage.places import Tape
+from terp.storage.places import Folder, Tape
 from terp.storage.places.place import PART
 
 # As DMF: what is on tape leaves its name and size on disk, and reads as zeros here, so that who reads it is found out.
@@ -115,13 +116,12 @@ def test_small_objects_wait_until_together_they_are_large_enough_and_are_one_fil
 
 
 def test_a_large_object_is_a_file_of_its_own_and_the_average_holds(at: Home, tape: Site) -> None:
-    names = [
-        archived(at, name, size) for name, size in [("a", 3_000_000), ("b", 150_000), ("c", 1_200_000), ("d", 900_000)]
-    ]
+    sizes = (3_000_000, 150_000, 1_200_000, 900_000)
+    names = [archived(at, name, size) for name, size in zip("abcd", sizes, strict=True)]
     assert set(copy(at, *names).values()) == {"whole"}
-    sizes = [path.stat().st_size for path in tape.bundles()]
-    assert len(sizes) == 3
-    assert min(sizes) >= 1_000_000
+    made = [path.stat().st_size for path in tape.bundles()]
+    assert len(made) == 3
+    assert min(made) >= 1_000_000
 
 
 def test_bundles_are_archives_that_any_tool_unpacks(at: Home, tape: Site, tmp_path: Path) -> None:
@@ -250,6 +250,61 @@ def test_commands_of_the_site_that_fail_are_told_of(
     places(at, said(name="tape", kind="tape", audit_every="P1Y", path=str(tape.root), stage=stage, state=state))
     with pytest.raises(PlaceTrouble, match=said_):
         tape.place.stage([tape.bundles()[0].name])
+
+
+# seen object by object
+
+
+def test_the_files_of_objects_are_seen_by_their_own_names(at: Home, tape: Site) -> None:
+    names = [archived(at, name, size=600_000) for name in ("one", "two")]
+    copy(at, *names)
+    seen = places_of(at)["tape"]
+    assert {one.name: b"".join(seen.read(one.name)) for one in seen.list()} == contents(at.archive)
+    name = f"{where(names[0]).as_posix()}/v1/content/p.zarr.zip"
+    data = (at.archive / name).read_bytes()
+    assert b"".join(seen.read(name, 10, 5)) == data[10:15]
+    assert b"".join(seen.read(name, 599_999)) == data[599_999:]
+    assert [one.name for one in seen.list(f"{where(names[0]).as_posix()}/v1/inv")] == [
+        f"{where(names[0]).as_posix()}/v1/inventory.json{end}" for end in ("", ".sha512")
+    ]
+    tape.call("put")
+    with pytest.raises(NotStaged):
+        next(seen.read(name))
+    assert seen.stage([name]) == []
+    for act in (lambda: seen.delete(name), lambda: seen.write(name, b"")):
+        with pytest.raises(PlaceTrouble, match="is written as a whole"):
+            act()
+    tape.bundles()[0].unlink()
+    assert list(seen.list()) == []
+
+
+def test_an_audit_of_tape_asks_first_and_finds_what_is_damaged_there(at: Home, tape: Site) -> None:
+    one, two = archived(at, "one", size=600_000), archived(at, "two", size=600_000)
+    copy(at, one, two)
+    found = whereabouts(at, "tape", one)["v1/content/p.zarr.zip"]
+    with tape.bundles()[0].open("r+b") as bundle:
+        bundle.seek(found.offset + 1000)
+        bundle.write(b"damaged!")
+    tape.call("put")
+    tape.known_as("slow")
+    seen = [Folder("archive", at.archive), *places_of(at).values()]
+    report = audit(Order(seen, at.custody, ["tape"]))
+    assert (report.whole, report.damage) == (False, [])
+    tape.known_as("get")
+    seen = [Folder("archive", at.archive), *places_of(at).values()]
+    report = audit(Order(seen, at.custody, ["tape"]))
+    assert report.whole
+    assert [(one.place, one.path) for one in report.damage] == [("tape", "v1/content/p.zarr.zip")]
+
+
+def test_an_object_is_cleared_from_tape_as_from_any_place(at: Home, tape: Site) -> None:
+    one, two = archived(at, "one", size=600_000), archived(at, "two", size=600_000)
+    copy(at, one, two)
+    seen, prefix = places_of(at)["tape"], f"{where(one).as_posix()}/"
+    assert seen.clear(prefix) > 600_000
+    assert list(seen.list(prefix)) == []
+    assert list(seen.list(f"{where(two).as_posix()}/"))
+    assert len(tape.bundles()) == 1
 
 
 # removed
