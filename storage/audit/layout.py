@@ -103,7 +103,7 @@ def layouts(table: bytes) -> dict[str, Layout]:
             about["sha512"]: Layout(_parts(map(_data, members), about["size"]), arrays)
             for about, members in zip(packages, inside, strict=True)
         }
-    except (KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no table of members: {error!r}") from error
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from terp.storage.audit.bundled import Bundled
 from terp.storage.audit.checking import Task, check
 from terp.storage.audit.damage import Damage
 from terp.storage.audit.looking import Looked, destroyed, known, look
@@ -104,6 +105,7 @@ class _Audit:
         report = self.report
         report.seconds, report.ended = time.monotonic() - self._began, now()
         report.damage += [one for unit in self._open for one in unit.damage]
+        report.damage += [one for place in self.order.places if isinstance(place, Bundled) for one in place.broken()]
         report.damage.sort(key=lambda one: (one.place, one.object, one.path))
         if report.whole and not report.away:
             self.record.end(report.to_json())
@@ -145,18 +147,20 @@ class _Audit:
                 total += sum(there.values())
                 if not self.order.folders:
                     found |= there.keys()
-                    self._beside(self.places[name], beside)
+                    self.report.damage += self._beside(self.places[name], beside)
             except PlaceTrouble as trouble:
                 self.report.away[name] = str(trouble)
         self._meter.total = total
         return sorted(found | self._noted())
 
-    def _beside(self, place: Place, names: Collection[str]) -> None:
-        """Check what is of no object, where it is not on tape."""
+    def _beside(self, place: Place, names: Collection[str]) -> Sequence[Damage]:
+        """Return what is wrong with what is of no object; that waits where it is on tape."""
+        if isinstance(place, Bundled):
+            return place.beside()
         if place.stage(sorted(names)):
             self.report.waiting.append(f"{place.name}: what is beside objects")
-        else:
-            self.report.damage += check_root(place, names, self.order.custody)
+            return []
+        return check_root(place, names, self.order.custody)
 
     def _noted(self) -> set[str]:
         return set() if self.order.folders else set(map(folder_of, known(self.order.custody)))

@@ -14,6 +14,7 @@ from typing import Any
 
 from terp.storage import files
 from terp.storage.audit import Damage, Order, Report, audit
+from terp.storage.audit.bundled import Bundled
 from terp.storage.audit.checking import Task
 from terp.storage.audit.damage import ADDED, Spot
 from terp.storage.audit.looking import Looked, look
@@ -124,7 +125,9 @@ class _Mending:
 
     def mend(self, damages: Sequence[Damage]) -> None:
         try:
-            if self.identifier:
+            if isinstance(self.place, Bundled):
+                self.outcome.left += [(damage, self._on_tape()) for damage in damages]
+            elif self.identifier:
                 self._object(damages)
             else:
                 self._root(damages)
@@ -132,6 +135,13 @@ class _Mending:
             self.outcome.report.away.setdefault(self.place.name, str(trouble))
         finally:
             self.intent.done()
+
+    def _on_tape(self) -> str:
+        again = f"{self.identifier or 'URN'} --{{}} {self.place.name}"
+        return (
+            f"bundles are not changed: `terp uncopy {again.format('from')}`, then `terp copy {again.format('to')}` "
+            "once it is sound in the archive"
+        )
 
     def _object(self, damages: Sequence[Damage]) -> None:
         looked = look(self.work.places, self.work.custody, self.folder)
@@ -172,6 +182,9 @@ class _Mending:
             files.write_new(fresh, known)
             return Made(fresh, ("what the inventories say",))
         others = [one for one in self.work.places if one.name in self.work.sources and one is not self.place]
+        for other in others:
+            if waiting := other.stage([task.name]):
+                self.outcome.report.waiting += [f"{other.name}: {name}" for name in waiting]
         near = sorted([self.place, *others], key=lambda one: not isinstance(one, Folder))
         if task.layout:
             return by_parts(task, task.layout, near, fresh)

@@ -3,16 +3,17 @@
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from terp.storage.archive import copies
+from terp.storage.archive.copies import open_place
 from terp.storage.archive.custody import Events
 from terp.storage.audit import Order, Report, audit
+from terp.storage.audit.bundled import Bundled
 from terp.storage.audit.history import Last, history
 from terp.storage.audit.looking import ARCHIVE
 from terp.storage.audit.truth import folder_of
 from terp.storage.errors import BadPackage, PlaceTrouble
 from terp.storage.home import Home
 from terp.storage.meter import Tell, silent
-from terp.storage.places import Folder, Place, Places
+from terp.storage.places import Folder, Place, Places, Tape
 from terp.storage.repair import Outcome, repair
 from terp.storage.repair.repair import Work
 from terp.workflows.errors import Usage
@@ -24,7 +25,9 @@ def places_of(home: Home) -> list[Place]:
     """Return the archive as a place, and all places of copies; raises BadPlaces, and BadPackage without an archive."""
     if not (home.archive / "extensions").is_dir() and not home.custody.is_dir():
         raise BadPackage(f"{home.archive} is no archive yet: there is nothing to read again")
-    return [Folder(ARCHIVE, home.archive), *copies.places_of(home).values()]
+    opened = [open_place(home, about.name)[1] for about in Places.load(home.custody).place]
+    copies = [Bundled(place, home.custody) if isinstance(place, Tape) else place for place in opened]
+    return [Folder(ARCHIVE, home.archive), *copies]
 
 
 def every(home: Home) -> dict[str, str]:
