@@ -63,6 +63,10 @@ class Bundled:
         """Refuse."""
         raise self._fixed()
 
+    def clear(self, prefix: str) -> int:
+        """Refuse."""
+        raise self._fixed()
+
     def sweep(self, prefix: str = "") -> None:
         """Do nothing: what is written there is not written by way of this."""
 

@@ -29,7 +29,7 @@ ARCHIVE = "archive"  # the place that has everything
 TABLE = ".members.json"
 _DIGEST_IN = {"ingested": "inventory", "copied": "sha512"}  # where events tell the SHA-512 of an inventory
 UNFINISHED = ".terp-part-"  # in the name of a file that is being put into a place
-STAGED = "extensions/terp-staging/"
+STAGED = ("extensions/terp-staging/", "extensions/terp-destroying/")  # what is being made, or removed
 
 
 @runtime_checkable

@@ -23,7 +23,7 @@ from terp.storage.canonical import canonical
 
 _SYNCED = 1.0  # seconds between two syncs: a cut of the power costs as much work
 REPORT = "report.json"
-_FOLDER = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{12}")
+_FOLDER = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{12}")
 
 type Line = dict[str, Any]
 
@@ -39,7 +39,7 @@ class Record:
     def __init__(self, audits: Path, scope: Mapping[str, Any]) -> None:
         name = hashlib.sha256(canonical(dict(scope))).hexdigest()[:12]
         begun = [one for one in folders(audits) if one.name.endswith(name) and not (one / REPORT).exists()]
-        fresh = audits / f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{name}"
+        fresh = audits / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{name}"
         self.folder = begun[-1] if begun else fresh
         self.began = _moment(self.folder.name)
         self.lines = list(lines_of(self.folder))
@@ -111,9 +111,5 @@ def damages(line: Mapping[str, Any]) -> Sequence[Damage]:
 
 
 def _moment(name: str) -> str:
-    return (
-        datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%SZ")
-        .replace(tzinfo=UTC)
-        .isoformat()
-        .replace("+00:00", "Z")
-    )
+    moment = datetime.strptime(name.partition("-")[0], "%Y%m%dT%H%M%S%fZ").replace(tzinfo=UTC)
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")

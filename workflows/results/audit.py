@@ -25,9 +25,11 @@ def places_of(home: Home) -> list[Place]:
     """Return the archive as a place, and all places of copies; raises BadPlaces, and BadPackage without an archive."""
     if not (home.archive / "extensions").is_dir() and not home.custody.is_dir():
         raise BadPackage(f"{home.archive} is no archive yet: there is nothing to read again")
-    opened = [open_place(home, about.name)[1] for about in Places.load(home.custody).place]
-    copies = [Bundled(place, home.custody) if isinstance(place, Tape) else place for place in opened]
-    return [Folder(ARCHIVE, home.archive), *copies]
+    found: list[Place] = [Folder(ARCHIVE, home.archive)]
+    for about in Places.load(home.custody).place:
+        place = open_place(home, about.name)[1]
+        found.append(Bundled(place, home.custody) if isinstance(place, Tape) else place)
+    return found
 
 
 def every(home: Home) -> dict[str, str]:
