@@ -17,7 +17,7 @@ from terp.storage.archive.proposing import checked_now, demand, forget, load, pa
 from terp.storage.archive.statement import publish_statement
 from terp.storage.archive.tombstone import DESTROYED, GOING, Tombstone
 from terp.storage.errors import BadPlaces, Busy, PlaceTrouble, Unfinished
-from terp.storage.files import disk
+from terp.storage.files import disk, rename, sync_folder
 from terp.storage.home import Home
 from terp.storage.places.place import checked
 
@@ -153,7 +153,8 @@ def _close(home: Home, stone: Tombstone, proof: Mapping[str, Any]) -> Tombstone:
     listed = path_of(home, stone.identifier).with_suffix(".files")
     with disk(listed):
         if listed.exists():
-            listed.rename(stone.path.with_suffix(".files"))
+            rename(listed, stone.path.with_suffix(".files"))
+            sync_folder(stone.path.parent)
     publish_statement(stone.path, plain)
     done = tombstone.write(home.custody, plain)
     forget(path_of(home, stone.identifier))

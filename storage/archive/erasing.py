@@ -19,7 +19,7 @@ from terp.storage.archive.custody import slug
 from terp.storage.archive.ocfl import place as place_of
 from terp.storage.archive.ocfl import sha512_of
 from terp.storage.errors import NotStaged
-from terp.storage.files import disk, make_folders, sync_folder
+from terp.storage.files import disk, make_folders, rename, sync_folder
 from terp.storage.home import Home
 from terp.storage.places.place import Place, Stored
 
@@ -114,7 +114,7 @@ def withdraw(archive: Path, identifier: str) -> None:
         if home.is_dir():
             make_folders(going.parent)
             shutil.rmtree(going, ignore_errors=True)  # a former one of that name: no destruction leaves two
-            home.rename(going)
+            rename(home, going)
             sync_folder(going.parent)
             sync_folder(home.parent)
         _remove_tree(going)
@@ -130,7 +130,7 @@ def remove(path: Path) -> None:
         going = path.with_name(f".going-{path.name}")
         if path.is_dir() and not path.is_symlink():
             _remove_tree(going)
-            path.rename(going)
+            rename(path, going)
         else:
             path.unlink(missing_ok=True)
         _remove_tree(going)

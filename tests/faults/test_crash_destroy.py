@@ -1,15 +1,20 @@
 """Killed at any moment, a destruction was not begun or is meant: nothing between is an object, the same ends it."""
 
+import errno
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
+import crash
 import crash_destroy
 import custody_of
 
@@ -18,7 +23,7 @@ from terp.storage.archive.custody import Events
 from terp.storage.archive.ocfl import place
 from terp.storage.archive.proposing import propose, sign
 from terp.storage.archive.retention import State, standings
-from terp.storage.errors import Destroyed
+from terp.storage.errors import Destroyed, DiskTrouble, Unfinished
 from terp.storage.home import Home
 
 END = 10**6  # a point that is never reached
@@ -107,6 +112,38 @@ def test_killed_between_operations_on_files_a_destruction_is_ended_by_the_same_c
     template: Path, tmp_path: Path
 ) -> None:
     assert crash_everywhere(template, tmp_path, SAMPLE) > 100
+
+
+def fail_at(point: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the disk fail once, at an operation on files with a number."""
+    count = [0]
+
+    def wrapped(true: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            number, count[0] = count[0], count[0] + 1
+            if number == point:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return true(*args, **kwargs)
+
+        return call
+
+    for name in crash.OPERATIONS:
+        monkeypatch.setattr(os, name, wrapped(getattr(os, name)))
+
+
+@pytest.mark.parametrize("point", range(3, 190, 17))
+def test_a_disk_that_fails_once_leaves_what_the_same_command_ends(
+    template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: int
+) -> None:
+    shutil.copytree(template, tmp_path / "scene")
+    with monkeypatch.context() as patched:
+        fail_at(point, patched)
+        with suppress(DiskTrouble, Unfinished):  # or it has tried again by itself
+            crash_destroy.work(tmp_path / "scene")
+    assert_before_or_meant(template, tmp_path / "scene")
+    with suppress(Destroyed):
+        crash_destroy.work(tmp_path / "scene")
+    assert_gone(template, tmp_path / "scene")
 
 
 @pytest.mark.campaign

@@ -49,6 +49,16 @@ def again(source: str) -> Product:
 START = ('trigger = "Creatie"', 'trigger = "Einde van het project"\nstart = 2014-03-01')
 
 
+SITE = """
+[site.lab]
+partition = "main"
+walltime = "1:00:00"
+max_workers = 4
+partitions.main = {{ cores = 4, memory = "8G", walltime = "1:00:00" }}
+file_systems.scratch = {{ path = "{}", purge_days = 14 }}
+"""
+
+
 @dataclass(frozen=True)
 class Desk:
     """Where a person works: a home with two archived runs, of which the second was made of the first's result."""
@@ -154,6 +164,7 @@ def test_a_whole_life_ends_with_a_statement(desk: Desk) -> None:
     for words in (("show", urn), ("open", urn), ("verify", urn), ("show", run), ("destroy", urn, "--execute")):
         assert "was destroyed on" in desk(*words, code=65)
     assert urn not in desk("ls")
+    assert urn in desk("ls", "--where", "is:destroyed")
     assert "all is as it was recorded" in desk("verify", other)
 
 
@@ -174,6 +185,25 @@ def test_what_was_destroyed_does_not_come_back_under_its_name(
     for name, value in prefect.items():
         monkeypatch.setenv(name, value)
     assert "was destroyed on" in desk("archive", run, code=65)
+
+
+def test_guard_archives_what_its_site_will_soon_remove(
+    desk: Desk, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.rmtree(desk.home.archive)
+    for run in all_runs(desk.home):
+        run.archived = {}
+        run.save(desk.home)
+        for key in run.results.values():
+            os.utime(desk.home.product(key) / "product.json", (0, 0))
+    monkeypatch.chdir(desk.folder)
+    for name, value in {**prefect, "TERP_POLICY": str(desk.folder / "policy.toml")}.items():
+        monkeypatch.setenv(name, value)
+    (desk.folder / "terp.toml").write_text(SITE.format(desk.folder))
+    said = desk("guard", "--archive")
+    assert "any moment now" in said
+    assert len(list(desk.home.archive.glob("*/*/*/*"))) == 2
+    assert {run.archived["version"] for run in all_runs(desk.home)} == {"v1"}
 
 
 def test_out_of_a_bundle_on_tape_one_object_goes_and_the_other_stays(desk: Desk) -> None:
