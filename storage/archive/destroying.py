@@ -148,7 +148,9 @@ def _close(home: Home, stone: Tombstone, proof: Mapping[str, Any]) -> Tombstone:
     """Write the statement and the last word of the tombstone."""
     events = Events(home.custody)
     last = next((one for one in reversed(events.of(stone.identifier)) if one["event"] == DONE), None)
-    entry = last or events.append(stone.identifier, DONE, {"sha512": stone.plain["sha512"], "looked at": dict(proof)})
+    facts = {"sha512": stone.plain["sha512"], "by": stone.plain["by"], "looked at": dict(proof)}
+    facts["signed"] = [one["person"] for one in stone.plain["signatures"]]
+    entry = last or events.append(stone.identifier, DONE, facts)
     plain = {**stone.plain, "state": DESTROYED, "destroyed": entry["time"], "remains": [], "proof": dict(proof)}
     listed = path_of(home, stone.identifier).with_suffix(".files")
     with disk(listed):

@@ -130,7 +130,7 @@ def signatures(home: Home, proposal: Proposal) -> list[Signature]:
             with suppress(BadKey):  # over another proposal, or of somebody who was revoked
                 person = people.with_key(signer(proposal.data, armored))
                 found[person.name] = Signature(person, armored.decode())
-    return list(found.values())
+    return [found[name] for name in sorted(found)]
 
 
 def checked_now(home: Home, identifier: str, scope: Scope, proposal: Proposal, on: date) -> tuple[Survey, list[str]]:

@@ -354,7 +354,9 @@ def test_d4_the_identifier_of_what_was_destroyed_tells_of_it(home: Home, scope: 
             Destroyed, match=r"was destroyed on 20.*ground: Selectielijst voorbeeld 12\.3, statement at"
         ):
             ask()
-    assert [one["event"] for one in Events(home.custody).of(custody_of.URN)] == [
+    events = Events(home.custody).of(custody_of.URN)
+    assert events[-1]["facts"]["signed"] == ["A. Archivist", "B. Archivist"]
+    assert [one["event"] for one in events] == [
         *("destruction proposed", "destruction signed", "destruction signed", "destroying", "destroyed")
     ]
 
