@@ -343,8 +343,10 @@ def test_the_identifier_of_what_was_destroyed_is_not_given_again(house: Home, ba
     stone = path_of(house.custody, "urn:x:their-1")
     stone.parent.mkdir(parents=True)
     ground = {"ground": {"selectielijst": {"naam": "x", "categorie": "1"}}}
-    told = {"format": "terp tombstone 1", "object": "urn:x:their-1", "state": DESTROYED, "specification": ground}
-    stone.write_text(json.dumps({**told, "destroyed": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z"}))
+    told = {"format": "terp tombstone 1", "identifier": "urn:x:their-1", "state": DESTROYED, "specification": ground}
+    stone.write_text(
+        json.dumps({**told, "ground": "x 1", "destroyed": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z"})
+    )
     with pytest.raises(Destroyed):
         take(house, bag)
 
