@@ -30,7 +30,6 @@ from terp.storage.places import Place
 _AHEAD = 8  # objects that are looked at before their turn comes
 _WINDOW = 16  # files that wait for each thread
 _AGAIN = 3  # times that an object is looked at anew because it changed meanwhile
-
 type Wanted = Callable[[str, str], bool]  # whether an object (by its folder) in a place (by its name) is wanted
 
 
