@@ -1,6 +1,5 @@
 """What a validator finds: which rule is broken, where, and what to do about it."""
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -40,7 +39,7 @@ def shown(name: str) -> str:
     """Return a name that somebody else has chosen so that it can be printed: nothing in it moves a cursor."""
     if name.isprintable():
         return name
-    return json.dumps(name.encode("utf-8", "surrogatepass").decode("utf-8", "backslashreplace"), ensure_ascii=False)
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in name)
 
 
 class Findings:

@@ -4,14 +4,13 @@ An inventory that does not fit its own digest is named, and not believed where a
 inventory does not accuse the content.
 """
 
-import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from terp.storage.validate.findings import RESTORE, Findings, shown
 from terp.storage.validate.inventory import VERSION, Inventory, inventory, number
-from terp.storage.validate.reading import Tree, read_text
+from terp.storage.validate.reading import Tree, digest_of, read_text
 from terp.storage.validate.strict import BadText, parse
 
 NAME = "inventory.json"
@@ -88,7 +87,7 @@ def _checksums(one: Object) -> None:
     """OCFL section 3.7: beside each inventory lies its digest."""
     said = {version: _said(one, kept) for version, kept in one.kept.items()}
     for version, kept in one.kept.items():
-        digest = hashlib.new(algorithm_of(kept), kept.data).hexdigest()
+        digest = digest_of(algorithm_of(kept), kept.data)
         kept.fits = (said[version] or "").lower() == digest
     sound = {kept.data for kept in one.kept.values() if kept.fits}
     for version, kept in one.kept.items():
@@ -110,7 +109,7 @@ def _said(one: Object, kept: Kept) -> str | None:
 def _accuse(one: Object, kept: Kept, said: str | None, known: bool) -> None:
     """Name what is damaged: the inventory or its digest; `known`: the same inventory fits a digest elsewhere."""
     sidecar = f"{kept.where}.{algorithm_of(kept)}"
-    digest = hashlib.new(algorithm_of(kept), kept.data).hexdigest()
+    digest = digest_of(algorithm_of(kept), kept.data)
     if said is None:
         one.found.error("E058", sidecar, f"is missing: the digest of {kept.where}", RESTORE)
     elif not said:

@@ -35,6 +35,13 @@ def hex_length(algorithm: str) -> int:
     return 2 * maker().digest_size if maker else 0
 
 
+def digest_of(algorithm: str, data: bytes) -> str:
+    """Return a digest of bytes, in lower-case hex, by an algorithm that is known here."""
+    made = _MAKERS[algorithm]()
+    made.update(data)
+    return str(made.hexdigest())
+
+
 @dataclass
 class Tree:
     """All names below a folder, relative to it, each by what it is; `unreadable` says why."""

@@ -1,6 +1,5 @@
 """An OCFL storage root, 1.0 or 1.1 (section 4): every object in it, and nothing else."""
 
-import hashlib
 import os
 import re
 import string
@@ -10,7 +9,7 @@ from typing import Any
 
 from terp.storage.validate.findings import ASK_MAKER, LET_IN, RESTORE, TAKE_OUT, Findings, shown
 from terp.storage.validate.ocfl import REGISTERED, check_object, extensions
-from terp.storage.validate.reading import Reader, look, read_text, reason
+from terp.storage.validate.reading import Reader, digest_of, hex_length, look, read_text, reason
 from terp.storage.validate.strict import BadText, parse
 
 MARK = re.compile(r"0=ocfl_(1\.[01])")
@@ -128,15 +127,19 @@ class _Layout:
         self._flat = extension.startswith("0002")
         self._named = extension.startswith("0003")
         self._short = config.get("shortObjectRoot") is True
-        self._algorithm, self._size, self._count = (said[key] for key in _TUPLES)
-        hashlib.new(self._algorithm)
-        if not 0 <= self._size * self._count <= 1000:
-            raise ValueError("tuples of no use")
+        self._algorithm, self._size, self._count = (
+            str(said["digestAlgorithm"]),
+            said["tupleSize"],
+            said["numberOfTuples"],
+        )
+        tuples = (self._size, self._count)
+        if not all(type(one) is int and 0 <= one <= 32 for one in tuples) or not hex_length(self._algorithm):
+            raise ValueError("tuples or digests of no use")
 
     def __call__(self, identifier: str) -> str:
         if self._flat:
             return identifier
-        digest = hashlib.new(self._algorithm, identifier.encode()).hexdigest()
+        digest = digest_of(self._algorithm, identifier.encode())
         tuples = [digest[self._size * at : self._size * (at + 1)] for at in range(self._count)]
         last = digest[self._size * self._count :] if self._short else digest
         return "/".join([*tuples, _encoded(identifier, digest) if self._named else last])

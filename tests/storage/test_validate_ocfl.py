@@ -275,6 +275,15 @@ ROOTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
 }
 
 
+@pytest.mark.parametrize(
+    "said",
+    ['{"tupleSize": 1e99}', '{"numberOfTuples": 99999999999999999999}', '{"digestAlgorithm": "shake_128"}', "[]", "\0"],
+)
+def test_parameters_that_no_layout_has_are_told_and_harm_nothing(said: str, root: Path) -> None:
+    next(root.glob("extensions/*/config.json")).write_text(said)
+    assert errors(validate(root).findings) <= {"E071"}
+
+
 @pytest.mark.parametrize("fault", ROOTS)
 def test_what_is_wrong_with_a_storage_root_is_found(fault: str, root: Path) -> None:
     harm, wanted = ROOTS[fault]
@@ -397,7 +406,7 @@ def test_a_content_path_that_leads_elsewhere_is_never_opened(path: str, code: st
 
 def test_names_of_strangers_cannot_move_a_cursor(tmp_path: Path) -> None:
     said = plain()
-    said["id"], said["manifest"][DIGEST] = "urn:\x1b[2J", ["v1/content/\x1b]0;x\x07"]
+    said["id"], said["manifest"][DIGEST] = "urn:\x1b[2J\x9b\u2028", ["v1/content/\x1b]0;x\x07"]
     folder = written(tmp_path / "o", json.dumps(said).encode())
     Path(os.fsdecode(bytes(folder / "v1/content/\x1b[31m") + b"\xff")).touch()
     assert all(str(one).isprintable() for one in validate_object(folder))

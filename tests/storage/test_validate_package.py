@@ -245,6 +245,27 @@ def test_what_is_wrong_with_a_table_is_found(fault: str, package: Path) -> None:
     assert wanted <= errors(validate(package).findings)
 
 
+ODD = [None, True, -1, 1.5, 2**70, "", "\ud800", "é", [], {}, [[]], {"a": 1}, "0" * 64, [1, 2, 3]]
+
+
+def spots(value: Any, before: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    keys = list(value) if isinstance(value, dict) else range(len(value)) if isinstance(value, list) else []
+    return [spot for key in keys for spot in [(*before, key), *spots(value[key], (*before, key))]]
+
+
+def test_whatever_a_table_holds_is_judged_and_never_a_traceback(package: Path) -> None:
+    rng, sound = random.Random(3), table_of(package).read_bytes()
+    for _ in range(150):
+        table = json.loads(sound)
+        *before, last = rng.choice(spots(table))
+        inner = table
+        for key in before:
+            inner = inner[key]
+        inner[last] = rng.choice(ODD)
+        table_of(package).write_text(json.dumps(table))
+        assert errors(validate(package).findings)
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{", '{"format": NaN}', "[" * 100_000, "\ufeff{}", '{"a":1,"a":2}'])
 def test_a_table_that_is_none_is_told(text: str, package: Path) -> None:
     table_of(package).write_text(text)
