@@ -57,6 +57,7 @@ class PackedProduct:
             self.packages = [(files or {}).get(name, table.with_name(name)) for name in names]
             self.told: dict[str, Any] = told
             self._root: str = told["values"]
+            _demand_rows(told["members"], len(names))
             self._shards = {one["key"]: one for one in told["members"] if "key" in one}
             sizes = [one["size"] for one in told["packages"]]
             self.packages[told["small"]]  # raises where it is not there
@@ -174,6 +175,16 @@ class _PackedArray(ShardedArray):
             return super().read(picks, out, threads)
         except Damaged as damage:
             raise type(damage)(f"{damage}; restore the package from a copy") from damage
+
+
+def _demand_rows(members: Sequence[Mapping[str, Any]], packages: int) -> None:
+    """Raise ValueError where a row of a table is none: it may be of anyone's making."""
+    for one in members:
+        numbers = one["package"], one["offset"], one["size"]
+        words = one["name"], one["blake3"], one["values"] if "key" in one else ""
+        sound = all(isinstance(value, int) and value >= 0 for value in numbers) and one["package"] < packages
+        if not sound or not all(isinstance(word, str) for word in words):
+            raise ValueError(one)
 
 
 def _bad(package: Path, table: Path) -> BadPackage:

@@ -199,6 +199,18 @@ def test_a_table_that_is_none_is_refused(folder: Path, spoilt: bytes) -> None:
         terp.storage.open(folder)
 
 
+@pytest.mark.parametrize(
+    "said", [{"offset": None}, {"size": "1"}, {"package": 99}, {"blake3": 5}, {"name": None}, {"values": 7}]
+)
+def test_a_table_with_a_bad_row_is_refused(folder: Path, said: dict[str, object]) -> None:
+    path = folder / "winds.zarr.zip.members.json"
+    table = json.loads(path.read_bytes())
+    next(one for one in table["members"] if "key" in one).update(said)
+    path.write_text(json.dumps(table))
+    with pytest.raises(BadPackage, match="restore both from a copy"):
+        terp.storage.open(folder)
+
+
 def test_a_table_that_names_packages_elsewhere_is_refused(folder: Path) -> None:
     path = folder / "winds.zarr.zip.members.json"
     shutil.copy(folder / "winds.0000.zarr.zip", folder.parent / "winds.0000.zarr.zip")
