@@ -403,16 +403,18 @@ Catalog(home / "archive", home / "cache", home / "custody").refresh()
 
 @pytest.mark.parametrize("step", ["write_all", "rename", "sync_folder"])
 def test_a_maker_killed_at_any_step_leaves_a_whole_catalog_and_what_it_left_goes_in_time(
-    house: Path, step: str
+    house: Path, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     catalog_of(house).make()
     put(house, "urn:terp:four:0")
-    died = subprocess.run([sys.executable, "-c", KILLED, str(house), step])
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    died = subprocess.run([sys.executable, "-c", KILLED, str(house), step], env=environment)
     assert died.returncode == -signal.SIGKILL
     with Index.opened(house / "cache/catalog.sqlite") as index:
         assert len(index) == (4 if step == "sync_folder" else 3)
-    left = list((house / "cache").glob(".catalog.sqlite.*"))
-    assert len(left) == (0 if step == "sync_folder" else 1)
+    left = [*(house / "cache").glob(".catalog.sqlite.*"), *tmp_path.glob("terp-catalog-*")]
+    assert len(left) == (1 if step == "sync_folder" else 2)
     for path in left:
         os.utime(path, (0, 0))
     put(house, "urn:terp:five:0")

@@ -25,7 +25,7 @@ from terp.storage import files
 from terp.storage.archive.catalog.card import DAMAGED, DESTROYED, THERE, Card
 from terp.storage.archive.catalog.query import Query
 from terp.storage.archive.catalog.reader import card_of, is_as_told, tombstone_card
-from terp.storage.archive.catalog.shelf import Beside, listed, put
+from terp.storage.archive.catalog.shelf import Beside, forget_dead, listed, put
 from terp.storage.archive.catalog.tables import Index, is_catalog, write
 from terp.storage.archive.catalog.walking import seen
 from terp.storage.archive.custody import slug
@@ -35,6 +35,7 @@ from terp.storage.errors import DiskTrouble
 FEW = 1000  # objects that are walked over before each search, and held against the archive after it
 _MOST_NEW = 200  # cards beside the catalog before they are put into it
 _AT_ONCE = 64  # objects being read
+_PREFIX = "terp-catalog-"  # of folders in the temporary folder of this machine
 
 
 @dataclass(frozen=True)
@@ -271,7 +272,8 @@ class _Folder:
     """A folder of this machine, for as long as somebody holds it."""
 
     def __init__(self) -> None:
-        self.path = Path(tempfile.mkdtemp(prefix="terp-catalog-"))
+        forget_dead(Path(tempfile.gettempdir()), f"{_PREFIX}*")
+        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
         self.remove = weakref.finalize(self, shutil.rmtree, self.path, True)
 
 

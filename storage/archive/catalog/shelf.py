@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,7 +31,7 @@ def put(fresh: Path, path: Path) -> None:
                 hidden.unlink()
             raise
         files.sync_folder(path.parent)
-    _forget_dead(path)
+    forget_dead(path.parent, f".{path.name}.*")
 
 
 def _copy(source: Path, target: Path) -> None:
@@ -42,12 +43,13 @@ def _copy(source: Path, target: Path) -> None:
     files.write_file(target, blocks)
 
 
-def _forget_dead(path: Path) -> None:
-    """Remove what makers left that died while they copied."""
-    for left in path.parent.glob(f".{path.name}.*"):
+def forget_dead(folder: Path, pattern: str) -> None:
+    """Remove what makers of a catalog left that died long ago; only what is the user's own."""
+    for left in folder.glob(pattern):
         with suppress(OSError):
-            if time.time() - left.stat().st_mtime > _LEFT:
-                left.unlink()
+            found = left.lstat()
+            if time.time() - found.st_mtime > _LEFT and found.st_uid == os.getuid():
+                shutil.rmtree(left) if left.is_dir() and not left.is_symlink() else left.unlink()
 
 
 def listed(folder: Path) -> list[Path]:
