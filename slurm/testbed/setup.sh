@@ -36,6 +36,8 @@ TEXT
 
 install_packages() {
     [ $# -gt 0 ] || return 0
+    exec 9>/run/terp-apt.lock # tests install other servers, perhaps now (tests/storage/services.py)
+    flock 9
     local guard=/usr/sbin/policy-rc.d mine=""
     if [ ! -e "$guard" ]; then # Debian's own services of these packages shall not start
         printf '#!/bin/sh\nexit 101\n' >"$guard"
@@ -47,6 +49,7 @@ install_packages() {
     { apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"; } \
         >"$TB/log/apt.log" 2>&1 || failed=yes
     [ -z "$mine" ] || rm -f "$guard"
+    exec 9>&-
     [ -z "$failed" ] || die "apt-get failed: $(tail -n 5 "$TB/log/apt.log")"
 }
 

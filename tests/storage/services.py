@@ -17,16 +17,25 @@ import pytest
 PACKAGES = {"sshd": ("openssh-server",), "radosgw": ("ceph-mon", "ceph-osd", "ceph-common", "radosgw")}
 
 
+# As slurm/testbed/setup.sh does it, which may do it now: one after the other, and Debian's own services do not start.
+INSTALL = """
+guard=/usr/sbin/policy-rc.d
+if [ ! -e $guard ]; then
+    printf '#!/bin/sh\\nexit 101\\n' >$guard && chmod 755 $guard
+    trap "rm -f $guard" EXIT
+fi
+apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"
+"""
+
+
 def needed(program: str) -> str:
     """The path of a server; installed where this machine may be changed, else the test is skipped."""
     path = f"{os.environ['PATH']}:/usr/sbin:/sbin"
     found = shutil.which(program, path=path)
     if not found and os.environ.get("TERP_SLURM") == "up" and os.geteuid() == 0 and shutil.which("apt-get"):
-        quiet = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        install = ["apt-get", "install", "-y", "--no-install-recommends", *PACKAGES[program]]
-        environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "RUNLEVEL": "1"}
-        subprocess.run(["apt-get", "update"], **quiet)  # type: ignore[call-overload]
-        subprocess.run(install, env=environment, **quiet)  # type: ignore[call-overload]
+        install = ["flock", "/run/terp-apt.lock", "sh", "-c", INSTALL, "sh", *PACKAGES[program]]
+        done = subprocess.run(install, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        assert done.returncode == 0, f"{program} could not be installed: {done.stdout[-2000:]}{done.stderr[-2000:]}"
         found = shutil.which(program, path=path)
     if not found:
         pytest.skip(f"needs {program} (Debian: {' '.join(PACKAGES[program])}); TERP_SLURM=up gets it")

@@ -13,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from holdings import POLICY, archived, complaints, contents, folder_place, places
-from lies import Call, lying
+from lies import lying
 
 from terp.storage.archive import Archive
 from terp.storage.archive.claim import claimed
@@ -22,9 +22,11 @@ from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.ocfl import place as where
 from terp.storage.canonical import canonical
-from terp.storage.errors import BadPackage, BadPlaces, BadPolicy, Busy, Damaged, PlaceTrouble
+from terp.storage.errors import BadPackage, BadPlaces, BadPolicy, Busy, Damaged, PlaceTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.places.place import PART
+from terp.workflows.cli import terp
+from terp.workflows.errors import WorkflowError
 
 ONE_MORE = POLICY.replace("at_most = 3", "at_most = 2")
 
@@ -225,11 +227,11 @@ def test_the_archive_itself_is_no_place_of_copies(at: Home) -> None:
 
 
 def test_a_place_that_is_full_in_the_middle_has_no_inventory_yet_and_goes_on_later(at: Home, root: Path) -> None:
-    def full(true: Call) -> Call:
+    def full(true: Callable[..., int]) -> Callable[..., int]:
         def write(descriptor: int, data: memoryview) -> int:
             if len(data) > 1_000_000:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-            return int(true(descriptor, data))
+            return true(descriptor, data)
 
         return write
 
@@ -303,9 +305,10 @@ for count in range(0, 1000, int(sys.argv[4])):
 """
 
 
+@pytest.mark.parametrize("step", ["11", pytest.param("1", marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("act", ["copy", "remove"])
-def test_killed_at_any_moment_the_same_command_finishes(act: str, at: Home, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLING, tmp_path, act, Path(__file__).parent, "11"]
+def test_killed_at_any_moment_the_same_command_finishes(act: str, step: str, at: Home, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", KILLING, tmp_path, act, Path(__file__).parent, step]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) > 30
@@ -364,24 +367,33 @@ def test_records_that_are_none_are_told_of(at: Home) -> None:
 # the command line
 
 
+type Call = Callable[..., tuple[int, str]]
+
+
 @pytest.fixture
-def call(at: Home) -> Callable[..., tuple[int, str]]:
+def call(at: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Call:
+    """The command line in this process: its exit code, and what it says."""
+    monkeypatch.setenv("TERP_HOME", str(at.root))
+
     def called(*words: str) -> tuple[int, str]:
-        command = [sys.executable, "-m", "terp.workflows.cli", "--home", str(at.root), *words]
-        done = subprocess.run(command, capture_output=True, text=True)
-        return done.returncode, done.stdout + done.stderr
+        capsys.readouterr()
+        try:
+            terp.main(list(words), standalone_mode=False)
+        except (StorageError, WorkflowError) as error:
+            return error.exit_code, capsys.readouterr().out + str(error)
+        return 0, capsys.readouterr().out
 
     return called
 
 
-def test_what_a_person_types(at: Home, tmp_path: Path, call: Callable[..., tuple[int, str]]) -> None:
+def test_what_a_person_types(at: Home, tmp_path: Path, call: Call) -> None:
     assert "no places of copies yet: name them in" in call("places")[1]
     places(at, folder_place("disk", tmp_path / "disk", cost="nothing") + folder_place("more", tmp_path / "more"))
     one, two = archived(at, "one"), archived(at, "two", size=9, policy=None)
     code, said = call("copy", "--all", "--to", "disk")
     assert code == 78
     assert f"{one} is in disk: 8 files, 4.8 MiB" in said
-    assert f"terp: there is no decision on {two}" in said
+    assert f"there is no decision on {two}" in said
     assert call("copy", one, "--to", "disk") == (0, f"{one} is in disk already\n")
     shutil.rmtree(tmp_path / "more")
     code, said = call("places", "--check")
@@ -391,5 +403,6 @@ def test_what_a_person_types(at: Home, tmp_path: Path, call: Callable[..., tuple
     code, said = call("copy", "--status")
     assert (code, f"{one}  disk (folder, whole); 0 wanted, 2 allowed beside the archive" in said) == (0, True)
     assert call("uncopy", one, "--from", "disk", "--yes") == (0, f"{one} is not in disk any more: 4.8 MiB removed\n")
-    assert call("copy", one)[0] == call("copy", "--to", "disk")[0] == 64
+    assert "say where to: --to PLACE" in call("copy", one)[1]
+    assert "name what to copy, or say --all, not both" in call("copy", "--to", "disk")[1]
     assert "known are disk, more" in call("copy", one, "--to", "dsik")[1]
