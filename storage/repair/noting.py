@@ -19,6 +19,8 @@ from terp.storage.canonical import canonical
 from terp.storage.errors import BadPackage, PlaceTrouble
 from terp.storage.places import Place
 
+PART = "part-"  # how files begin that are on their way to the quarantine
+
 
 @dataclass(frozen=True)
 class Change:

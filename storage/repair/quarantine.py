@@ -5,13 +5,14 @@
 
 import hashlib
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from terp.storage import files
 from terp.storage.archive.custody import slug
 from terp.storage.places import Folder, Place
-from terp.storage.repair.noting import Change, Intent
+from terp.storage.repair.noting import PART, Change, Intent
 
 
 def move_aside(place: Place, name: str, custody: Path, intent: Intent, path: str) -> str:
@@ -25,7 +26,11 @@ def move_aside(place: Place, name: str, custody: Path, intent: Intent, path: str
     target = target / Path(path).name
     with files.disk(target):
         files.make_folders(target.parent)
-        digest = _kept(place, name, target)
+        files.make_folders(custody / "repairs")
+        fresh = custody / "repairs" / f"{PART}{secrets.token_hex(8)}"
+        digest, suffix = _kept(place, name, fresh)
+        target = target.with_name(target.name + suffix)
+        files.rename(fresh, target)
         files.sync_folder(target.parent)
     kept = target.relative_to(custody).as_posix()
     intent.will(Change(path, digest, "", (), kept))
@@ -33,20 +38,19 @@ def move_aside(place: Place, name: str, custody: Path, intent: Intent, path: str
     return kept
 
 
-def _kept(place: Place, name: str, target: Path) -> str:
+def _kept(place: Place, name: str, target: Path) -> tuple[str, str]:
+    """Write what is there to a file; return its SHA-512, and what is put behind its name."""
     link = place.root / name if isinstance(place, Folder) else None
     if link is not None and link.is_symlink():
-        files.write_new(target.with_name(f"{target.name}.link"), f"{link.readlink()}\n".encode())
-        return ""
+        files.write_new(target, f"{link.readlink()}\n".encode())
+        return "", ".link"
 
     def write(out: int) -> str:
         digest = hashlib.sha512()
-        for block in place.read(name):
-            digest.update(block)
-            files.write_all(out, block)
+        with suppress(FileNotFoundError):  # somebody else has just moved it
+            for block in place.read(name):
+                digest.update(block)
+                files.write_all(out, block)
         return digest.hexdigest()
 
-    try:
-        return files.write_file(target, write)
-    except FileNotFoundError:  # somebody else has just moved it
-        return ""
+    return files.write_file(target, write), ""

@@ -24,7 +24,7 @@ from terp.storage.errors import Damaged, PlaceTrouble
 from terp.storage.meter import Tell, silent
 from terp.storage.places import Folder, Place
 from terp.storage.repair.assembling import Made, by_bytes, by_parts, whole
-from terp.storage.repair.noting import Change, Intent, finish
+from terp.storage.repair.noting import PART, Change, Intent, finish
 from terp.storage.repair.quarantine import move_aside
 
 _LAST = (INVENTORY, SIDECAR, MARK)  # of an object, in this order, behind all that they tell of
@@ -95,7 +95,8 @@ class Work:
 
 def repair(work: Work) -> Outcome:
     """Audit what is to be mended, mend what can be, and return what came of it. Raises DiskTrouble."""
-    _sweep(work.scratch)
+    _sweep(work.scratch, f"{_PUT_TOGETHER}*")
+    _sweep(work.custody / "repairs", f"{PART}*")
     finish(work.custody, work.places)
     order = Order(work.places, work.custody, work.targets, work.folders, scope=f"repair {secrets.token_hex(4)}")
     outcome = Outcome(audit(Order(**{**vars(order), "tell": work.tell})))
@@ -107,11 +108,11 @@ def repair(work: Work) -> Outcome:
     return outcome
 
 
-def _sweep(scratch: Path) -> None:
-    """Remove what was being put together by who was killed."""
+def _sweep(folder: Path, what: str) -> None:
+    """Remove what was being put together by who was killed, a day ago or longer."""
     old = time.time() - 24 * 3600
     with suppress(OSError):
-        files.forget([one for one in scratch.glob(f"{_PUT_TOGETHER}*") if one.stat().st_mtime < old])
+        files.forget([one for one in folder.glob(what) if one.stat().st_mtime < old])
 
 
 class _Mending:
