@@ -68,7 +68,7 @@ def _begin(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tomb
         demand(identifier, [f"it is {one}" for one in held])
     chosen = proposal.plain["ground"]["selectielijst"]
     plain = {
-        "object": identifier,
+        "identifier": identifier,
         "title": proposal.plain["title"],
         "ground": f"{chosen['naam']} {chosen['categorie']}",
         "state": GOING,

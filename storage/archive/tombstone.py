@@ -29,7 +29,7 @@ class Tombstone:
     @property
     def identifier(self) -> str:
         """The identifier of the object."""
-        return str(self.plain["object"])
+        return str(self.plain["identifier"])
 
     @property
     def state(self) -> str:
@@ -82,7 +82,7 @@ def demand_none(custody: Path, identifier: str) -> None:
 
 def write(custody: Path, plain: dict[str, Any]) -> Tombstone:
     """Write the tombstone of an object, whole and durable."""
-    path = path_of(custody, plain["object"])
+    path = path_of(custody, plain["identifier"])
     with disk(path):
         make_folders(path.parent)
     replace(path, canonical({"format": FORMAT, **plain}))

@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import custody_of
 
 from terp.storage.archive import Archive, tombstone
+from terp.storage.archive.catalog.reader import tombstone_card
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.destroying import execute
 from terp.storage.archive.hold import lay, release
@@ -354,6 +355,9 @@ def test_d4_the_identifier_of_what_was_destroyed_tells_of_it(home: Home, scope: 
             Destroyed, match=r"was destroyed on 20.*ground: Selectielijst voorbeeld 12\.3, statement at"
         ):
             ask()
+    card = tombstone_card(tombstone.path_of(home.custody, custody_of.URN))
+    assert card is not None, "the catalog reads the same tombstones"
+    assert (card.identifier, card.state, card.title) == (custody_of.URN, "destroyed", "Results of the flow noise")
     events = Events(home.custody).of(custody_of.URN)
     assert events[-1]["facts"]["signed"] == ["A. Archivist", "B. Archivist"]
     assert [one["event"] for one in events] == [

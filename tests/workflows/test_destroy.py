@@ -233,7 +233,7 @@ def test_out_of_a_bundle_on_tape_one_object_goes_and_the_other_stays(desk: Desk)
     [
         (lambda desk: ("destroy", desk.run("small")), 64, "say one of --propose, --sign KEYFILE and --execute"),
         (lambda _: ("destroy", "urn:terp:none:1", "--propose"), 64, "there is no urn:terp:none:1"),
-        (lambda _: ("hold", "last", "--reason", "x"), 64, "is no identifier of an archived object"),
+        (lambda _: ("hold", "last", "--reason", "x"), 64, "is no whole identifier of an archived object"),
         (lambda desk: ("people", "add", "Ann", "--key", str(desk.folder / "ann")), 65, "is a private key"),
         (lambda desk: ("release", desk.run("small"), "--reason", "x"), 65, "is not held"),
         (lambda desk: ("destroy", desk.run("small"), "--sign", str(desk.folder / "ann")), 77, "nobody has proposed"),
