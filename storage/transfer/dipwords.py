@@ -6,13 +6,13 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from terp.storage.archive.policy import OPENNESS, Policy
-from terp.storage.metadata import mdto
+from terp.storage.metadata import formats, mdto
 from terp.storage.metadata.mdto.lists import BEPERKINGEN
 from terp.storage.transfer.copying import Copied
 from terp.storage.transfer.openness import NONE, PROFILES, Closed
 from terp.storage.transfer.records import BRON, event, file_of, object_of, organisation
 
-_COVERAGE = "Begrippenlijst van terp"
+_COVERAGE = formats.OWN
 _RELATION = "Begrippenlijst Relatietypen (informatieobject) MDTO"
 _KINDS = {
     "public": "voor iedereen: zonder alles wat niet openbaar is",
@@ -71,7 +71,7 @@ def readme(told: Told) -> str:
         f"{one.until} on."
         for one, count in told.withheld.items()
     ]
-    left = "\n".join(out) or "Nothing of the variables named below is left out because it is closed."
+    left = "\n".join(out) or "Nothing of the variables named above is left out because it is closed."
     origin = "What the object tells of itself is in `origin/`.\n" if not told.masked else ""
     who = f"\nMade for {told.recipient}, on the ground of {told.ground}. Do not pass it on.\n" if told.recipient else ""
     return f"""# A part of {told.aip}, version {told.version}
@@ -114,7 +114,7 @@ def leesmij(told: Told) -> str:
         f"{one.until}."
         for one, count in told.withheld.items()
     ]
-    left = "\n".join(out) or "Van de variabelen hieronder is niets weggelaten omdat het gesloten is."
+    left = "\n".join(out) or "Van de variabelen hierboven is niets weggelaten omdat het gesloten is."
     origin = "Wat het object over zichzelf vertelt staat in `origin/`.\n" if not told.masked else ""
     who = (
         f"\nGemaakt voor {told.recipient}, op grond van {told.ground}. Geef het niet door.\n" if told.recipient else ""
@@ -178,7 +178,7 @@ def about(told: Told, packages: Sequence[str]) -> bytes:
     fields = {**base.__dict__, "omschrijving": (what,), "gerelateerdInformatieobject": (relation,)}
     fields |= {"event": (event("Export", made, organisation(_keeper(told)), what),)}
     if told.coverage:
-        kind = mdto.begrip("Inhoud", _COVERAGE)
+        kind = mdto.begrip("Periode waar de gegevens over gaan", _COVERAGE)
         first, last = told.coverage
         inside = mdto.DekkingInTijd(dekkingInTijdType=kind, dekkingInTijdBegindatum=first, dekkingInTijdEinddatum=last)
         fields |= {"dekkingInTijd": (inside,)}

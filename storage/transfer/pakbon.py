@@ -50,7 +50,8 @@ def counted(folder: Path) -> Counted:
     for one in told:
         if isinstance(one, mdto.Bestand):
             kind = one.bestandsformaat
-            label = f"{kind.begripLabel} ({kind.begripCode}, {kind.begripBegrippenlijst.verwijzingNaam})"
+            known = (kind.begripCode, kind.begripBegrippenlijst.verwijzingNaam)
+            label = f"{kind.begripLabel} ({', '.join(filter(None, known))})"
             formats[label] = formats.get(label, 0) + 1
     objects = sum(isinstance(one, mdto.Informatieobject) for one in told)
     size = sum(path.stat().st_size for path in plain)

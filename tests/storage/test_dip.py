@@ -178,7 +178,7 @@ def test_d13_where_nothing_is_closed_the_objects_own_metadata_go_along(open_: Ho
     dip(open_, tmp_path / "dip", ("level",))
     assert (tmp_path / "dip/origin/journal.jsonl").read_bytes() == BESIDE["journal.jsonl"]
     assert open_zip(tmp_path / f"dip/{CANARY}.zarr.zip")["level"].attrs["valid_max"] == NUMBER
-    assert "Nothing of the variables named below is left out" in (tmp_path / "dip/README.md").read_text()
+    assert "Nothing of the variables named above is left out" in (tmp_path / "dip/README.md").read_text()
 
 
 def test_a_copy_that_would_name_what_is_closed_is_not_made(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import bagit
 import numpy as np
 import pytest
 import xarray as xr
+from lxml import etree
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "storage"))
 import objects
@@ -110,7 +111,7 @@ def test_15_a_copy_of_a_real_run_tells_nothing_of_what_is_closed(
 
 
 def test_what_is_partly_closed_leaves_whole_for_one_who_is_named(
-    terp: Terp, home: Path, made: str, tmp_path: Path
+    terp: Terp, home: Path, made: str, tmp_path: Path, shared: Path
 ) -> None:
     refused = terp("export", made, str(tmp_path / "bag"), "--to", "bagit")
     assert refused.returncode == 78
@@ -119,7 +120,10 @@ def test_what_is_partly_closed_leaves_whole_for_one_who_is_named(
     export.to_bag(Home(home), made, export.Whither(tmp_path / "bag", DAY, *who[1::2]))
     bagit.Bag(str(tmp_path / "bag")).validate()
     exported(terp, made, tmp_path / "sip", "--to", "sip", *who, "--destination", "Het Archief", "--contact", "Bea")
-    assert (tmp_path / "sip/pakbon.xml").is_file()
+    [found] = (shared / "vectors/mdto/official/schema/v1.0.1").glob("*.xsd")
+    schema = etree.XMLSchema(etree.parse(found))
+    for path in (tmp_path / "sip").rglob("*.MDTO.xml"):
+        schema.assertValid(etree.parse(path))
     events = Events(home / "custody").of(made)
     assert [one["facts"]["as"] for one in events if one["event"] == "exported"][-2:] == ["bag", "sip"]
     with pytest.raises(Usage, match="--profile is for --to dip"):
