@@ -19,10 +19,10 @@ from terp.workflows.errors import WorkflowError
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 # after the demo, in one home
-GUIDES = ["researchers.md", "operators.md", "archivists.md", "architecture.md", "sites.md", "prefect.md"]
+GUIDES = ["researchers.md", "operators.md", "archivists.md", "architecture.md", "sites.md", "prefect.md", "custody.md"]
 
-# followed in tests/slurm/test_guides.py and tests/storage/test_drill.py
-ELSEWHERE_GUIDES = ["at-a-site.md", "readable-in-2046.md"]
+SITE_GUIDES = ["at-a-site.md"]  # followed in tests/slurm/test_guides.py
+DRILLS = ["readable-in-2046.md"]  # followed in tests/storage/test_drill.py
 
 ELSEWHERE = {
     "make demo": "run here as `python -m terp.workflows.demo`, and as `make` in test_commands.py",
@@ -159,7 +159,7 @@ def test_write_a_flow_shows_the_example_as_it_is() -> None:
 
 
 def test_no_page_shows_commands_that_are_not_run() -> None:
-    followed = {"README.md", "write-a-flow.md", *GUIDES, *ELSEWHERE_GUIDES}
+    followed = {"README.md", "write-a-flow.md", *GUIDES, *SITE_GUIDES, *DRILLS}
     assert {block.page for page in PAGES for block in runnable(page)} <= followed
     commands = {command for block in runnable(ROOT / "README.md") for command in block.commands}
     assert commands == set(ELSEWHERE), "the README has no others than those that are run elsewhere"
