@@ -340,13 +340,11 @@ def test_two_objects_with_one_identifier_are_refused_and_the_first_stays(house: 
 def test_the_identifier_of_what_was_destroyed_is_not_given_again(house: Home, bag: Path) -> None:
     from terp.storage.archive.tombstone import DESTROYED, path_of
 
-    stone = path_of(house.custody, "urn:x:their-1")
+    stone, urn, day = path_of(house.custody, "urn:x:their-1"), "urn:x:their-1", "2026-01-01T00:00:00Z"
     stone.parent.mkdir(parents=True)
-    ground = {"ground": {"selectielijst": {"naam": "x", "categorie": "1"}}}
-    told = {"format": "terp tombstone 1", "identifier": "urn:x:their-1", "state": DESTROYED, "specification": ground}
-    stone.write_text(
-        json.dumps({**told, "ground": "x 1", "destroyed": "2026-01-01T00:00:00Z", "since": "2026-01-01T00:00:00Z"})
-    )
+    ground = {"selectielijst": {"naam": "x", "categorie": "1"}}
+    told = {"format": "terp tombstone 1", "object": urn, "identifier": urn, "state": DESTROYED, "ground": ground}
+    stone.write_text(json.dumps({**told, "specification": {"ground": ground}, "destroyed": day, "since": day}))
     with pytest.raises(Destroyed):
         take(house, bag)
 
