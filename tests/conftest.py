@@ -58,6 +58,16 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     prefect_server.stop(home)
 
 
+@pytest.fixture(scope="module")
+def prefect_here(prefect: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same server for runs in this very process, which has read its settings long ago."""
+    from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
+
+    url, secret = prefect["PREFECT_API_URL"], prefect["PREFECT_API_AUTH_STRING"]
+    with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: secret}):
+        yield prefect
+
+
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A TERP_HOME of the test's own."""

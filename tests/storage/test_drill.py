@@ -49,7 +49,7 @@ def both(source: str) -> dict[str, Product]:
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> Path:
+def found(tmp_path_factory: pytest.TempPathFactory, prefect_here: dict[str, str]) -> Path:
     """The content of an archived object, copied away from where it was made."""
     desk = tmp_path_factory.mktemp("drill")
     random = np.random.default_rng(1)
@@ -61,7 +61,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> 
     frame.to_netcdf(desk / "source.nc")
     (desk / "flow.py").write_text(FLOW.replace("CODEC", "lz4-5-shuffle"))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**prefect, "TERP_AGENT": "A Tester"}.items():
+        for name, value in {**prefect_here, "TERP_AGENT": "A Tester"}.items():
             patch.setenv(name, value)
         run = api.run(f"{desk / 'flow.py'}:both", str(desk / "source.nc"), home=Home(desk / "home").root, workers=1)
     content = next(Path(run.record.archived["path"]).glob("v1/content"))

@@ -56,11 +56,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Desk:
+def desk(tmp_path: Path, prefect_here: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Desk:
     monkeypatch.delenv("TERP_POLICY")
     monkeypatch.setenv("TERP_AGENT", "A Tester")
-    for name, value in prefect.items():
-        monkeypatch.setenv(name, value)
+    assert prefect_here
     return Desk(tmp_path)
 
 
