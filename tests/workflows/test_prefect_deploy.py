@@ -233,6 +233,34 @@ def test_a_schedule_is_kept_by_the_server_itself(home: Path) -> None:
     assert now["schedules"] == []
 
 
+def test_an_audit_is_deployed_with_a_schedule(home: Path) -> None:
+    words = ("deploy", "audit", "--pool", "small", "--every", "7d", "--set", "seconds=600", "--json")
+    made = json.loads(good(home, *words))
+    (now,) = ask(home, "deployments/filter", deployments={"id": {"any_": [made["id"]]}})
+    assert (made["name"], now["parameters"]) == ("audit/default", {"places": [], "seconds": 600})
+    assert [one["schedule"]["interval"] for one in now["schedules"]] == [7 * 86_400.0]
+    assert until(lambda: runs_of(home, made["id"]))
+    refused = call(home, *words[:5], "1d", "--cron", "0 6 * * *")
+    assert (refused.returncode, "not both" in refused.stderr) == (64, True)
+
+
+@pytest.mark.campaign
+@pytest.mark.usefixtures("first")
+def test_an_audit_that_prefect_runs_fails_where_something_is_damaged_and_says_what(home: Path, worker: Path) -> None:
+    made = json.loads(good(home, "deploy", "audit", "--pool", "small", "--name", "asked-for", "--json"))
+    [package] = (home / "archive").glob("*/*/*/*/v1/content/*.zarr.zip")
+    table = json.loads(package.with_name(f"{package.name}.members.json").read_bytes())
+    sound, where = package.read_bytes(), next(one["offset"] for one in table["members"] if "values" in one)
+    package.chmod(0o644)
+    package.write_bytes(sound[:where] + bytes([sound[where] ^ 1]) + sound[where + 1 :])
+    run = ended(home, run_by_the_worker(home, made["id"]))
+    assert (run["state_type"], "the array" in run["state"]["message"]) == ("FAILED", True), worker.read_text()
+    package.write_bytes(sound)
+    good(home, "audit")
+    run = ended(home, run_by_the_worker(home, made["id"]))  # nothing is due
+    assert run["state_type"] == "COMPLETED", worker.read_text()
+
+
 def test_a_deployment_names_the_folder_the_home_and_the_python_but_no_secret(home: Path) -> None:
     (made,) = ask(home, "deployments/filter", deployments={"id": {"any_": [deploy(home)]}})
     assert made["entrypoint"] == "terp.workflows.prefect.scheduled.run"

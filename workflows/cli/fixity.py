@@ -1,27 +1,17 @@
 """`terp audit` and `terp repair`: what is kept is read again, and mended."""
 
 import json
-import re
 from typing import TYPE_CHECKING
 
 import click
+
+from terp.workflows.cli.terminal import Duration
 
 if TYPE_CHECKING:
     from terp.storage.home import Home
     from terp.storage.meter import Tell
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-
-
-class _Duration(click.ParamType[float]):
-    name = "time"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
-        if not found:
-            self.fail(f'write a time as in "30m" or "6h", not {str(value)!r}', param, ctx)
-        return float(found[1]) * _UNITS[found[2]]
 
 
 def _home() -> "Home":
@@ -38,7 +28,7 @@ def _teller(quiet: bool) -> "Tell":
 @click.argument("identifiers", nargs=-1, metavar="[URN]...")
 @click.option("--place", "places", multiple=True, metavar="NAME", help="Only there (`archive` is the archive itself).")
 @click.option("--due", is_flag=True, help="Only what was not read for as long as its place says.")
-@click.option("--budget", type=_Duration(), metavar="TIME", help='Stop after it, as in "30m"; the same goes on later.')
+@click.option("--budget", type=Duration(), metavar="TIME", help='Stop after it, as in "30m"; the same goes on later.')
 @click.option("--history", is_flag=True, help="Read nothing: show when each object was read last, and is due again.")
 @click.option("--site", metavar="NAME", help="In a job of this site, which goes on in others until it is done.")
 @_json

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from terp.workflows.cli.terminal import Duration
+
 if TYPE_CHECKING:
     from terp.cluster.site import Site
     from terp.workflows.prefect.persistent import Persistent
@@ -114,6 +116,7 @@ def call_command(words: tuple[str, ...]) -> None:
 @click.option("--pool", required=True, help="Prefect's work pool; one for processes is made if there is none.")
 @click.option("--name", default="", help="What to call it (default: as its inputs).")
 @click.option("--cron", default="", help='When to run, as in "30 6 * * *" (default: when it is asked for).')
+@click.option("--every", type=Duration(), default="0s", help='How often to run, as in "7d" (instead of --cron).')
 @click.option("--timezone", default="UTC", show_default=True, help="Of --cron, as in Europe/Amsterdam.")
 @click.option("--site", help="Where its workers run.")
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -124,13 +127,15 @@ def deploy_command(
     pool: str,
     name: str,
     cron: str,
+    every: float,
     timezone: str,
     site: str | None,
     as_json: bool,
 ) -> None:
     """Have Prefect run a flow, on a schedule or when it is asked to: each run does what `terp run` does.
 
-    FLOW and INPUTS are as there. It runs in this folder, by a worker of the pool.
+    FLOW and INPUTS are as there. It runs in this folder, by a worker of the pool. The flow `audit` does what
+    `terp audit --due` does; its inputs are names of places.
     """
     from terp.storage.home import Home
     from terp.workflows.planning.load import setting
@@ -139,7 +144,7 @@ def deploy_command(
     if site is not None:
         _site(site)  # refused now, not when it is scheduled
     values = dict(setting(text) for text in settings)
-    done = deploy(Home.here().open().root, Work(flow, inputs, values, pool, site, name, cron, timezone))
+    done = deploy(Home.here().open().root, Work(flow, inputs, values, pool, site, name, cron, timezone, every))
     if as_json:
         click.echo(json.dumps(vars(done), indent=1))
         return

@@ -1,5 +1,6 @@
 """What a person sees of a run: a live line a stage on a terminal, plain lines elsewhere."""
 
+import re
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -15,6 +16,22 @@ if TYPE_CHECKING:
 _PLAIN_EVERY = 10.0  # seconds between plain lines of one stage
 _LIVE_EVERY = 0.1
 _LONG = 60.0  # seconds without a region after which it is said
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+
+class Duration(click.ParamType[float]):
+    """A time as people write it, in seconds."""
+
+    name = "time"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return seconds; fails with words for what is no time."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", str(value))
+        if not found:
+            self.fail(f'write a time as in "30m" or "6h", not {str(value)!r}', param, ctx)
+        return float(found[1]) * _UNITS[found[2]]
 
 
 class Terminal:

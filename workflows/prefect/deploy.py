@@ -4,8 +4,9 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from prefect.client.orchestration import SyncPrefectClient
     from prefect.client.schemas.actions import DeploymentScheduleCreate
 
+AUDIT = "audit"  # the one flow that makes nothing
 
 # What Prefect and terp say is said by the worker and kept by the server.
 _LOGGING = {
@@ -31,7 +33,9 @@ _LOGGING = {
 class Work:
     """A call of `terp run`, and where and when it is to be run.
 
-    `flow` is named as there, `pool` is a work pool of Prefect's, `cron` a schedule in `timezone` or empty.
+    `flow` is named as there, `pool` is a work pool of Prefect's, `cron` a schedule in `timezone` or empty, `every` a
+    number of seconds or 0. The flow `audit` is `terp audit --due`: its inputs are places, its setting `seconds` is how
+    long it may take.
     """
 
     flow: str
@@ -42,6 +46,12 @@ class Work:
     name: str = ""
     cron: str = ""
     timezone: str = "UTC"
+    every: float = 0.0
+
+    @property
+    def is_audit(self) -> bool:
+        """Whether it reads again what is archived, and computes nothing."""
+        return self.flow == AUDIT
 
     @property
     def title(self) -> str:
@@ -53,9 +63,14 @@ class Work:
     def schedules(self) -> "list[DeploymentScheduleCreate]":
         """Its schedule, if it has one; raises Usage if that can't be."""
         from prefect.client.schemas.actions import DeploymentScheduleCreate
-        from prefect.client.schemas.schedules import CronSchedule
+        from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
         from pydantic import ValidationError
 
+        if self.cron and self.every:
+            raise Usage("give --cron or --every, not both")
+        if self.every:
+            interval = timedelta(seconds=self.every)
+            return [DeploymentScheduleCreate(schedule=IntervalSchedule(interval=interval, timezone=self.timezone))]
         if not self.cron:
             return []
         try:
@@ -84,8 +99,7 @@ def deploy(home: Path, work: Work) -> Deployed:
     Unavailable if there is no server that stays.
     """
     prepare(home)
-    flow = load_flow(work.flow)
-    parameters_of(flow, work.inputs, work.settings)
+    name = AUDIT if work.is_audit else _flow_name(work)
     schedules = work.schedules
     if users_url() is None:
         persistent.needed(home)
@@ -96,11 +110,33 @@ def deploy(home: Path, work: Work) -> Deployed:
         with get_client(sync_client=True) as client:
             try:
                 _make_pool(client, work.pool)
-                made, replaced = _register(client, flow.name, work, schedules, home)
+                made, replaced = _register(client, name, work, schedules, home)
             except PrefectHTTPStatusError as error:
                 raise Unavailable(f"Prefect's server refuses this: {error.response.text}") from None
     command = "prefect" if connection.whose == "given" else "terp prefect call"
-    return Deployed(made, f"{flow.name}/{work.title}", connection.api_url, command, replaced)
+    return Deployed(made, f"{name}/{work.title}", connection.api_url, command, replaced)
+
+
+def _flow_name(work: Work) -> str:
+    """The name of a flow that can be called as the work says; raises Usage."""
+    flow = load_flow(work.flow)
+    parameters_of(flow, work.inputs, work.settings)
+    return flow.name
+
+
+def _called(work: Work) -> tuple[str, Callable[..., Any], dict[str, Any]]:
+    """What Prefect calls: by its path, itself, and with what parameters; raises Usage for those it does not take."""
+    from terp.workflows.prefect import scheduled
+
+    inputs = list(work.inputs)
+    if not work.is_audit:
+        given = {"flow": work.flow, "inputs": inputs, "settings": work.settings, "site": work.site}
+        return scheduled.ENTRYPOINT, scheduled.run, given
+    if work.site or set(work.settings) - {"seconds"}:
+        raise Usage(
+            "a deployed audit takes places and --set seconds=N; for jobs of a site there is `terp audit --site`"
+        )
+    return scheduled.AUDIT, scheduled.audit, {"places": inputs, **work.settings}
 
 
 def _register(
@@ -110,20 +146,18 @@ def _register(
     from prefect.exceptions import ObjectNotFound
     from prefect.utilities.callables import parameter_schema
 
-    from terp.workflows.prefect import scheduled
-
+    entrypoint, call, parameters = _called(work)
     try:
         client.read_deployment_by_name(f"{flow}/{work.title}")
         replaced = True
     except ObjectNotFound:
         replaced = False
-    inputs = list(work.inputs)
     made = client.create_deployment(
         client.create_flow_from_name(flow),
         work.title,
-        entrypoint=scheduled.ENTRYPOINT,
-        parameters={"flow": work.flow, "inputs": inputs, "settings": work.settings, "site": work.site},
-        parameter_openapi_schema=parameter_schema(scheduled.run).model_dump_for_openapi(),
+        entrypoint=entrypoint,
+        parameters=parameters,
+        parameter_openapi_schema=parameter_schema(call).model_dump_for_openapi(),
         schedules=schedules,
         work_pool_name=work.pool,
         job_variables={

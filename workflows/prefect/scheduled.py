@@ -11,12 +11,14 @@ from prefect import flow as prefect_flow
 from prefect.context import FlowRunContext
 from prefect.exceptions import Abort
 
+from terp.storage.errors import Damaged, PlaceTrouble
 from terp.storage.home import Home
 from terp.workflows import api
 from terp.workflows.prefect.flow import standing_for_the_flow
 from terp.workflows.prefect.server import connect
+from terp.workflows.results.audit import audited
 
-ENTRYPOINT = f"{__name__}.run"
+ENTRYPOINT, AUDIT = f"{__name__}.run", f"{__name__}.audit"
 
 
 @prefect_flow(name="terp", persist_result=False)
@@ -42,3 +44,19 @@ def run(flow: str, inputs: list[Any], settings: dict[str, Any], site: str | None
             connection.ended(context.flow_run.id, state)
             if not answers:  # the one way out of the engine without a word to the server
                 raise Abort("Prefect's server went away")
+
+
+@prefect_flow(name="audit", persist_result=False)
+def audit(places: list[str], seconds: float | None = None) -> None:
+    """Do what `terp audit --due` does, in some places or all, for so long at most; what is left is due the next time.
+
+    The flow run fails where something is damaged or a place does not answer, with the report as its reason.
+    """
+    log = logging.getLogger("terp")
+    log.setLevel(logging.INFO)
+    report = audited(Home.here(), (), places, due=True, seconds=seconds, tell=log.info)
+    log.info(report.text())
+    if report.damage:
+        raise Damaged(report.text())
+    if report.away:
+        raise PlaceTrouble(report.text())
