@@ -46,6 +46,13 @@ def again(source: str) -> Product:
     """All of it."""
     return doubled(halved(ingest(source)))
 '''
+RUNS = """
+import terp.workflows.api as terp
+
+if __name__ == "__main__":
+    for flow in ("small", "again"):
+        terp.run(f"mine.py:{flow}", "g.nc", workers=1)
+"""
 START = ('trigger = "Creatie"', 'trigger = "Einde van het project"\nstart = 2014-03-01')
 
 
@@ -96,13 +103,16 @@ def template(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) 
     (folder / "second").mkdir()
     for name in ("ann", "bob"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", folder / name], check=True)
-    for flow in ("small", "again"):
-        words = [Path(sys.executable).with_name("terp"), "--home", folder / "home", "run", f"mine.py:{flow}", "g.nc"]
-        named = {"TERP_POLICY": str(folder / "policy.toml"), "TERP_AGENT": "A Tester"}
-        done = subprocess.run(
-            words, env={**os.environ, **prefect, **named}, cwd=folder, capture_output=True, text=True, timeout=240
-        )
-        assert done.returncode == 0, done.stderr
+    named = {"TERP_POLICY": str(folder / "policy.toml"), "TERP_AGENT": "A Tester", "TERP_HOME": str(folder / "home")}
+    done = subprocess.run(
+        [sys.executable, "-c", RUNS],
+        env={**os.environ, **prefect, **named},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
     return folder
 
 
