@@ -105,7 +105,8 @@ def test_an_archive_with_another_layout_is_refused(archive: Archive) -> None:
 
 def test_an_ingested_object_is_valid_and_its_files_come_back(archive: Archive, files: dict[str, Path]) -> None:
     receipt = put(archive, files)
-    assert receipt == Receipt(IDENTIFIER, "v1", archive.root / place(IDENTIFIER), created_new=True)
+    inventory = hashlib.sha512((receipt.path / "inventory.json").read_bytes()).hexdigest()
+    assert receipt == Receipt(IDENTIFIER, "v1", archive.root / place(IDENTIFIER), True, inventory)
     assert_valid(archive, objects=1)
     assert archive.list() == [IDENTIFIER]
     assert {n: p.read_bytes() for n, p in archive.files(IDENTIFIER).items()} == {
@@ -422,7 +423,9 @@ def test_a_torn_version_folder_is_removed_and_a_whole_one_finished(archive: Arch
         (home / name).unlink()
         (home / name).write_bytes(data)  # as if killed before the top was brought up to date
     assert "more" in archive.files(IDENTIFIER)
-    assert put(archive, files | {"more": files["README.md"]}) == Receipt(IDENTIFIER, "v2", home, created_new=False)
+    inventory = hashlib.sha512((home / "v2/inventory.json").read_bytes()).hexdigest()
+    again = put(archive, files | {"more": files["README.md"]})
+    assert again == Receipt(IDENTIFIER, "v2", home, False, inventory)
     assert_valid(archive, objects=1)
 
 
