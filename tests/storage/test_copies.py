@@ -305,7 +305,7 @@ for count in range(0, 1000, int(sys.argv[4])):
 """
 
 
-@pytest.mark.parametrize("step", ["11", pytest.param("1", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("step", ["19", pytest.param("1", marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("act", ["copy", "remove"])
 def test_killed_at_any_moment_the_same_command_finishes(act: str, step: str, at: Home, tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLING, tmp_path, act, Path(__file__).parent, step]

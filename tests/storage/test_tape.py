@@ -406,7 +406,7 @@ for count in range(int(sys.argv[3]), 1000, int(sys.argv[4])):
 """
 
 
-@pytest.mark.parametrize("step", ["17", pytest.param("1", marks=pytest.mark.campaign)])
+@pytest.mark.parametrize("step", ["31", pytest.param("1", marks=pytest.mark.campaign)])
 def test_killed_at_any_moment_the_same_command_finishes(step: str, at: Home, tape: Site, tmp_path: Path) -> None:
     command = [sys.executable, "-c", KILLING, tmp_path, Path(__file__).parent, "3", step]
     done = subprocess.run(command, capture_output=True, text=True)
