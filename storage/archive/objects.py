@@ -37,7 +37,6 @@ from terp.storage.archive.ocfl import (
 from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import disk, make_folders, replace, write_new
 from terp.storage.holder import Holder
-from terp.storage.package.packing import check_names
 from terp.storage.validate import ERROR, Finding, validate_object
 
 _ROOT = "ocfl_1.1"
@@ -101,6 +100,8 @@ class Archive:
         system can, and removes them from where they were once the object is visible. Stored files are read-only.
         Raises BadPackage, Damaged where a file has not the digest given, DiskTrouble; nothing is half visible then.
         """
+        from terp.storage.package.packing import check_names  # imports zarr, which who only looks has no use for
+
         check_names(files)
         if not identifier or not files or created.tzinfo is None:
             raise BadPackage("an object needs an identifier, files, and a moment with its time zone")

@@ -712,3 +712,8 @@ def test_a_card_is_the_same_after_it_was_kept() -> None:
     for one in SAMPLES:
         assert Card.loads(one.dumps()) == one
         assert replace(Card.loads(one.dumps()), title="other") != one
+
+
+def test_who_only_looks_waits_for_no_library_of_arrays() -> None:
+    script = "import sys, terp.workflows.results.catalogue; print({'numpy', 'zarr', 'xarray'} & set(sys.modules))"
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "set()\n"
