@@ -164,7 +164,9 @@ def test_no_page_shows_commands_that_are_not_run() -> None:
     commands = {command for block in runnable(ROOT / "README.md") for command in block.commands}
     assert commands == set(ELSEWHERE), "the README has no others than those that are run elsewhere"
     kinds = {block.language for page in PAGES for block in blocks(page)}
-    assert kinds <= {"bash", "console", "python", "text", "toml", "mermaid"}, "a block without a language could hide a command"
+    assert kinds <= {"bash", "console", "python", "text", "toml", "mermaid"}, (
+        "a block without a language could hide a command"
+    )
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
