@@ -8,6 +8,7 @@ from benchmarks.archiving import Results, described, measured
 from terp.storage.archive import Archive
 
 
+@pytest.mark.filterwarnings("ignore:'count' is passed:DeprecationWarning")  # within bagit
 def test_all_ways_are_measured_and_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.archiving.PROCESSES", 1)  # bagit never closes the pool of others
     results = Results(tmp_path, shards=2, rows=256, columns=2048)
