@@ -19,10 +19,11 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from terp.storage.errors import BadPackage, Damaged, Missing
-from terp.storage.files import disk, publish, read_at, sync_folder
+from terp.storage.files import begin_sync, disk, publish, read_at, sync_folder, write_all
 from terp.storage.package.zip64 import TAIL, Entry, central, local, read_central, read_tail, tail
 
 _BLOCK = 4 << 20  # bytes read and hashed at a time
+_ON_ITS_WAY = 32 << 20  # bytes after which the disk begins to write, while more is read and hashed
 _INLINE = 1 << 16  # bytes below which handing over to a thread costs more than hashing
 
 
@@ -146,7 +147,7 @@ class _Stream:
     """Bytes on their way into a file: hashed on two other threads while they are written."""
 
     def __init__(self, descriptor: int, threads: ThreadPoolExecutor) -> None:
-        self.offset = 0
+        self.offset = self._begun = 0
         self.sha512, self.sha256 = hashlib.sha512(), hashlib.sha256()
         self._descriptor, self._threads = descriptor, threads
         self._hashing: list[Future[None]] = []
@@ -160,8 +161,10 @@ class _Stream:
                 digest.update(rest)
             else:
                 self._hashing.append(self._threads.submit(digest.update, rest))
-        while rest:
-            rest = rest[os.write(self._descriptor, rest) :]
+        write_all(self._descriptor, rest)
+        if self.offset - self._begun >= _ON_ITS_WAY:
+            begin_sync(self._descriptor, self._begun, self.offset - self._begun)
+            self._begun = self.offset
 
     def settle(self) -> None:
         """Wait until what was written has been hashed; the caller may then reuse its memory."""
