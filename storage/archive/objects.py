@@ -23,6 +23,7 @@ from terp.storage.archive.ocfl import (
     as_json,
     copy,
     identifier_of,
+    is_kept,
     link,
     make_read_only,
     newest,
@@ -212,6 +213,7 @@ class _Ingest:
             settle(home, staging)
             before = newest(home)[0]
         state = self._state()
+        self._demand_kept(home, before["manifest"])
         if before["versions"].get(before["head"], {}).get("state") == state:
             return self._receipt(before["head"], home, created_new=False)
         version = f"v{number_of(before) + 1}"
@@ -242,11 +244,26 @@ class _Ingest:
             target = base / version / "content" / name
             target.parent.mkdir(parents=True, exist_ok=True)
             source = self.files[name].resolve()
-            if not (self.move and link(source, target)) and copy(source, target) != digest:
+            if not (self._may_take(name) and link(source, target)) and copy(source, target) != digest:
                 raise Damaged(f"{self.files[name]} has not the SHA-512 it should have; make {name} again")
             make_read_only(target)
             placed[digest] = [f"{version}/content/{name}"]
         return placed
+
+    def _may_take(self, name: str) -> bool:
+        """Whether a file may be moved: what is in an archived object already stays there, whatever is said of it."""
+        return self.move and not is_kept(self.files[name])
+
+    def _demand_kept(self, home: Path, stored: Mapping[str, Any]) -> None:
+        """Raise Damaged where content that is not stored again, as the object has it, is gone or cut off there."""
+        for name, digest in self.digests.items():
+            for path in stored.get(digest, ()):
+                size = (home / path).stat().st_size if (home / path).is_file() else -1
+                if size != self.files[name].stat().st_size:
+                    raise Damaged(
+                        f"{home / path} is {'gone' if size < 0 else 'cut off'}, so {name} is not kept there: mend "
+                        f"{self.identifier} first (`terp repair`), then do the same again"
+                    )
 
     def _describe(
         self, base: Path, version: str, before: Mapping[str, Any], placed: Mapping[str, Any], state: object
@@ -267,7 +284,7 @@ class _Ingest:
 
     def _let_go(self, placed: Mapping[str, Any]) -> None:
         for name, digest in self.digests.items():
-            if self.move and digest in placed:
+            if digest in placed and self._may_take(name):
                 with suppress(OSError):  # the object is there; what remains is only in the way
                     self.files[name].unlink()
 

@@ -14,7 +14,7 @@ from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import unquote
 
-from terp.storage.errors import BadPackage
+from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import await_file, sync_folder, write_new
 
 OBJECT = "ocfl_object_1.1"
@@ -64,6 +64,7 @@ def settle(home: Path, staging: Path) -> None:
             with suppress(FileNotFoundError):
                 await_file(folder / _SIDECAR)  # a network file system may show it late
             if not sound(folder):
+                _demand_empty(folder)
                 with suppress(FileNotFoundError):
                     folder.rename(staging / folder.name)
     while (sound(home) or ({}, b""))[1] != data:
@@ -72,6 +73,29 @@ def settle(home: Path, staging: Path) -> None:
             (staging / name).replace(home / name)
         sync_folder(home)
         data = newest(home)[1]  # another process may have added a version meanwhile
+
+
+def demand_read(home: Path) -> None:
+    """Raise Damaged where the newest version of an object has no sound inventory: what is older is not the truth."""
+    there = _versions(home)  # before the inventories are read: a version that appears meanwhile has a sound one
+    if there and there[0] > number_of(newest(home)[0]):
+        raise _unread(home / f"v{there[0]}")
+
+
+def _demand_empty(folder: Path) -> None:
+    """Raise Damaged where a version that no inventory tells of has content: it was whole once, and is not dropped.
+
+    A version appears by one rename with all that is in it, so content without an inventory is damage, no torn write.
+    """
+    if any(path.is_file() for path in (folder / "content").rglob("*")):
+        raise _unread(folder)
+
+
+def _unread(folder: Path) -> Damaged:
+    return Damaged(
+        f"{folder} has no inventory that fits its checksum, and the versions before it are not the newest: nothing was "
+        "touched; `terp audit` says what is damaged, and `terp repair` mends it from a copy"
+    )
 
 
 def write_inventory(folder: Path, data: bytes) -> None:

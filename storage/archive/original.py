@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from terp.storage.archive.ocfl import OBJECT, newest, place, sound
+from terp.storage.archive.ocfl import OBJECT, demand_read, newest, place, sound
 from terp.storage.archive.policy import Policy
 from terp.storage.errors import BadPackage, BadPolicy, Damaged
 from terp.storage.files import disk
@@ -27,11 +27,12 @@ class Original:
 
     @classmethod
     def find(cls, root: Path, identifier: str) -> "Original":
-        """Find an object in an archive; raises BadPackage where there is none."""
+        """Find an object; raises BadPackage where there is none, Damaged where only an older version can be told."""
         home = root / place(identifier)
         with disk(home):
             if not home.is_dir():
                 raise BadPackage(f"{root} holds no object {identifier!r}; `terp ls` says what it holds")
+            demand_read(home)
             inventory, data = newest(home)
         return cls(root, identifier, inventory, data)
 

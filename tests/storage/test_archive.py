@@ -429,6 +429,45 @@ def test_a_torn_version_folder_is_removed_and_a_whole_one_finished(archive: Arch
     assert_valid(archive, objects=1)
 
 
+def test_a_version_whose_inventories_were_damaged_is_never_dropped(archive: Archive, files: dict[str, Path]) -> None:
+    home = put(archive, files).path
+    files["p.zarr.zip"].write_bytes(b"the second version")
+    put(archive, files)
+    for path in (home / "inventory.json", home / "v2/inventory.json"):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes().replace(b'"head": "v2"', b'"head": "v3"'))
+    files["p.zarr.zip"].write_bytes(b"the third")
+    with pytest.raises(Damaged, match=r"v2 has no inventory that fits its checksum.*terp repair"):
+        put(archive, files)
+    assert (home / "v2/content/p.zarr.zip").read_bytes() == b"the second version"
+
+
+def test_what_an_object_has_is_never_moved_out_of_it(archive: Archive, files: dict[str, Path]) -> None:
+    home = put(archive, files).path
+    held = archive.files(IDENTIFIER)["p.zarr.zip"]
+    with pytest.raises(Damaged, match="has not the SHA-512"):  # as a table that was altered would have it
+        put(archive, {"p.zarr.zip": held, "more": files["README.md"]}, digests={"p.zarr.zip": "0" * 128}, move=True)
+    assert sha512(held) == sha512(files["p.zarr.zip"])
+    assert not (home / "v2").exists()
+    put(archive, {"q": held}, identifier="urn:another", move=True)
+    assert_valid(archive, objects=2)
+
+
+@pytest.mark.parametrize(("left", "said"), [(None, "is gone"), (b"cut", "is cut off")])
+def test_what_an_object_has_lost_does_not_count_as_kept(
+    left: bytes | None, said: str, archive: Archive, files: dict[str, Path]
+) -> None:
+    put(archive, files)
+    held = archive.files(IDENTIFIER)["p.zarr.zip"]
+    held.unlink()
+    if left:
+        held.write_bytes(left)
+    for more in ({}, {"more": files["README.md"]}):
+        with pytest.raises(Damaged, match=rf"{said}, so p.zarr.zip is not kept there: mend .*terp repair"):
+            put(archive, files | more, move=True)
+    assert files["p.zarr.zip"].exists()
+
+
 def test_staging_of_the_living_and_of_other_hosts_is_left_alone(archive: Archive, files: dict[str, Path]) -> None:
     staging = archive.root / "extensions/terp-staging"
     other = staging / "aa,another-host,boot,space,1,1,2026-01-01T00:00:00+00:00"
