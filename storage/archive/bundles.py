@@ -56,6 +56,7 @@ def send(
 
     Those that wait from earlier go with them.
     """
+    demand_there(known, place)
     place.sweep()
     for index in indices(known, place.name):
         if index["size"] < 0:  # cut short while it was made
@@ -95,6 +96,7 @@ def _settle(
 
 def remove(known: Known, place: Tape, identifier: str, archive: Path, tell: Tell) -> int:
     """Remove an object from all bundles it is in: each is written anew without it, then the old one is removed."""
+    demand_there(known, place)
     gone = 0
     for index in indices(known, place.name):
         if identifier in index["objects"]:
@@ -122,12 +124,23 @@ def _without(known: Known, place: Tape, identifier: str, index: Index, archive: 
 
 def _drop(known: Known, place: Tape, index: Index) -> None:
     """Remove a bundle, prove that it is gone, and forget it."""
+    path = _path(known, place.name, index["bundle"])
+    files.replace(path, canonical({**index, "size": -1}))  # so that whoever goes on does not miss it
     place.delete(index["bundle"])
     if any(one.name == index["bundle"] for one in place.list(index["bundle"])):
         raise PlaceTrouble(f"the place {place.name} still has {index['bundle']}, which was removed: look at it")
-    path = _path(known, place.name, index["bundle"])
     path.unlink(missing_ok=True)
     files.sync_folder(path.parent)
+
+
+def demand_there(known: Known, place: Tape) -> None:
+    """Raise PlaceTrouble where no bundle that went to a place is there: that it has nothing proves nothing then."""
+    sent = {index["bundle"] for index in indices(known, place.name) if index["size"] >= 0}
+    if sent and not sent & {one.name for one in place.list()}:
+        raise PlaceTrouble(
+            f"the place {place.name} has none of the bundles that went there, as {min(sent)}: is it mounted, and the "
+            f"right one? If they are lost for good, remove {known.bundles(place.name)}, and copy again"
+        )
 
 
 # what goes into a bundle

@@ -150,15 +150,27 @@ def _prepare(known: Known, original: Original, place: Place) -> None:
     except FileNotFoundError:
         pass
     if any(copy.state in ("whole", "going") for copy in known.at(place.name)):
-        raise PlaceTrouble(
-            f"the place {place.name} has no {_MARK}, though there are copies in it: is it mounted, and the right one?"
-        )
+        raise _not_there(place)
     place.sweep()
     for one in place.list():
         if one.name not in wanted:
             raise PlaceTrouble(f"the place {place.name} is no archive and holds {one.name}; choose an empty one")
     for path, data in wanted.items():
         place.write(path, data)
+
+
+def _demand_there(place: Place) -> None:
+    """Raise PlaceTrouble where a place is not the one copies went to: that it has nothing proves nothing then."""
+    try:
+        b"".join(place.read(_MARK))
+    except FileNotFoundError:
+        raise _not_there(place) from None
+
+
+def _not_there(place: Place) -> PlaceTrouble:
+    return PlaceTrouble(
+        f"the place {place.name} has no {_MARK}, though there are copies in it: is it mounted, and the right one?"
+    )
 
 
 def remove_copy(home: Home, name: str, identifier: str, tell: Tell = silent, take_over: bool = False) -> int:
@@ -170,6 +182,10 @@ def remove_copy(home: Home, name: str, identifier: str, tell: Tell = silent, tak
     known = Known(home.custody)
     with claimed(known.claims(name), f"the place {name}", take_over):
         record = known.get(name, identifier)
+        if isinstance(place, Tape):
+            bundles.demand_there(known, place)
+        elif record and record.files:
+            _demand_there(place)
         if record and record.state != "going":
             known.write(replace(record, state="going"))
         if isinstance(place, Tape):

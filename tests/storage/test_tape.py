@@ -348,6 +348,34 @@ def test_one_that_waits_is_forgotten(at: Home, tape: Site) -> None:
     assert tape.bundles() == []
 
 
+def test_a_sound_bundle_is_not_given_up_for_an_older_version(at: Home, tape: Site) -> None:
+    archived(at, "one")
+    one = archived(at, "one")
+    copy(at, one)
+    before = {path.name: path.stat().st_size for path in tape.bundles()}
+    for path in (at.archive / where(one) / "inventory.json", at.archive / where(one) / "v2/inventory.json"):
+        path.chmod(0o644)
+        path.write_bytes(path.read_bytes().replace(b'"head": "v2"', b'"head": "v3"'))
+    [refused] = copy_to(at, "tape", [one])[1]
+    assert isinstance(refused, Damaged)
+    assert {path.name: path.stat().st_size for path in tape.bundles()} == before
+
+
+def test_of_a_tape_that_is_not_mounted_nothing_counts_as_removed(at: Home, tape: Site) -> None:
+    one = archived(at, "one")
+    copy(at, one)
+    tape.root.rename(tape.root.with_name("elsewhere"))
+    tape.root.mkdir()
+    for act in (lambda: remove_copy(at, "tape", one), lambda: copy(at, one)):
+        with pytest.raises(PlaceTrouble, match=r"none of the bundles that went there.*is it mounted"):
+            act()
+    assert copies_of(at, one) == [("tape", "whole")]
+    tape.root.rmdir()
+    tape.root.with_name("elsewhere").rename(tape.root)
+    assert remove_copy(at, "tape", one) > 0
+    assert (copies_of(at, one), tape.bundles()) == ([], [])
+
+
 def test_a_bundle_that_nobody_knows_is_not_taken_for_nothing(at: Home, tape: Site) -> None:
     one = archived(at, "one", size=2_000_000)
     copy(at, one)
