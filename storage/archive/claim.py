@@ -35,20 +35,27 @@ def _claim(folder: Path, what: str, take_over: bool) -> Path:
     with disk(folder):
         make_folders(folder)
         while True:
-            there = sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9][0-9].json"))
+            there = _there(folder)
             if there and not take_over:
                 _ask(there[-1], what)
             mine = folder / f"{int(there[-1].stem) + 1 if there else 1:06}.json"
             with suppress(FileExistsError):  # somebody else was first
                 create_once(mine, canonical(Holder.me().to_json()))
                 sync_folder(folder)
-                forget(there)
-                return mine
+                now = _there(folder)
+                if now[-1] == mine:
+                    forget(now[:-1])
+                    return mine
+                forget([mine])  # what was seen was old: the number was used up, and others went on from there
+
+
+def _there(folder: Path) -> list[Path]:
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9][0-9].json"))
 
 
 def _ask(path: Path, what: str) -> None:
     """Raise Busy unless the work is over, or who did it is gone."""
-    with suppress(FileNotFoundError):  # a newer one is there
+    with suppress(FileNotFoundError):  # a newer one is there, which whoever goes on from here will see
         data = path.read_bytes()
         if data == _OVER:
             return

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from holdings import POLICY, archived, complaints, contents, folder_place, places
 from lies import lying
 
-from terp.storage.archive import Archive
+from terp.storage.archive import Archive, claim
 from terp.storage.archive.claim import claimed
 from terp.storage.archive.copies import Sent, copies_of, copy_to, remove_copy, standing, whereabouts
 from terp.storage.archive.custody import Events, slug
@@ -204,6 +204,20 @@ def test_a_place_that_lost_its_copies_is_not_begun_anew(at: Home, root: Path) ->
     assert contents(root) == {}
 
 
+def test_of_a_place_that_is_not_mounted_nothing_counts_as_removed(at: Home, root: Path) -> None:
+    one = archived(at, "one", size=9)
+    copy(at, one)
+    root.rename(root.with_name("elsewhere"))
+    root.mkdir()
+    with pytest.raises(PlaceTrouble, match="though there are copies in it: is it mounted"):
+        remove_copy(at, "disk", one)
+    assert copies_of(at, one) == [("disk", "whole")]
+    root.rmdir()
+    root.with_name("elsewhere").rename(root)
+    assert remove_copy(at, "disk", one) > 9
+    assert (copies_of(at, one), contents(root).keys()) == ([], {name for name in contents(root) if "urn" not in name})
+
+
 def test_a_folder_with_something_else_in_it_is_left_alone(at: Home, root: Path) -> None:
     (root / "thesis.tex").touch()
     with pytest.raises(PlaceTrouble, match=r"is no archive and holds thesis\.tex"):
@@ -256,6 +270,23 @@ def test_two_who_copy_to_one_place_at_once_are_told_apart(at: Home) -> None:
         assert copy_to(at, "disk", [one], take_over=True)[0][0].state == "whole"
     with claimed(Known(at.custody).claims("disk"), "the place disk"):
         pass
+
+
+def test_one_who_saw_an_old_listing_does_not_work_beside_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network file system may list a folder as it was: the numbers behind that are used up and gone by now."""
+    with claimed(tmp_path, "it"), pytest.raises(Busy), claimed(tmp_path, "it"):
+        pass
+    old = sorted(tmp_path.glob("*.json"))
+    with claimed(tmp_path, "it"):
+        pass
+    with claimed(tmp_path, "it"):
+        fresh, seen = claim._there, [old]
+        monkeypatch.setattr(claim, "_there", lambda folder: seen.pop() if seen else fresh(folder))
+        with pytest.raises(Busy, match="works on it"), claimed(tmp_path, "it"):
+            pytest.fail("two work at once")
+    assert len(list(tmp_path.glob("*.json"))) == 1
 
 
 # killed: in processes of their own
