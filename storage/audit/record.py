@@ -23,6 +23,7 @@ from terp.storage.canonical import canonical
 
 _SYNCED = 1.0  # seconds between two syncs: a cut of the power costs as much work
 REPORT = "report.json"
+_VALID = 30 * 24 * 3600  # seconds that what was read counts for an audit that goes on
 _FOLDER = re.compile(r"\d{8}T\d{12}Z-[0-9a-f]{12}")
 
 type Line = dict[str, Any]
@@ -42,7 +43,9 @@ class Record:
         fresh = audits / f"{datetime.now(UTC):%Y%m%dT%H%M%S%fZ}-{name}"
         self.folder = begun[-1] if begun else fresh
         self.began = _moment(self.folder.name)
-        self.lines = list(lines_of(self.folder))
+        lines = [line for line in lines_of(self.folder, time.time() - _VALID) if not line["damage"]]
+        self.ended = {(line["place"], line["folder"]): line for line in lines if "object" in line}
+        self.checked = {tuple(line["checked"]): line["bytes"] for line in lines if "checked" in line}
         self._descriptor = self._own_file()
         self._synced = time.monotonic()
 
@@ -64,6 +67,14 @@ class Record:
                 os.fsync(self._descriptor)
                 self._synced = time.monotonic()
 
+    def read_anew(self) -> None:
+        """Hold nothing for read of objects that were looked at whole: whoever asks for them now means it."""
+        self.checked = {key: size for key, size in self.checked.items() if not self._is_of_ended(key)}
+        self.ended = {}
+
+    def _is_of_ended(self, key: tuple[str, ...]) -> bool:
+        return (key[0], "/".join(key[1].split("/")[:4])) in self.ended
+
     def close(self) -> None:
         """Stop here; the audit goes on another time."""
         with suppress(OSError):
@@ -84,9 +95,9 @@ def folders(audits: Path) -> list[Path]:
         return sorted(one for one in audits.iterdir() if _FOLDER.fullmatch(one.name)) if audits.is_dir() else []
 
 
-def lines_of(folder: Path) -> Iterator[Line]:
-    """Yield what was written of an audit that was not ended, but for what was torn."""
-    for path in sorted(folder.glob("*.jsonl")):
+def lines_of(folder: Path, since: float = 0) -> Iterator[Line]:
+    """Yield what was written of an audit that was not ended, but for what was torn and what is older."""
+    for path in sorted(one for one in folder.glob("*.jsonl") if one.stat().st_mtime >= since):
         for line in path.read_bytes().split(b"\n"):
             crc32, _, text = line.partition(b" ")
             with suppress(ValueError):

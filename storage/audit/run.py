@@ -75,9 +75,9 @@ class _Audit:
         self.order, self.record = order, record
         self.places = {place.name: place for place in order.places}
         self.report = Report(record.folder.name, record.began)
-        sound = [line for line in record.lines if not line["damage"]]  # what was damaged may be mended by now
-        self._ended = {(line["place"], line["folder"]): line for line in sound if "object" in line}
-        self._checked = {tuple(line["checked"]): line["bytes"] for line in sound if "checked" in line}
+        if order.scope == "due":  # what ended is wanted again only where it is due again
+            record.read_anew()
+        self._ended, self._checked = record.ended, record.checked  # what was damaged may be mended by now
         self._done = queue.SimpleQueue[tuple[Unit, Task, Future[Damage | None]]]()
         self._flying, self._open = 0, list[Unit]()
         self._began = time.monotonic()

@@ -87,6 +87,27 @@ def test_the_time_that_is_given_is_kept_and_the_next_goes_on(archive: Folder) ->
     assert looked(archive).exit_code == 0
 
 
+class Away(Folder):
+    """A place that never answers."""
+
+    def list(self, prefix: str = "") -> Iterator[Any]:
+        raise PlaceTrouble("it is away")
+
+
+@pytest.mark.parametrize("scope", ["due", ""])
+def test_a_place_that_is_away_for_long_keeps_no_other_from_being_read_anew(
+    scope: str, archive: Folder, tmp_path: Path
+) -> None:
+    """An audit that could not end goes on, and what is due again is not held for read because it was once."""
+    assert looked(archive, Away("away", tmp_path), scope=scope).exit_code == 74
+    [payload] = archive.root.rglob("*.zarr.zip")
+    payload.chmod(0o644)
+    payload.write_bytes(damaging.flipped(payload.read_bytes(), payload.stat().st_size // 2, 1))
+    for lines in (archive.root.parent / "custody/audits").glob("*/*.jsonl"):
+        os.utime(lines, None if scope else (0, 0))  # long ago; what is due is due, however long ago that was
+    assert looked(archive, Away("away", tmp_path), scope=scope).exit_code == 65
+
+
 def test_a_read_that_fails_once_or_shows_a_file_late_is_no_damage(
     archive: Folder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
