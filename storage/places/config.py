@@ -1,9 +1,11 @@
 """Which places there are: `custody/places.toml`, one `[[place]]` for each, written by a person and held to be whole."""
 
 import ipaddress
+import os
 import tomllib
 from collections.abc import Iterator
-from pathlib import Path
+from itertools import combinations
+from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
@@ -179,6 +181,7 @@ class Places(BaseModel):
         names = [one.name for one in found.place]
         if twice := {one for one in names if names.count(one) > 1}:
             raise BadPlaces(f"{name} has two places of the name {min(twice)}: a place is known by its name")
+        _demand_apart(found.place, name)
         return found
 
     def about(self, name: str) -> About:
@@ -188,6 +191,26 @@ class Places(BaseModel):
                 return one
         known = ", ".join(one.name for one in self.place) or "none"
         raise BadPlaces(f"there is no place {name!r} in custody/{PLACES}; known are {known}")
+
+
+def _demand_apart(places: tuple[About, ...], name: str) -> None:
+    """Raise BadPlaces where one place is another, or in it: what is removed from the one would be gone from both."""
+    for one, other in combinations(places, 2):
+        here, there = _stands(one), _stands(other)
+        if here[0] == there[0] and (here[1].is_relative_to(there[1]) or there[1].is_relative_to(here[1])):
+            raise BadPlaces(
+                f"{name}: the places {one.name} and {other.name} are one, or one is in the other ({other.where}): two "
+                "copies there would be one; choose another"
+            )
+
+
+def _stands(about: About) -> tuple[str, PurePosixPath]:
+    """Return on what a place is, and where there."""
+    if isinstance(about, AboutSftp):
+        return f"{about.host.lower()}:{about.port}", PurePosixPath(about.path)
+    if isinstance(about, AboutS3):
+        return f"{about.endpoint.rstrip('/').lower()} {about.bucket}", PurePosixPath("/", about.prefix)
+    return "", PurePosixPath(os.path.realpath(Path(about.path).expanduser()))
 
 
 def _complaints(error: ValidationError, plain: dict[str, Any]) -> Iterator[str]:

@@ -52,9 +52,14 @@ class Bucket:
         left = _TRIES
         while offset < end:
             try:
+                before = offset
                 for block in self._range(name, offset, end):
                     offset += len(block)
                     yield block
+                if offset == before:
+                    raise PlaceTrouble(
+                        f"the place {self.name} ends {name} at byte {offset} of {end}: do the same again"
+                    )
             except BotoCoreError as error:
                 left -= 1
                 if not left:
@@ -86,13 +91,21 @@ class Bucket:
         at = self._at(name)
         with self._answers():
             self._client.delete_object(**at)
-            if self._client.get_bucket_versioning(Bucket=self.bucket).get("Status"):
-                for version in list(self._versions(at["Key"])):
-                    self._client.delete_object(**at, VersionId=version)
+            if self._keeps_versions():
+                for key, version in list(self._versions(at["Key"])):
+                    if key == at["Key"]:
+                        self._client.delete_object(**at, VersionId=version)
 
     def clear(self, prefix: str) -> int:
-        """Remove all below a prefix, and prove it; return how many bytes went."""
-        return cleared(self, prefix)
+        """Remove all below a prefix, older versions of what is gone too, and prove it; return how many bytes went."""
+        gone = cleared(self, prefix)
+        with self._answers():
+            if self._keeps_versions():
+                for key, version in list(self._versions(self.prefix + prefix_of(prefix))):
+                    self._client.delete_object(Bucket=self.bucket, Key=key, VersionId=version)
+                if left := next(self._versions(self.prefix + prefix_of(prefix)), None):
+                    raise PlaceTrouble(f"the place {self.name} still has versions of {left[0]}: look at it")
+        return gone
 
     def sweep(self, prefix: str = "") -> None:
         """Remove the parts of objects that were never joined."""
@@ -129,11 +142,14 @@ class Bucket:
         with self._answers():
             return int(self._client.head_object(**self._at(name))["ContentLength"])
 
-    def _versions(self, key: str) -> Iterator[str]:
-        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=key):
+    def _keeps_versions(self) -> bool:
+        return bool(self._client.get_bucket_versioning(Bucket=self.bucket).get("Status"))
+
+    def _versions(self, prefix: str) -> Iterator[tuple[str, str]]:
+        """Yield key and version of all that a bucket keeps below a prefix, deleted or not."""
+        for page in self._client.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
             for one in [*page.get("Versions", []), *page.get("DeleteMarkers", [])]:
-                if one["Key"] == key:
-                    yield one["VersionId"]
+                yield one["Key"], one["VersionId"]
 
     def _at(self, name: str) -> dict[str, str]:
         return {"Bucket": self.bucket, "Key": self.prefix + checked(name)}

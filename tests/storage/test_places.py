@@ -347,6 +347,19 @@ def test_in_a_bucket_that_keeps_versions_what_is_deleted_is_gone_with_all_of_the
     assert not left.get("DeleteMarkers")
 
 
+def test_what_somebody_else_deleted_in_a_bucket_that_keeps_versions_goes_too(store: Gateway) -> None:
+    place = Bucket("store", "trash", "", store.url)
+    place._client.create_bucket(Bucket="trash")
+    place._client.put_bucket_versioning(Bucket="trash", VersioningConfiguration={"Status": "Enabled"})
+    for name in ("object/a", "object/b", "other"):
+        place.write(name, b"of somebody")
+    for name in ("object/a", "other"):
+        place._client.delete_object(Bucket="trash", Key=name)  # its older version stays
+    place.clear("object/")
+    left = place._client.list_object_versions(Bucket="trash")
+    assert {one["Key"] for one in [*left["Versions"], *left["DeleteMarkers"]]} == {"other"}
+
+
 def test_a_hostile_key_in_a_bucket_is_refused(store: Gateway, request: pytest.FixtureRequest) -> None:
     place = bucket(store, request.node.name)
     place._client.put_object(Bucket="copies", Key=f"{place.prefix}a/../../x", Body=b"")
@@ -464,6 +477,8 @@ def test_places_are_read_and_opened_by_name() -> None:
         ('"P90D"', '"often"', "audit_every must be a term"),
         ('name = "bucket"', 'name = "Bucket/../x"', "name"),
         ('name = "tape"', 'name = "bucket"', "two places of the name bucket"),
+        ('"/archive/terp"', '"/mnt/two"', "the places disk-two and tape are one"),
+        ('"/archive/terp"', '"/mnt/../mnt/two/tape"', "the places disk-two and tape are one, or one is in the other"),
         ("[[place]]", "[place", "is no TOML"),
         ("[[place]]", "[[places]]", "places is not known: known are place"),
     ],
