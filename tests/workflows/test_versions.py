@@ -14,9 +14,10 @@ import xarray as xr
 import terp.storage
 from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
-from terp.storage.errors import BadPackage
+from terp.storage.errors import BadPackage, Damaged
 from terp.storage.home import Home
 from terp.storage.package.packed import PackedProduct
+from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
 from terp.workflows.planning.load import load_flow
@@ -169,6 +170,20 @@ def test_what_is_no_version_of_an_object_is_refused(home: Path, identifier: str)
         earlier(Home(home), "urn:terp:nosuch", ["doubled"])
     with pytest.raises(Usage, match="has doubled, and this run other: it is no version"):
         earlier(Home(home), identifier, ["other"])
+
+
+def test_a_table_that_was_altered_tells_no_version_what_is_in_it(home: Path, identifier: str) -> None:
+    """What it says of packages would go into the next version, and the archive would believe it."""
+    [table] = [path for name, path in Archive(Home(home).archive).files(identifier).items() if name.endswith(MEMBERS)]
+    before, mode = table.read_bytes(), table.stat().st_mode
+    table.chmod(0o644)
+    table.write_bytes(before.replace(b'"offset":', b'"offset":1', 1))
+    try:
+        with pytest.raises(Damaged, match="is not what was stored: mend"):
+            earlier(Home(home), identifier, [table.name.removesuffix(MEMBERS)])
+    finally:
+        table.write_bytes(before)
+        table.chmod(mode)
 
 
 def test_a_second_form_comes_with_a_version_that_shares_the_packages(home: Path, identifier: str) -> None:

@@ -3,9 +3,14 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from terp.storage.archive import Archive
+from terp.storage.archive.ocfl import sha512_of
+from terp.storage.errors import Damaged
+from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.package.bands import BAND_BYTES
-from terp.storage.package.packed import PackedProduct
+from terp.storage.package.packed import PackedProduct, tables
+from terp.storage.package.table import MEMBERS
 from terp.workflows.errors import Usage
 from terp.workflows.results.show import packed_results
 
@@ -25,9 +30,21 @@ class Earlier:
 def earlier(home: Home, identifier: str, names: Collection[str]) -> Earlier:
     """Return the newest version of an object; raises Usage where it does not have results of these names."""
     results = packed_results(home, identifier)
+    _demand_tables(home, identifier)
     if results.keys() != set(names):
         raise Usage(
             f"{identifier} has {', '.join(results)}, and this run {', '.join(names)}: it is no version of that object; "
             "archive it as one of its own"
         )
     return Earlier(identifier, results)
+
+
+def _demand_tables(home: Home, identifier: str) -> None:
+    """Raise Damaged where a table is not what was stored: what it says of packages goes into the next version."""
+    archive = Archive(home.archive)
+    digests = archive.digests(identifier)
+    for name, path in tables(archive.files(identifier)).items():
+        with disk(path):
+            found = sha512_of(path)
+        if found != digests[f"{name}{MEMBERS}"]:
+            raise Damaged(f"{path} is not what was stored: mend {identifier} first (`terp repair`)")
