@@ -17,6 +17,7 @@ from terp.storage.archive import erasing
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.erasing import Wanted, strays, walk
 from terp.storage.archive.hold import holds
+from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.objects import Archive
 from terp.storage.archive.ocfl import identifier_of, newest, place, sha512_of
 from terp.storage.archive.retention import POLICY, Standing, policy_of, standing
@@ -147,7 +148,23 @@ def unmet(home: Home, identifier: str, scope: Scope, found: Survey, on: date) ->
     said = [f"it is {one}" for one in holds(Events(home.custody).of(identifier))]
     said += _untimely(about, on)
     said += [f"the place {name} is not registered, and a copy is there" for name in _strangers(home, identifier, scope)]
+    said += [unseen(copy.place) for copy in _unseen(home, identifier, scope, found)]
     return [*said, *found.links, *scope.busy]
+
+
+def unseen(name: str) -> str:
+    """Say that a copy is known to be in a place and is not seen there."""
+    return (
+        f"the place {name} has nothing of it, though a whole copy is known to be there: is it mounted, and its path in "
+        "places.toml the right one? If that copy is lost, `terp uncopy` forgets it"
+    )
+
+
+def _unseen(home: Home, identifier: str, scope: Scope, found: Survey) -> list[Copy]:
+    seen = {part.where.removeprefix("place ") for part in found.parts} | found.away.keys()
+    known = Known(home.custody)
+    copies = (known.get(name, identifier) for name in scope.places if name not in seen)
+    return [copy for copy in copies if copy and copy.state == "whole"]
 
 
 def _untimely(about: Standing, on: date) -> list[str]:

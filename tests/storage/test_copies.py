@@ -17,7 +17,7 @@ from lies import lying
 
 from terp.storage.archive import Archive, claim
 from terp.storage.archive.claim import claimed
-from terp.storage.archive.copies import Sent, copies_of, copy_to, remove_copy, standing, whereabouts
+from terp.storage.archive.copies import Sent, copies_of, copy_to, open_place, remove_copy, standing, whereabouts
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.ocfl import place as where
@@ -27,6 +27,7 @@ from terp.storage.home import Home
 from terp.storage.places.place import PART
 from terp.workflows.cli import terp
 from terp.workflows.errors import WorkflowError
+from terp.workflows.results.copies import remove_at
 
 ONE_MORE = POLICY.replace("at_most = 3", "at_most = 2")
 
@@ -393,6 +394,22 @@ def test_records_that_are_none_are_told_of(at: Home) -> None:
     with pytest.raises(BadPackage, match="is no record of a copy"):
         copies_of(at, one)
     assert Copy(one, "disk", "folder", "whole", "v1", "0").size == 0
+
+
+def test_a_copy_in_a_place_that_is_not_mounted_is_not_taken_to_be_gone(at: Home, root: Path) -> None:
+    one = archived(at, "one", size=9)
+    copy(at, one)
+    root.rename(root.with_name("unmounted"))
+    root.mkdir()  # where it would be mounted
+    with pytest.raises(PlaceTrouble, match="is it mounted, and the right one"):
+        remove_copy(at, "disk", one)
+    with pytest.raises(PlaceTrouble, match="has nothing of it, though a whole copy is known"):
+        remove_at(at, open_place(at, "disk")[1], one)
+    assert copies_of(at, one) == [("disk", "whole")]
+    root.rmdir()
+    root.with_name("unmounted").rename(root)
+    remove_at(at, open_place(at, "disk")[1], one)
+    assert (copies_of(at, one), list(root.rglob("*.zip"))) == ([], [])
 
 
 # the command line

@@ -21,6 +21,7 @@ from terp.storage.archive.catalog.reader import tombstone_card
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.destroying import execute
 from terp.storage.archive.hold import lay, release
+from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.ocfl import place
 from terp.storage.archive.people import People
 from terp.storage.archive.proposal import Scope
@@ -446,3 +447,18 @@ def test_an_altered_tombstone_leads_nowhere_else(home: Home, scope: Scope, peopl
     with pytest.raises(BadPackage, match="leads elsewhere"):
         destroy(home, scope)
     assert (tmp_path / "precious").read_text() == "mine"
+
+
+def known_copy(home: Home) -> None:
+    Known(home.custody).write(Copy(custody_of.URN, "second", "folder", "whole", "v1", "ab"))
+
+
+def test_a_known_copy_that_is_not_seen_where_it_should_be_is_no_copy_that_is_gone(
+    home: Home, scope: Scope, tmp_path: Path
+) -> None:
+    known_copy(home)
+    (tmp_path / "not mounted").mkdir()
+    moved = replace(scope, places={"second": Folder("second", tmp_path / "not mounted")})
+    _, wrong, proposal = propose(home, custody_of.URN, moved, "A", custody_of.TODAY)
+    assert proposal is None
+    assert "the place second has nothing of it, though a whole copy is known to be there" in wrong[0]

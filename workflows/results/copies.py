@@ -6,6 +6,8 @@ from terp.storage.archive import erasing
 from terp.storage.archive.bundles import indices
 from terp.storage.archive.copies import remove_copy
 from terp.storage.archive.known import Known
+from terp.storage.archive.proposal import unseen
+from terp.storage.errors import PlaceTrouble
 from terp.storage.home import Home
 from terp.storage.places import Place, Stored, Tape
 
@@ -21,6 +23,12 @@ def files_at(home: Home, place: Place, identifier: str) -> Iterator[Stored]:
 
 
 def remove_at(home: Home, place: Place, identifier: str) -> None:
-    """Remove all that a place has of an object, with the record of it."""
-    if Known(home.custody).get(place.name, identifier) or any(True for _ in files_at(home, place, identifier)):
+    """Remove all that a place has of an object, with the record of it.
+
+    Raises PlaceTrouble where a copy that is known to be whole is not seen there: it may be somewhere else.
+    """
+    record, seen = Known(home.custody).get(place.name, identifier), any(True for _ in files_at(home, place, identifier))
+    if record and record.state == "whole" and not seen:
+        raise PlaceTrouble(unseen(place.name))
+    if record or seen:
         remove_copy(home, place.name, identifier)
