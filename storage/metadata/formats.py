@@ -28,6 +28,7 @@ _ENDINGS = {
     ".json": FileFormat("JSON Data Interchange Format", "fmt/817", PRONOM),
     ".jsonl": FileFormat("JSON Lines Text Format", "fmt/2054", PRONOM),
     ".md": FileFormat("Markdown", "fmt/1149", PRONOM),
+    ".nc": FileFormat("NetCDF-4", "fmt/807", PRONOM, "4"),
     ".png": FileFormat("Portable Network Graphics", "fmt/11", PRONOM, "1.0"),
     ".py": FileFormat("Python Source Code File", "fmt/938", PRONOM),
     ".sha256": FileFormat("SHA256 File", "fmt/991", PRONOM),

@@ -19,7 +19,14 @@ from terp.storage.transfer.openness import Closed, Openness
 
 EXPORTED = "exported"
 HISTORY = "premis-custody.xml"
-_OF_WHOM = ("for", "ground", "to")
+# what custody noted that may leave, with these of its facts: of the files, and of no person, place, host or reason
+_OPEN = {
+    "ingested": ("version", "inventory", "policy"),
+    "imported": ("kind", "files", "bytes", "sha512", "version", "inventory"),
+    "copied": ("version", "sha512", "files", "bytes"),
+    "damage found": (),
+    "repaired": (),
+}
 
 
 @dataclass(frozen=True)
@@ -71,14 +78,15 @@ class Outgoing:
             )
 
     def history(self) -> bytes:
-        """Return the object's PREMIS with what custody noted since its ingest; b"" where either is lacking.
+        """Return the object's PREMIS with what happened to its files since its ingest; b"" where either is lacking.
 
-        Of earlier exports it tells not who got them.
+        What was decided of it (holds, exports, destruction), by whom and why, stays with those who keep it.
         """
-        if "premis.xml" not in self.files or not self.events:
+        open_ = [_told(one) for one in self.events if one["event"] in _OPEN]
+        if "premis.xml" not in self.files or not open_:
             return b""
         told = premis.read(self.files["premis.xml"].read_bytes(), f"premis.xml of {self.identifier}")
-        return premis.write(with_history(told, self.identifier, map(_unnamed, self.events)))
+        return premis.write(with_history(told, self.identifier, open_))
 
     def products(self) -> dict[str, PackedProduct]:
         """Return the products in it by the names of the results; raises BadPackage where there are none."""
@@ -88,6 +96,6 @@ class Outgoing:
         return found
 
 
-def _unnamed(event: Mapping[str, Any]) -> dict[str, Any]:
-    facts = {name: fact for name, fact in event["facts"].items() if name not in _OF_WHOM}
-    return {**event, "facts": facts if event["event"] == EXPORTED else event["facts"]}
+def _told(event: Mapping[str, Any]) -> dict[str, Any]:
+    facts = {name: fact for name, fact in event["facts"].items() if name in _OPEN[event["event"]]}
+    return {**event, "facts": facts}
