@@ -127,7 +127,7 @@ def _prove(home: Home, stone: Tombstone, scope: Scope) -> tuple[list[str], dict[
     _, same = erasing.strays(home, wanted, [])
     left = [f"{name}, which is {what}" for name, what in same.items()]
     count, own = 0, place_of(identifier).name
-    for name, _ in erasing.walk(home.root, erasing.records(home)):
+    for name, _ in erasing.walk(home.root, erasing.records(home), through=True):
         count += 1
         parts = name.split("/")
         above = {"/".join(parts[:depth]) for depth in range(1, len(parts) + 1)}

@@ -55,8 +55,11 @@ class Wanted:
         return same.get(sha512_of(path), "") if same else ""
 
 
-def walk(root: Path, but: Sequence[str] = ()) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the files below a folder, but for some, by their path from it, with what is known of them; no link."""
+def walk(root: Path, but: Sequence[str] = (), through: bool = False) -> Iterator[tuple[str, os.stat_result]]:
+    """Yield the files below a folder, but for some, by their path from it, with what is known of them; no link.
+
+    `through`: but for links to folders in `root` itself, as of a home whose products are on scratch.
+    """
     stack = [""]
     while stack:
         folder = stack.pop()
@@ -64,7 +67,7 @@ def walk(root: Path, but: Sequence[str] = ()) -> Iterator[tuple[str, os.stat_res
             for item in found:
                 name = f"{folder}/{item.name}" if folder else item.name
                 with suppress(FileNotFoundError):
-                    if item.is_dir(follow_symlinks=False):
+                    if item.is_dir(follow_symlinks=through and not folder):
                         stack += [] if name in but else [name]
                     elif item.is_file(follow_symlinks=False) and name not in but:
                         yield name, item.stat(follow_symlinks=False)
@@ -84,7 +87,7 @@ def strays(home: Home, wanted: Wanted, but: Sequence[str]) -> tuple[dict[str, st
     held: dict[str, str] = {}
     found: dict[str, str] = {}
     archive = f"{home.archive.relative_to(home.root).as_posix()}/"
-    for name, about in walk(home.root, [*but, *records(home)]):
+    for name, about in walk(home.root, [*but, *records(home)], through=True):
         with disk(name), suppress(FileNotFoundError):
             if same := wanted.has(home.root / name, about.st_size):
                 within = object_at(name.removeprefix(archive)) if name.startswith(archive) else ""

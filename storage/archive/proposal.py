@@ -7,6 +7,7 @@ custody/destructions/SLUG.*.sig  signatures of people (terp.storage.signature)
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -107,7 +108,8 @@ def survey(home: Home, identifier: str, scope: Scope) -> Survey:
             continue
         parts += [Part(f"place {called}", stored)] if stored else []
     local = [home.root / name for part in parts if not part.where.startswith("place ") for name, _ in part.files]
-    return Survey(tuple(parts), files, away, _identifiers(home, held), tuple(_linked(home, local)))
+    links = (*_elsewhere(home, mine), *_linked(home, local))
+    return Survey(tuple(parts), files, away, _identifiers(home, held), links)
 
 
 def specification(home: Home, identifier: str, scope: Scope, found: Survey, by: str, moment: str) -> dict[str, Any]:
@@ -236,6 +238,18 @@ def _linked(home: Home, paths: Sequence[Path]) -> Iterator[str]:
                 f"{known[0].relative_to(home.root)} has {count} names (hard links), and {len(known)} of them are "
                 f"known here: find the others with `find / -samefile {known[0]}` and remove them"
             )
+
+
+def _elsewhere(home: Home, folders: Iterable[Path]) -> Iterator[str]:
+    """Say which folders, and what in products, are links: the bytes would stay where those lead to."""
+    for folder in folders:
+        below = folder.rglob("*") if folder.is_relative_to(home.products) and not folder.is_symlink() else ()
+        for one in (folder, *below):
+            if one.is_symlink():
+                yield (
+                    f"{one.relative_to(home.root)} is a link to {os.readlink(one)}: the bytes there would stay; "
+                    "put them in its place, or remove both"
+                )
 
 
 def _exported(home: Home, identifier: str) -> list[str]:
