@@ -18,6 +18,7 @@ from terp.storage.errors import BadPolicy
 from terp.storage.files import disk
 
 _TERM = re.compile(r"P(?=\d)(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,5})D)?")
+_CONDITIONS = re.compile(r"(?:creativecommons\.org/licenses/|\bcc[- ])((?:by|nc|nd|sa)(?:[- ](?:by|nc|nd|sa))*)\b")
 POLICY = "policy.toml"  # the file's name, in a home and in an archived object
 LONGEST = "P75Y"  # Archiefwet 1995, article 15: restrictions lapse after 75 years unless decided otherwise
 OPENNESS = {"open unless": "openbaar, tenzij", "private unless": "privacy, tenzij"}
@@ -30,19 +31,25 @@ def _term(value: str) -> str:
 
 
 def after(start: date, term: str) -> date:
-    """Return the day on which a term (xsd:duration of years, months and days) that begins on `start` has run out."""
+    """Return the day on which a term (xsd:duration of years, months and days) that begins on `start` has run out.
+
+    The last day that a calendar has, where it is later.
+    """
     found = _TERM.fullmatch(term)
     assert found is not None
     years, months, days = (int(part or 0) for part in found.groups())
     month = start.year * 12 + start.month - 1 + 12 * years + months
-    last = (date(month // 12, month % 12 + 1, 28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
-    return last.replace(day=min(start.day, last.day)) + timedelta(days=days)
+    try:
+        last = (date(month // 12, month % 12 + 1, 28) + timedelta(days=4)).replace(day=1) - timedelta(days=1)
+        return last.replace(day=min(start.day, last.day)) + timedelta(days=days)
+    except (ValueError, OverflowError):
+        return date.max
 
 
 def conditions(licence: str) -> set[str]:
-    """Return the conditions of a Creative Commons licence (by, nc, nd, sa); none of another."""
-    found = re.search(r"creativecommons\.org/licenses/([a-z-]+)/", licence)
-    return set(found[1].split("-")) if found else set()
+    """Return the conditions of a Creative Commons licence (by, nc, nd, sa), by URL or name; none of another."""
+    found = _CONDITIONS.search(licence.casefold())
+    return set(re.split("[- ]", found[1])) if found else set()
 
 
 type Text = Annotated[str, Field(min_length=1, pattern=r"\S")]

@@ -4,6 +4,7 @@ Every term comes from the policy that lies in the object; none is known here. Wh
 destruction wants two of them, and transfer an institution that takes it over.
 """
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -107,10 +108,20 @@ def standing(home: Home, identifier: str, on: date) -> Standing:
 
 def policy_of(home: Home, identifier: str) -> Policy:
     """Return the policy of the newest version of an object; raises BadPolicy where it has none."""
-    found = Archive(home.archive).files(identifier).get(POLICY)
+    archive = Archive(home.archive)
+    found = archive.files(identifier).get(POLICY)
     if found is None:
         raise BadPolicy(f"{identifier} holds no {POLICY}: archive it again with --policy, which makes a new version")
-    return Policy.load(found)
+    return stored_policy(found, archive.digests(identifier)[POLICY])
+
+
+def stored_policy(path: Path, sha512: str) -> Policy:
+    """Read a policy in the archive; raises BadPolicy where it is not what was stored: nobody decided that."""
+    with disk(path):
+        data = path.read_bytes()
+    if hashlib.sha512(data).hexdigest() != sha512.lower():
+        raise BadPolicy(f"{path} is not the decision that was stored: `terp audit` finds it, `terp repair` mends it")
+    return Policy.parse(data, str(path))
 
 
 def first_made(home: Home, identifier: str) -> date:

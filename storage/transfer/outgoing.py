@@ -9,6 +9,7 @@ from typing import Any
 from terp.storage.archive import Archive
 from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.policy import POLICY, Policy
+from terp.storage.archive.retention import stored_policy
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.files import disk
 from terp.storage.metadata import premis
@@ -61,7 +62,8 @@ class Outgoing:
         version = version or str(inventory["head"])
         state = inventory["versions"][version]["state"]
         sha512 = {name: digest for digest, names in state.items() for name in names}
-        return cls(identifier, version, found, sha512, Policy.load(now[POLICY]), events)
+        policy = stored_policy(now[POLICY], archive.digests(identifier)[POLICY])
+        return cls(identifier, version, found, sha512, policy, events)
 
     def closed(self, on: date) -> list[Closed]:
         """Return the restrictions that are in force on a day."""

@@ -462,3 +462,38 @@ def test_a_known_copy_that_is_not_seen_where_it_should_be_is_no_copy_that_is_gon
     _, wrong, proposal = propose(home, custody_of.URN, moved, "A", custody_of.TODAY)
     assert proposal is None
     assert "the place second has nothing of it, though a whole copy is known to be there" in wrong[0]
+
+
+@pytest.mark.parametrize("inner", ["", "data.zarr"])
+def test_a_product_that_is_a_link_is_refused_for_its_bytes_would_stay(
+    home: Home, scope: Scope, tmp_path: Path, inner: str
+) -> None:
+    one = home.products / "key" / inner
+    one.rename(tmp_path / "scratch")
+    one.symlink_to(tmp_path / "scratch")
+    _, wrong, proposal = propose(home, custody_of.URN, scope, "A", custody_of.TODAY)
+    assert proposal is None
+    assert f"is a link to {tmp_path / 'scratch'}: the bytes there would stay" in wrong[0]
+
+
+def test_what_is_left_is_looked_for_where_products_are_on_scratch(
+    home: Home, scope: Scope, people: list[Path], tmp_path: Path
+) -> None:
+    home.products.rename(tmp_path / "scratch")
+    home.products.symlink_to(tmp_path / "scratch")
+    stray = home.products / "other"
+    stray.write_bytes(Archive(home.archive).files(custody_of.URN)["result.zarr.zip"].read_bytes())
+    signed(home, scope, people)
+    destroy(home, scope)
+    assert list((tmp_path / "scratch").iterdir()) == []
+
+
+def test_a_decision_that_was_altered_in_the_archive_decides_nothing(home: Home, scope: Scope) -> None:
+    no_term = ('[bewaartermijn]\nlooptijd = "P10Y"\ntrigger = "Creatie"', "")
+    custody_of.put(home, custody_of.policy(('waardering = "V"', 'waardering = "B"'), no_term))
+    path = Archive(home.archive).files(custody_of.URN)["policy.toml"]
+    path.chmod(0o644)
+    path.write_bytes(custody_of.policy())
+    _, wrong, proposal = propose(home, custody_of.URN, scope, "A", custody_of.TODAY)
+    assert proposal is None
+    assert "is not the decision that was stored" in wrong[0]

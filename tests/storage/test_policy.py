@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage.archive.policy import Policy, after, template
+from terp.storage.archive.policy import Policy, after, conditions, template
 from terp.storage.errors import BadPolicy
 
 GOOD = (Path(__file__).parents[1] / "policy.toml").read_text()
@@ -72,3 +72,26 @@ def test_a_term_runs_out_on_the_same_day_of_a_later_year_or_the_last_of_its_mont
     total = start.year * 12 + start.month - 1 + years * 12 + months
     assert (end.year, end.month) == (total // 12, total % 12 + 1)
     assert end.day == start.day or (end.day < start.day and after(end, "P1D").day == 1)
+
+
+def test_a_term_that_no_calendar_can_tell_ends_on_its_last_day() -> None:
+    assert after(TODAY, "P9999Y") == after(TODAY, "P7900Y99999D") == date.max
+    assert after(date.max, "P1D") == date.max
+
+
+@pytest.mark.parametrize(
+    ("licence", "asked"),
+    [
+        ("https://creativecommons.org/licenses/by-nc-nd/4.0/", {"by", "nc", "nd"}),
+        ("HTTPS://CreativeCommons.org/licenses/BY-SA/4.0/", {"by", "sa"}),
+        ("https://creativecommons.org/licenses/sa/1.0/", {"sa"}),
+        ("CC-BY-NC-ND-4.0", {"by", "nc", "nd"}),
+        ("CC BY-SA 4.0", {"by", "sa"}),
+        ("https://spdx.org/licenses/CC-BY-ND-4.0.html", {"by", "nd"}),
+        ("https://creativecommons.org/publicdomain/zero/1.0/", set()),
+        ("CC0-1.0", set()),
+        ("Apache-2.0", set()),
+    ],
+)
+def test_conditions_of_a_licence_are_known_by_its_address_and_by_its_name(licence: str, asked: set[str]) -> None:
+    assert conditions(licence) == asked
