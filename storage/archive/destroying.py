@@ -12,7 +12,7 @@ from terp.storage.archive import erasing, tombstone
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.hold import DESTROYING, WITHDRAWN, begun, holds
 from terp.storage.archive.ocfl import place as place_of
-from terp.storage.archive.proposal import SAME, Scope, Survey
+from terp.storage.archive.proposal import SAME, Scope, Survey, versions
 from terp.storage.archive.proposing import checked_now, demand, forget, load, path_of, signatures
 from terp.storage.archive.statement import publish_statement
 from terp.storage.archive.tombstone import DESTROYED, GOING, Tombstone
@@ -66,6 +66,9 @@ def _begin(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tomb
     if held := holds(events.of(identifier)[: entry["number"] - 1]):  # laid in this very moment
         events.append(identifier, WITHDRAWN, {"why": [str(one) for one in held]})
         demand(identifier, [f"it is {one}" for one in held])
+    if versions(home, identifier) != proposal.plain["versions"]:  # archived again while all was looked at
+        events.append(identifier, WITHDRAWN, {"why": ["it was archived again"]})
+        demand(identifier, ["its versions changed since it was proposed; propose again"])
     chosen = proposal.plain["ground"]["selectielijst"]
     plain = {
         "identifier": identifier,
@@ -99,8 +102,12 @@ def _told(plain: Mapping[str, Any]) -> list[str]:
 def _erase(home: Home, stone: Tombstone, scope: Scope) -> list[str]:
     """Remove all of an object; return what could not be removed now."""
     erasing.withdraw(home.archive, stone.identifier)
+    wanted = erasing.Wanted.of(stone.plain["specification"]["files"])
     for name in stone.plain["paths"]:
-        erasing.remove(home.root / checked(name))
+        path = home.root / checked(name)
+        if path.is_file() and not wanted.has(path, path.stat().st_size):
+            continue  # it was the same when this began, and is something else by now
+        erasing.remove(path)
     remains = []
     for name in sorted({*stone.plain["places"], *scope.places}):
         if name not in scope.places:
@@ -123,7 +130,7 @@ def _prove(home: Home, stone: Tombstone, scope: Scope) -> tuple[list[str], dict[
     """Look everywhere for what may be left; return that, and what was looked at."""
     identifier = stone.identifier
     wanted = erasing.Wanted.of(stone.plain["specification"]["files"])
-    paths = set(stone.plain["paths"])
+    paths = {name for name in stone.plain["paths"] if not (home.root / name).is_file()}  # files are told by digest
     _, same = erasing.strays(home, wanted, [])
     left = [f"{name}, which is {what}" for name, what in same.items()]
     count, own = 0, place_of(identifier).name

@@ -108,7 +108,7 @@ def survey(home: Home, identifier: str, scope: Scope) -> Survey:
             continue
         parts += [Part(f"place {called}", stored)] if stored else []
     local = [home.root / name for part in parts if not part.where.startswith("place ") for name, _ in part.files]
-    links = (*_elsewhere(home, mine), *_linked(home, local))
+    links = (*_elsewhere(home, mine), *_linked(home, local), *_in_products(home, found))
     return Survey(tuple(parts), files, away, _identifiers(home, held), links)
 
 
@@ -124,7 +124,7 @@ def specification(home: Home, identifier: str, scope: Scope, found: Survey, by: 
         "format": FORMAT,
         "object": identifier,
         "title": inventory["versions"][inventory["head"]]["message"],
-        "versions": {version: one["created"] for version, one in inventory["versions"].items()},
+        "versions": versions(home, identifier),
         "archiefvormer": policy.archiefvormer.naam,
         "ground": {
             "waardering": policy.waardering,
@@ -142,6 +142,12 @@ def specification(home: Home, identifier: str, scope: Scope, found: Survey, by: 
         "exported": _exported(home, identifier),
         "proposed": {"time": moment, "by": by},
     }
+
+
+def versions(home: Home, identifier: str) -> dict[str, str]:
+    """Return the versions that an object has now, each with when it was made."""
+    inventory = newest(home.archive / place(identifier))[0]
+    return {version: one["created"] for version, one in inventory["versions"].items()}
 
 
 def unmet(home: Home, identifier: str, scope: Scope, found: Survey, on: date) -> list[str]:
@@ -250,6 +256,21 @@ def _elsewhere(home: Home, folders: Iterable[Path]) -> Iterator[str]:
                     f"{one.relative_to(home.root)} is a link to {os.readlink(one)}: the bytes there would stay; "
                     "put them in its place, or remove both"
                 )
+
+
+def _in_products(home: Home, same: Mapping[str, str]) -> Iterator[str]:
+    """Say which products of others would be broken: a file of theirs is the same, and they are not of the object."""
+    for name, which in same.items():
+        product = home.products / (home.root / name).relative_to(home.products).parts[0] if _is_in(home, name) else None
+        if product and (product / "product.json").exists():
+            yield (
+                f"{name} is the same as {which}, and a part of the product {product.name}, which is another's: "
+                f"remove that first (`terp rm {product.name}`), or keep it elsewhere"
+            )
+
+
+def _is_in(home: Home, name: str) -> bool:
+    return (home.root / name).is_relative_to(home.products)
 
 
 def _exported(home: Home, identifier: str) -> list[str]:

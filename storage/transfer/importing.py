@@ -81,6 +81,7 @@ def bring(home: Home, incoming: Incoming, say: Callable[[str], None]) -> dict[st
             event = {**arriving.about(), "from": str(source), "policy": policy.version, "by": incoming.by}
             if known:
                 return _noted(home, identifier, event | known, created=False)
+            demand_none(home.custody, identifier)  # reading and proving it may have taken hours
             receipt = archive.ingest(
                 identifier,
                 {name: path for name, (path, _) in brought.items()},

@@ -6,10 +6,11 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ from terp.storage.archive import Archive, tombstone
 from terp.storage.archive.catalog.reader import tombstone_card
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.destroying import execute
-from terp.storage.archive.hold import lay, release
+from terp.storage.archive.hold import DESTROYING, lay, release
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.ocfl import place
 from terp.storage.archive.people import People
@@ -497,3 +498,45 @@ def test_a_decision_that_was_altered_in_the_archive_decides_nothing(home: Home, 
     _, wrong, proposal = propose(home, custody_of.URN, scope, "A", custody_of.TODAY)
     assert proposal is None
     assert "is not the decision that was stored" in wrong[0]
+
+
+def test_a_product_of_others_is_not_broken_for_a_file_that_is_the_same(home: Home, scope: Scope) -> None:
+    other = home.products / "other"
+    other.mkdir()
+    (other / "product.json").write_text("{}")
+    (other / "c0").write_bytes(Archive(home.archive).files(custody_of.URN)["result.zarr.zip"].read_bytes())
+    _, wrong, proposal = propose(home, custody_of.URN, scope, "A", custody_of.TODAY)
+    assert proposal is None
+    assert "products/other/c0 is the same as v1/content/result.zarr.zip, and a part of the product other" in wrong[0]
+
+
+def test_what_is_something_else_when_it_goes_on_stays(
+    home: Home, scope: Scope, people: list[Path], tmp_path: Path
+) -> None:
+    stray = home.cache / "stray"
+    stray.parent.mkdir()
+    stray.write_bytes(Archive(home.archive).files(custody_of.URN)["result.zarr.zip"].read_bytes())
+    signed(home, scope, people)
+    with pytest.raises(Unfinished):
+        destroy(home, replace(scope, places={"second": Away("second", tmp_path / "copies")}))
+    assert not stray.exists()
+    stray.write_text("somebody's work of today")
+    assert destroy(home, scope).state == tombstone.DESTROYED
+    assert stray.read_text() == "somebody's work of today"
+
+
+def test_what_is_archived_again_while_it_is_looked_at_stays(
+    home: Home, scope: Scope, people: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed(home, scope, people)
+    append = Events.append
+
+    def archive_meanwhile(self: Events, identifier: str, event: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+        if event == DESTROYING:
+            custody_of.put(home, custody_of.policy(('waardering = "V"', 'waardering = "N"')))
+        return append(self, identifier, event, facts)
+
+    monkeypatch.setattr(Events, "append", archive_meanwhile)
+    assert "its versions changed since it was proposed" in refusal(lambda: destroy(home, scope))
+    assert Archive(home.archive).head(custody_of.URN) == "v2"
+    assert tombstone.find(home.custody, custody_of.URN) is None

@@ -146,6 +146,18 @@ def test_the_scope_of_an_object_is_its_results_its_runs_and_what_only_they_neede
     assert scope(desk.home, desk.run("small")).derived == [second.archived["identifier"]]
 
 
+def test_a_result_that_a_run_has_which_is_not_archived_does_not_go(desk: Desk) -> None:
+    first, other = (next(run for run in all_runs(desk.home) if run.flow == flow) for flow in ("small", "again"))
+    assert list(scope(desk.home, desk.run("small")).busy) == []
+    other.results = dict(first.results)
+    other.save(desk.home)
+    assert list(scope(desk.home, desk.run("small")).busy) == []  # the archive has it
+    other.archived = {}
+    other.save(desk.home)
+    said = desk("destroy", desk.run("small"), "--propose", code=77)
+    assert f"is a result of the run {other.id} too, which is not archived" in said
+
+
 def test_a_whole_life_ends_with_a_statement(desk: Desk) -> None:
     urn, other = desk.run("small"), desk.run("again")
     run = next(run.id for run in all_runs(desk.home) if run.flow == "small")

@@ -160,6 +160,7 @@ def _deposit(
         files.sync_file(path)
     archive = Archive(home.archive)
     archive.create_if_missing()
+    tombstone.demand_none(home.custody, identifier)  # packing may have taken hours
     receipt = archive.ingest(
         identifier,
         {one.path.name: one.path for one in made.packed} | {path.name: path for path in folder.iterdir()},

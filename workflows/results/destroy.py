@@ -21,13 +21,14 @@ from terp.workflows.errors import Usage
 from terp.workflows.results.copies import files_at, remove_at
 from terp.workflows.results.impact import impact
 from terp.workflows.results.recipe import RECIPE
-from terp.workflows.running.record import all_runs
+from terp.workflows.running.record import RunRecord, all_runs
 
 
 def scope(home: Home, identifier: str) -> Scope:
     """Return where all of an object can be, and what was made of it.
 
-    Its results go, whoever else uses them, and what only its runs needed; their records go with it.
+    Its results go, unless they are all that a run has that is not archived, and what only its runs needed; their
+    records go with it.
     """
     runs = all_runs(home)
     own = [run for run in runs if run.archived.get("identifier") == identifier]
@@ -45,10 +46,23 @@ def scope(home: Home, identifier: str) -> Scope:
         folders,
         [run.id for run in own],
         _derived(home, identifier, results, {run.id for run in own}, files, set(keys)),
-        [*_working(home, keys), *(f"the run {run.id} is being worked on" for run in own if run.alive)],
+        [*_working(home, keys), *_needed(runs, own, keys, results)],
         partial(files_at, home),
         partial(remove_at, home),
     )
+
+
+def _needed(runs: list[RunRecord], own: list[RunRecord], keys: list[str], results: set[str]) -> Iterator[str]:
+    """Say for which runs what would go is needed: those that go on, and those whose only result it is."""
+    for run in runs:
+        mine = run in own
+        if run.alive and (mine or {stage.key for stage in run.stages} & set(keys)):
+            yield f"the run {run.id} is being worked on"
+        elif not mine and not run.archived and (same := sorted(set(run.results.values()) & results)):
+            yield (
+                f"{same[0]} is a result of the run {run.id} too, which is not archived: archive that under its own "
+                f"decision, or remove it (`terp rm {run.id}`)"
+            )
 
 
 def _files(home: Home, identifier: str) -> dict[str, Path]:
