@@ -4,6 +4,7 @@ A link is not followed, a name that leads elsewhere is refused, and how much it 
 before the first byte is copied. A ZIP has to store its members as they are: then it holds no more than its own size.
 """
 
+import errno
 import os
 import stat
 import zipfile
@@ -70,8 +71,29 @@ def _folder(source: Path, folder: Path, limits: Limits, say: Callable[[str], Non
     for path in sorted(found):
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
-        copied[path] = copy(source / path, target)
+        with _above(source, path) as within:
+            copied[path] = copy(Path(target.name), target, within=within)
+        if copied[path].size != found[path]:
+            raise BadPackage(f"{path!r} in {source} changed while it was copied: import it when nobody writes there")
     return Arrived(folder, copied, tuple(sorted(empty)))
+
+
+@contextmanager
+def _above(source: Path, path: str) -> Iterator[int]:
+    """Give the open folder that a file is in; a folder that has become a link since it was seen is not followed."""
+    folder = os.open(source, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for part in PurePosixPath(path).parts[:-1]:
+            inner = os.open(part, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+            os.close(folder)
+            folder = inner
+        yield folder
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise BadPackage(f"{path!r} in {source} became a link while it was copied, and is not followed") from None
+        raise
+    finally:
+        os.close(folder)
 
 
 def _walk(source: Path, empty: list[str]) -> Iterator[tuple[str, int]]:

@@ -38,13 +38,19 @@ class Copied:
 
 
 def copy(
-    source: Path, target: Path, *, linked: bool = False, sha512: str = "", algorithms: Sequence[str] = _BOTH
+    source: Path,
+    target: Path,
+    *,
+    linked: bool = False,
+    sha512: str = "",
+    algorithms: Sequence[str] = _BOTH,
+    within: int | None = None,
 ) -> Copied:
     """Copy a file to where none is, synced, or hard-link it where the file system can; return its digests.
 
-    A link at `source` is not followed. Raises Damaged where it has not the SHA-512 it should have, OSError.
+    A link at `source` is not followed; it is sought in the open folder `within`, if one is given. Raises Damaged where it has not the SHA-512 it should have, OSError.
     """
-    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
     try:
         if linked and link(source, target):
             found = hashed(lambda size: os.read(descriptor, size), lambda _: None, algorithms)

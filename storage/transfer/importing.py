@@ -38,6 +38,7 @@ from terp.storage.transfer.records import BRON, object_of, organisation
 EVENT = "imported"
 ORIGINAL = "original"
 _SUMS = "SHA512SUMS"
+_LONGEST = 1000  # letters of an identifier that a stranger gives
 
 
 @dataclass(frozen=True)
@@ -115,6 +116,10 @@ def _identifier(proven: Proven, source: Path) -> str:
     found = proven.identifier
     if not found.strip():
         raise BadInput(f"{source} does not say what it is known as: give it a name with --identifier, as urn:...")
+    if len(found) > _LONGEST or not found.isprintable():
+        raise BadInput(
+            f"{source} says no name for itself that can be written: give it one with --identifier, as urn:..."
+        )
     return found if found.startswith("urn:") else f"urn:terp:import:{quote(found, safe='')}"
 
 

@@ -23,6 +23,7 @@ from terp.storage.package.table import MEMBERS, PACKAGE
 from terp.storage.transfer.arriving import Arrived
 from terp.storage.transfer.pakbon import NAMESPACE, SIDECAR
 from terp.storage.validate import validate
+from terp.storage.validate.strict import LARGEST
 
 BAG, OBJECT, SIP, TERP = "bag", "OCFL object", "MDTO SIP", "terp package"
 _SUMS = "SHA512SUMS"
@@ -134,9 +135,16 @@ def _sip(arrived: Arrived) -> Iterator[str]:
 
 def _read(arrived: Arrived, path: str) -> mdto.Informatieobject | mdto.Bestand | BadMetadata:
     try:
-        return mdto.read((arrived.folder / path).read_bytes(), path)
+        return mdto.read(_whole(arrived, path), path)
     except BadMetadata as wrong:
         return wrong
+
+
+def _whole(arrived: Arrived, path: str) -> bytes:
+    """Return the bytes of a text; raises BadPackage for one that is too large to be meant."""
+    if arrived.files[path].size > LARGEST:
+        raise BadPackage(f"{path} is larger than {LARGEST >> 20} MiB, and is not read: no such text is meant")
+    return (arrived.folder / path).read_bytes()
 
 
 def _described(arrived: Arrived, path: str, told: mdto.Bestand) -> Iterator[str]:
@@ -166,7 +174,7 @@ def _pakbon(arrived: Arrived, told: Mapping[str, Any]) -> Iterator[str]:
     """Count again what a pakbon of terp tells; those of others are kept, and have no form that is known here."""
     parser = etree.XMLParser(resolve_entities=False, no_network=True)
     try:
-        root = etree.fromstring((arrived.folder / "pakbon.xml").read_bytes(), parser)
+        root = etree.fromstring(_whole(arrived, "pakbon.xml"), parser)
     except etree.XMLSyntaxError as error:
         yield f"pakbon.xml is not well-formed: {error}"
         return
@@ -222,14 +230,14 @@ def _object_in(arrived: Arrived, kind: str, named: Mapping[str, str]) -> mdto.In
 
 def _identifier(arrived: Arrived, kind: str, told: mdto.Informatieobject | None) -> str:
     if kind == BAG and "bag-info.txt" in arrived.files:
-        text = (arrived.folder / "bag-info.txt").read_bytes().decode(errors="replace")
+        text = _whole(arrived, "bag-info.txt").decode(errors="replace")
         if found := re.search(r"(?mi)^External-Identifier[ \t]*:[ \t]*(\S.*?)[ \t]*$", text):
             return found[1]
     if kind == OBJECT:
         return str(json.loads((arrived.folder / "inventory.json").read_bytes())["id"])
     if "dip.json" in arrived.files:
-        with suppress(ValueError, KeyError, TypeError):
-            return str(json.loads((arrived.folder / "dip.json").read_bytes())["identifier"])
+        with suppress(ValueError, KeyError, TypeError, RecursionError):
+            return str(json.loads(_whole(arrived, "dip.json"))["identifier"])
     return told.identificatie[0].identificatieKenmerk if told else ""
 
 
@@ -237,7 +245,7 @@ def packages_in(arrived: Arrived, proven: Proven) -> dict[str, str]:
     """Return packages with their tables, by the names that they get in the object: so that it can be opened there."""
     found = dict[str, str]()
     for table in sorted(name for name in proven.files if name.endswith(MEMBERS)):
-        above, names = os.path.dirname(table), _packages_of(arrived.folder / proven.files[table])
+        above, names = os.path.dirname(table), _packages_of(arrived, proven.files[table])
         inside = {name: f"{above}/{name}" if above else name for name in names}
         whole = {os.path.basename(table): table, **inside}
         if names and not whole.keys() & found.keys() and set(inside.values()) <= proven.files.keys():
@@ -245,7 +253,9 @@ def packages_in(arrived: Arrived, proven: Proven) -> dict[str, str]:
     return found
 
 
-def _packages_of(table: Path) -> list[str]:
-    with suppress(ValueError, KeyError, TypeError):
-        return [str(one["name"]) for one in json.loads(table.read_bytes())["packages"] if "/" not in one["name"]]
+def _packages_of(arrived: Arrived, table: str) -> list[str]:
+    """Return the packages that a table tells of; none where it is none: then it is kept as any other file."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError, BadPackage):
+        names = [str(one["name"]) for one in json.loads(_whole(arrived, table))["packages"]]
+        return [name for name in names if "/" not in name and name.endswith(PACKAGE)]
     return []

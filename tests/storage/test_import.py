@@ -420,6 +420,46 @@ def test_links_pipes_and_what_is_nothing_known_are_refused_in_words(house: Home,
     assert_nothing_stays(house)
 
 
+@pytest.mark.parametrize("what", ["a link", "more"])
+def test_what_is_changed_between_look_and_copy_is_refused(house: Home, bag: Path, tmp_path: Path, what: str) -> None:
+    (tmp_path / "private").mkdir()
+    (tmp_path / "private" / "é%41.bin").write_bytes(bytes(range(256)))  # so that the bag's manifest agrees
+
+    def swap(_: str) -> None:
+        if what == "a link" and not (bag / "data/deep er").is_symlink():
+            (bag / "data/deep er").rename(tmp_path / "was")
+            (bag / "data/deep er").symlink_to(tmp_path / "private")
+        if what == "more":
+            (bag / "data/notes.txt").write_text("more notes")
+
+    with pytest.raises(BadPackage, match="became a link while" if what == "a link" else "changed while it was copied"):
+        bring(house, Incoming(bag, POLICY, "A. Keeper", DAY), swap)
+    assert_nothing_stays(house)
+
+
+@pytest.mark.parametrize("name", ["urn:x:\x1b[2Jgone", f"urn:x:{'9' * 2000}"])
+def test_a_name_that_cannot_be_written_is_asked_for(house: Home, bag: Path, name: str) -> None:
+    info = (bag / "bag-info.txt").read_text().replace("urn:x:their-1", name)
+    (bag / "bag-info.txt").write_text(info)
+    (bag / "tagmanifest-sha256.txt").unlink()
+    with pytest.raises(BadInput, match="--identifier"):
+        take(house, bag)
+    assert_nothing_stays(house)
+    assert take(house, bag, identifier="urn:x:ours")["created"]
+
+
+@pytest.mark.parametrize("text", ["[" * 200_000, '{"packages": [{"name": "policy.toml"}]}'])
+def test_a_table_that_is_none_is_kept_as_any_other_file(house: Home, bag: Path, text: str) -> None:
+    folder = bag.parent / "more"
+    folder.mkdir()
+    (folder / "x.zarr.zip.members.json").write_text(text)
+    (folder / "policy.toml").write_text("nothing")
+    bagit.make_bag(str(folder), {"External-Identifier": "urn:x:more"}, checksums=["sha256"])
+    take(house, folder)
+    assert stored(house, "urn:x:more")["policy.toml"] == POLICY
+    assert "x.zarr.zip.members.json" not in stored(house, "urn:x:more")
+
+
 def test_what_does_not_say_what_it_is_known_as_is_asked_for_a_name(house: Home, sent: Path) -> None:
     with pytest.raises(BadInput, match="give it a name with --identifier"):
         take(house, sent / "package")
