@@ -29,7 +29,7 @@ OTHERS_TOO = {
 }
 _SAYS_NOTHING = 64  # bytes below which files of different things are the same
 _READ = 64 << 20  # bytes up to which a file in a place is read to be told from another of its size
-QUARANTINE = "quarantine"
+QUARANTINE, REPAIRS = "quarantine", "repairs"  # in custody: files moved aside, and on their way there
 _GOING = Path("extensions", "terp-destroying")
 _OBJECTS = re.compile(r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}/[^/]+")
 
@@ -99,7 +99,7 @@ def records(home: Home) -> list[str]:
     """Return what custody keeps of objects, by its path from the home: records, and not what was moved aside."""
     with disk(home.custody):
         kept = home.custody.iterdir() if home.custody.is_dir() else ()
-        return [one.relative_to(home.root).as_posix() for one in kept if one.name != QUARANTINE]
+        return [one.relative_to(home.root).as_posix() for one in kept if one.name not in (QUARANTINE, REPAIRS)]
 
 
 def aside(home: Home, identifier: str) -> Path:

@@ -7,6 +7,7 @@ is found, and nothing is signed then.
 
 import json
 import tomllib
+import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -104,7 +105,7 @@ class People:
         for one in self.all():
             if one.fingerprint == fingerprint:
                 raise BadKey(f"this key is that of {one.name} already: each person has a key of their own")
-            if one.name.casefold() == name.casefold() and not one.revoked:
+            if _folded(one.name) == _folded(name) and not one.revoked:
                 raise BadKey(f"{one.name} is registered already: revoke that key first, to give another")
 
     def _written(self) -> Sequence[Person]:
@@ -140,8 +141,13 @@ def _after(events: Sequence[dict[str, Any]]) -> list[Person]:
     return found
 
 
+def _folded(name: str) -> str:
+    """Return a name by which a person is known: spaces and the case or form of letters make nobody another."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
 def _same(one: Person, facts: dict[str, Any]) -> bool:
-    same_name = one.name.casefold() == facts["name"].casefold() and not one.revoked
+    same_name = _folded(one.name) == _folded(facts["name"]) and not one.revoked
     return same_name or one.fingerprint == facts["fingerprint"]
 
 

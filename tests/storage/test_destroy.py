@@ -174,6 +174,20 @@ def test_l5_one_person_is_not_two(home: Home, scope: Scope, people: list[Path], 
     assert Archive(home.archive).verify(custody_of.URN) == []
 
 
+@pytest.mark.parametrize("name", ["a. archivist", "A.  Archivist ", "\uff21. Archivist", "A.\u00a0Archivist"])
+def test_l5_a_name_that_looks_the_same_is_no_other_person(home: Home, tmp_path: Path, name: str) -> None:
+    with pytest.raises(BadKey, match="A. Archivist is registered already"):
+        custody_of.person(home, tmp_path, name)
+
+
+def test_bytes_that_a_repair_left_on_their_way_are_found(home: Home, scope: Scope) -> None:
+    part = home.custody / "repairs/.terp-part-1"
+    part.parent.mkdir()
+    part.write_bytes(Archive(home.archive).files(custody_of.URN)["result.zarr.zip"].read_bytes())
+    found, _, _ = propose(home, custody_of.URN, scope, "A", custody_of.TODAY)
+    assert "custody/repairs/.terp-part-1" in [name for part in found.parts for name, _ in part.files]
+
+
 def test_l5_who_was_revoked_after_signing_does_not_count(home: Home, scope: Scope, people: list[Path]) -> None:
     signed(home, scope, people)
     People(home.custody).revoke("B. Archivist", "left", "tests")
