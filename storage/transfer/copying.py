@@ -48,8 +48,8 @@ def copy(
 ) -> Copied:
     """Copy a file to where none is, synced, or hard-link it where the file system can; return its digests.
 
-    A link at `source` is not followed; it is sought in the open folder `within`, if one is given. Raises Damaged where it
-    has not the SHA-512 it should have, OSError.
+    A link at `source` is not followed; it is sought in the open folder `within`, if one is given. Raises
+    Damaged where it has not the SHA-512 it should have, OSError.
     """
     descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=within)
     try:
