@@ -1,12 +1,14 @@
 """Who works on something: a process, told apart from any other that had or will have its number."""
 
 import os
+import secrets
 import socket
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,19 @@ class Holder:
     def from_json(cls, plain: dict[str, Any]) -> "Holder":
         """Read back what `to_json` gave."""
         return cls(**plain)
+
+    def new_name(self) -> str:
+        """Return a name for a file or folder of this process, which nobody else has; it tells whose it is."""
+        return ",".join([secrets.token_hex(4), *(quote(str(value), safe=":") for value in self.to_json().values())])
+
+    @classmethod
+    def of_name(cls, name: str) -> "Holder":
+        """Return whose a file or folder is by its `new_name`; raises ValueError for another name."""
+        try:
+            host, boot, space, pid, started, since, *job = (unquote(part) for part in name.split(",")[1:])
+            return cls(host, boot, space, int(pid), started, since, *job)
+        except TypeError:
+            raise ValueError(name) from None
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host} since {self.since}"

@@ -218,7 +218,7 @@ def standing(home: Home, identifier: str) -> Standing:
     copies = [(copy.place, copy.kind, state_of(home, copy)) for copy in known.of(identifier)]
     try:
         rule = Original.find(home.archive, identifier).policy().copies
-    except BadPolicy as error:
+    except (BadPolicy, Damaged) as error:  # one that is damaged hides no other
         return Standing(identifier, copies, 0, 0, [str(error)])
     whole = [kind for _, kind, state in copies if state == "whole"]
     wrong = [f"{place}: {_WORDS[state]}" for place, _, state in copies if state != "whole"]

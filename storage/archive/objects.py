@@ -7,7 +7,6 @@ Content is stored once for each digest, so a content folder is not what was put 
 """
 
 import json
-import secrets
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -15,7 +14,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote
 
 from terp.storage.archive.ocfl import (
     OBJECT,
@@ -176,16 +174,15 @@ class Archive:
     @contextmanager
     def _staging(self) -> Iterator[Path]:
         """Give a folder of our own inside the root; what dead processes left is thrown away with it."""
-        name = ",".join(quote(str(value), safe=":") for value in Holder.me().to_json().values())
-        folder = self.root / _STAGING / f"{secrets.token_hex(4)},{name}"
+        folder = self.root / _STAGING / Holder.me().new_name()
         while not folder.exists():
             with suppress(FileNotFoundError, FileExistsError):  # another has just taken the empty parent away
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.mkdir()
         try:
             for other in folder.parent.iterdir():
-                if _holder(other).is_gone():
-                    with suppress(FileNotFoundError):
+                with suppress(FileNotFoundError, ValueError):  # gone by now, or not of our making
+                    if Holder.of_name(other.name).is_gone():
                         other.rename(folder / other.name)
             yield folder
         finally:
@@ -255,12 +252,12 @@ class _Ingest:
         return self.move and not is_kept(self.files[name])
 
     def _demand_kept(self, home: Path, stored: Mapping[str, Any]) -> None:
-        """Raise Damaged where content that is not stored again, as the object has it, is gone or cut off there."""
+        """Raise BadPackage where content that is not stored again, as the object has it, is gone or cut off there."""
         for name, digest in self.digests.items():
             for path in stored.get(digest, ()):
                 size = (home / path).stat().st_size if (home / path).is_file() else -1
                 if size != self.files[name].stat().st_size:
-                    raise Damaged(
+                    raise BadPackage(
                         f"{home / path} is {'gone' if size < 0 else 'cut off'}, so {name} is not kept there: mend "
                         f"{self.identifier} first (`terp repair`), then do the same again"
                     )
@@ -291,8 +288,3 @@ class _Ingest:
 
 def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _holder(staging: Path) -> Holder:
-    host, boot, space, pid, *rest = (unquote(part) for part in staging.name.split(",")[1:])
-    return Holder(host, boot, space, int(pid), *rest)

@@ -79,20 +79,20 @@ def demand_read(home: Path) -> None:
     """Raise Damaged where the newest version of an object has no sound inventory: what is older is not the truth."""
     there = _versions(home)  # before the inventories are read: a version that appears meanwhile has a sound one
     if there and there[0] > number_of(newest(home)[0]):
-        raise _unread(home / f"v{there[0]}")
+        raise Damaged(_unread(home / f"v{there[0]}"))
 
 
 def _demand_empty(folder: Path) -> None:
-    """Raise Damaged where a version that no inventory tells of has content: it was whole once, and is not dropped.
+    """Raise BadPackage where a version that no inventory tells of has content: it was whole once, and is not dropped.
 
     A version appears by one rename with all that is in it, so content without an inventory is damage, no torn write.
     """
     if any(path.is_file() for path in (folder / "content").rglob("*")):
-        raise _unread(folder)
+        raise BadPackage(_unread(folder))
 
 
-def _unread(folder: Path) -> Damaged:
-    return Damaged(
+def _unread(folder: Path) -> str:
+    return (
         f"{folder} has no inventory that fits its checksum, and the versions before it are not the newest: nothing was "
         "touched; `terp audit` says what is damaged, and `terp repair` mends it from a copy"
     )

@@ -15,6 +15,7 @@ import terp.storage
 from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.errors import BadPackage, Damaged
+from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.package.packed import PackedProduct
 from terp.storage.package.table import MEMBERS
@@ -22,7 +23,7 @@ from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
 from terp.workflows.planning.load import load_flow
 from terp.workflows.results.compare import compared
-from terp.workflows.results.deposit import redeposit
+from terp.workflows.results.deposit import _own_folder, redeposit
 from terp.workflows.results.diff import diff
 from terp.workflows.results.earlier import earlier
 from terp.workflows.results.payload import Packing
@@ -184,6 +185,17 @@ def test_a_table_that_was_altered_tells_no_version_what_is_in_it(home: Path, ide
     finally:
         table.write_bytes(before)
         table.chmod(mode)
+
+
+def test_who_archives_one_run_beside_another_leaves_the_others_files_alone(tmp_path: Path) -> None:
+    """A schedule that guards against a purge may archive what a person is archiving."""
+    others = _own_folder(tmp_path / "package")
+    (others / "premis.xml").touch()
+    gone = others.with_name(Holder(**{**vars(Holder.me()), "started": "1"}).new_name())
+    gone.mkdir()
+    mine = _own_folder(tmp_path / "package")
+    assert {*(tmp_path / "package").iterdir()} == {others, mine}
+    assert (others / "premis.xml").exists()
 
 
 def test_a_second_form_comes_with_a_version_that_shares_the_packages(home: Path, identifier: str) -> None:

@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,6 +23,7 @@ from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
+from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.readme import texts
@@ -75,11 +77,9 @@ def deposit(
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
         told.say(f"archived before as {identifier} {found['version']}")
         return found
-    folder = run.folder(home) / "package"
-    shutil.rmtree(folder, ignore_errors=True)
+    folder = _own_folder(run.folder(home) / "package")
     try:
         with files.disk(folder):
-            files.make_folders(folder)
             made = payload(products, before, packing, folder, told)
             return _deposit(home, run, flow, told, products, values, identifier, folder, made, policy)
     except Damaged as damage:  # altered since it was sealed: packing reads all of it
@@ -88,6 +88,21 @@ def deposit(
         raise Damaged(f"{damage}: run the same command again to make it anew") from damage
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        with suppress(OSError):  # somebody else's is there
+            folder.parent.rmdir()
+
+
+def _own_folder(packages: Path) -> Path:
+    """Make a folder of our own, as somebody else may archive the same run now; remove those of who is gone."""
+    with files.disk(packages):
+        files.make_folders(packages)
+        for other in packages.iterdir():
+            with suppress(ValueError):
+                if Holder.of_name(other.name).is_gone():
+                    shutil.rmtree(other, ignore_errors=True)
+        folder = packages / Holder.me().new_name()
+        files.make_folders(folder)
+    return folder
 
 
 def _demanded(home: Home, run: RunRecord) -> Policy:
