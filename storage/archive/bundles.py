@@ -125,7 +125,7 @@ def _without(known: Known, place: Tape, identifier: str, index: Index, archive: 
 def _drop(known: Known, place: Tape, index: Index) -> None:
     """Remove a bundle, prove that it is gone, and forget it."""
     path = _path(known, place.name, index["bundle"])
-    files.replace(path, canonical({**index, "size": -1}))  # so that whoever goes on does not miss it
+    files.replace(path, canonical({**index, "size": -1, "sha512": ""}))  # so that whoever goes on does not miss it
     place.delete(index["bundle"])
     if any(one.name == index["bundle"] for one in place.list(index["bundle"])):
         raise PlaceTrouble(f"the place {place.name} still has {index['bundle']}, which was removed: look at it")
