@@ -103,8 +103,11 @@ class Dissemination:
 
     @property
     def masked(self) -> bool:
-        """Whether anything of the object is closed to the reader, wanted or not."""
-        named = [one for one in self.openness.closed if not one.unless]
+        """Whether anything of the object is closed to the reader, wanted or not.
+
+        Under `private unless` that is what tells of it, though each variable was opened.
+        """
+        named = [one for one in self.openness.closed if not one.unless or self.request.profile == "public"]
         return bool(self.withheld) or (self.request.profile != "full" and bool(named))
 
     @cached_property

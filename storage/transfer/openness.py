@@ -71,6 +71,9 @@ class Openness:
         return None
 
     def _is_opened(self, variable: str) -> bool:
-        """Say whether a restriction opens a variable that is private else, or closed it and has ended."""
-        said = [self._closed(one) for one in self.policy.beperkingGebruik if one.variables or one.type != NONE]
+        """Say whether a restriction that names a variable opens it, or closed it and has ended.
+
+        The end of one that names none (an embargo on all) does not undo the decision that all is private.
+        """
+        said = [self._closed(one) for one in self.policy.beperkingGebruik if one.variables]
         return any(one.names(variable) for one in said)

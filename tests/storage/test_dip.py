@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import objects
 from objects import CANARY, NUMBER, URN
 
+from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.errors import BadInput, BadPackage, BadPolicy, DiskTrouble
 from terp.storage.home import Home
@@ -28,7 +29,8 @@ from terp.storage.metadata import mdto
 from terp.storage.package.packed import PackedProduct
 from terp.storage.package.zipstore import open_zip
 from terp.storage.transfer import export
-from terp.storage.transfer.dip import Request
+from terp.storage.transfer.dip import Dissemination, Request
+from terp.storage.transfer.outgoing import Outgoing
 from terp.storage.transfer.selecting import parsed, positions
 
 DAY = date(2026, 11, 28)
@@ -244,6 +246,27 @@ def test_private_unless_lets_nothing_out_that_no_restriction_opens(tmp_path: Pat
     house = objects.archived(tmp_path / "everything", PRIVATE + opened)  # that names none opens none
     with pytest.raises(BadPolicy, match="may leave"):
         dip(house, tmp_path / "none")
+
+
+def test_the_end_of_an_embargo_on_all_does_not_open_what_is_private(tmp_path: Path) -> None:
+    embargo = '\n[[beperkingGebruik]]\ntype = "Overig"\ngrond = "embargo"\nlooptijd = "P2Y"\nstart = 2020-01-01\n'
+    house = objects.archived(tmp_path / "home", PRIVATE + embargo)
+    with pytest.raises(BadPolicy, match="may leave"):
+        dip(house, tmp_path / "dip")
+
+
+def test_where_all_variables_were_opened_what_tells_of_a_private_object_stays(tmp_path: Path) -> None:
+    house = objects.archived(tmp_path / "home", PRIVATE, BESIDE)
+    known = Dissemination(Outgoing.of(Archive(house.archive), URN), Request((), {}, "public", DAY)).withheld
+    names = ", ".join(f'"{path}"' for path in known)
+    opened = (
+        f'\n[[beperkingGebruik]]\ntype = "Geen beperking"\ngrond = "ok"\nlooptijd = "P75Y"\nvariables = [{names}]\n'
+    )
+    house = objects.archived(tmp_path / "opened", PRIVATE + opened, BESIDE)
+    dip(house, tmp_path / "dip")
+    assert not (tmp_path / "dip/origin").exists()
+    dip(house, tmp_path / "all", **FULL)
+    assert (tmp_path / "all/origin/journal.jsonl").exists()
 
 
 def test_private_unless_is_open_too_after_75_years(tmp_path: Path) -> None:
