@@ -119,7 +119,8 @@ def _located(task: Task, read: Read, others: Sequence[Place]) -> tuple[Spot, ...
 def _in_zip(task: Task, size: int) -> tuple[Spot, ...]:
     layout = from_directory(lambda start, length: b"".join(task.place.read(task.name, start, length)), size)
     if layout is None:
-        return (Spot(0, size, "its directory of members is damaged, and what else cannot be told without a copy"),)
+        what = "where in it cannot be told without a copy: its directory is damaged, or not as terp writes it"
+        return (Spot(0, size, what),)
     return spots(read_through(task.place.read(task.name), layout, None, lambda _: None), layout)
 
 

@@ -6,6 +6,7 @@ what the one gets wrong, the other does not repeat.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -167,13 +168,29 @@ def _end(parts: Sequence[Part]) -> bytes:
 # a ZIP without its table
 
 
+_DEFLATED = 8  # the method
+_DESCRIPTOR = 8  # the flag of members whose sizes come behind them
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A member as the central directory tells of it: `size` as it is stored, `whole` as it is."""
+
+    name: str
+    start: int
+    size: int
+    whole: int
+    crc32: int
+    method: int
+
+
 def from_directory(read: Reads, size: int) -> Layout | None:
     """Return the layout of a ZIP by its own central directory; None where that is damaged too.
 
     `read` gives bytes from an offset. Data are known by their CRC-32 alone.
     """
     try:
-        parts = tuple(_walked(_directory(read, size), read))
+        parts = tuple(_walked(*_directory(read, size), read))
     except (ValueError, IndexError, UnicodeDecodeError):
         return None
     if not parts or parts[0].start:
@@ -181,7 +198,8 @@ def from_directory(read: Reads, size: int) -> Layout | None:
     return Layout((*parts, Part(parts[-1].stop, size, END)), {})
 
 
-def _directory(read: Reads, size: int) -> bytes:
+def _directory(read: Reads, size: int) -> tuple[list[_Record], int]:
+    """Return the records of the central directory, and where it starts."""
     tail = read(max(0, size - _ENDS), _ENDS)
     at = tail.rindex(b"PK\5\6")
     length, start = _int(tail, at + 12, 4), _int(tail, at + 16, 4)
@@ -190,28 +208,49 @@ def _directory(read: Reads, size: int) -> bytes:
         length, start = _int(tail, at + 40, 8), _int(tail, at + 48, 8)
     if start + length > size:
         raise ValueError("it points past its end")
-    return read(start, length)
+    return list(_records(read(start, length))), start
 
 
-def _walked(records: bytes, read: Reads) -> Iterator[Part]:
-    at = before = 0
-    while at < len(records):
-        if records[at : at + 4] != b"PK\1\2":
-            raise ValueError("no record of a directory")
-        crc32, size, start = (_int(records, at + offset, 4) for offset in (16, 20, 42))
-        label, extra, comment = (_int(records, at + offset, 2) for offset in (28, 30, 32))
-        name = records[at + 46 : at + 46 + label].decode()
+def _records(data: bytes) -> Iterator[_Record]:
+    at = 0
+    while at < len(data):
+        if data[at : at + 4] != b"PK\1\2" or _int(data, at + 8, 2) & _DESCRIPTOR:
+            raise ValueError("no record of a directory, or of a member that something follows")
+        crc32, size, whole, start = (_int(data, at + offset, 4) for offset in (16, 20, 24, 42))
+        label, extra, comment = (_int(data, at + offset, 2) for offset in (28, 30, 32))
+        name = data[at + 46 : at + 46 + label].decode()
         if size == 2**32 - 1:
             field = at + 46 + label
-            size, start = _int(records, field + 4, 8), _int(records, field + 20, 8)
-        header = read(start, 30)
-        data = start + 30 + _int(header, 26, 2) + _int(header, 28, 2)
-        if start != before:
+            whole, size, start = (_int(data, field + offset, 8) for offset in (4, 12, 20))
+        yield _Record(name, start, size, whole, crc32, _int(data, at + 10, 2))
+        at += 46 + label + extra + comment
+    if at != len(data):
+        raise ValueError("its last record is cut off")
+
+
+def _walked(records: Sequence[_Record], end: int, read: Reads) -> Iterator[Part]:
+    """Yield the parts of a ZIP whose members follow each other, each ending where the next begins.
+
+    What a member's own header says is heard beside: whichever of them is damaged, two of three agree.
+    """
+    at = 0
+    for record, following in zip(records, [*(one.start for one in records[1:]), end], strict=True):
+        header = read(record.start, 30)
+        behind = record.start + 30 + _int(header, 26, 2) + _int(header, 28, 2)
+        size = _most([record.size, _int(header, 18, 4), following - behind])
+        data = following - size
+        if record.start != at or data < record.start + 30 or read(following, 2) != b"PK":
             raise ValueError("the members do not follow each other")
-        yield Part(start, data, HEADER, name)
-        method, again = _int(records, at + 10, 2), _int(header, 14, 4)
-        yield Part(data, data + size, DATA, name, "", crc32, name, method == 8, again)
-        before, at = data + size, at + 46 + label + extra + comment
+        yield Part(record.start, data, HEADER, record.name)
+        deflated = _most([record.method == _DEFLATED, _int(header, 8, 2) == _DEFLATED, record.size != record.whole])
+        about = record.name, "", record.crc32, record.name, deflated, _int(header, 14, 4)
+        yield Part(data, following, DATA, *about)
+        at = following
+
+
+def _most[T](said: Sequence[T]) -> T:
+    """Return what most say, the first of them where all differ."""
+    return Counter(said).most_common(1)[0][0]
 
 
 def _int(data: bytes, at: int, length: int) -> int:

@@ -1,8 +1,11 @@
 """How an audit goes: on where it was stopped, within its time, past what does not answer, and over tape."""
 
 import hashlib
+import io
+import itertools
 import json
 import os
+import random
 import sys
 import threading
 import zipfile
@@ -20,8 +23,10 @@ from terp.storage import files
 from terp.storage.archive.custody import Events
 from terp.storage.audit import Order, Report, audit
 from terp.storage.audit.bundled import Bundled
-from terp.storage.audit.layout import layouts
+from terp.storage.audit.layout import from_directory, layouts
+from terp.storage.audit.reading import read_through, spots
 from terp.storage.errors import PlaceTrouble
+from terp.storage.package.smallzip import write_zip
 from terp.storage.places import Folder, Tape
 from terp.storage.repair import repair
 from terp.storage.repair.repair import Work
@@ -244,8 +249,6 @@ def _offset(data: bytes, name: str) -> int:
 
 
 def _infos(data: bytes) -> list[zipfile.ZipInfo]:
-    import io
-
     return zipfile.ZipFile(io.BytesIO(data)).infolist()
 
 
@@ -297,3 +300,35 @@ def test_an_archive_is_mended_out_of_a_bundle_on_tape(archive: Folder, tape: Tap
     work = Work(places, custody, archive.root.parent / "scratch", ("archive",), ("archive", "tape"))
     assert repair(work).left == []
     assert path.read_bytes() == sound
+
+
+# ZIPs without a table
+
+
+def test_no_sound_member_of_a_zip_is_blamed_for_any_bit_of_it() -> None:
+    zipped, noise = io.BytesIO(), random.Random(5)
+    write_zip(zipped, [(name, noise.randbytes(40)) for name in ("one", "two")])
+    data = zipped.getvalue()
+    spans = {one.filename: one.header_offset + 30 + len(one.filename) for one in _infos(data)}
+    for at, bit in itertools.product(range(len(data)), range(8)):
+        bad = damaging.flipped(data, at, bit)
+        layout = from_directory(lambda start, length, bad=bad: bad[start : start + length], len(bad))  # type: ignore[misc]
+        hit = [name for name, start in spans.items() if start <= at < start + 40]
+        assert layout or not hit, (at, bit)
+        if layout:
+            told = spots(read_through([bad], layout, None, lambda _: None), layout)
+            assert [one.member for one in told if "header" not in one.what and one.member] == hit, (at, bit)
+
+
+def test_a_deflated_member_is_told_from_what_is_around_it() -> None:
+    zipped = io.BytesIO()
+    with zipfile.ZipFile(zipped, "w", zipfile.ZIP_DEFLATED) as made:
+        made.writestr("one", b"again and again " * 50)
+        made.writestr("two", b"and again " * 50)
+    data = zipped.getvalue()
+    layout = from_directory(lambda start, length: data[start : start + length], len(data))
+    assert layout is not None
+    assert read_through([data], layout, None, lambda _: None).bad == ()
+    two = next(part for part in layout.parts if part.kind == "data" and part.member == "two")
+    read = read_through([damaging.flipped(data, two.start + 3, 1)], layout, None, lambda _: None)
+    assert [one.member for one in spots(read, layout)] == ["two"]
