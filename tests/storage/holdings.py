@@ -50,9 +50,12 @@ def said(**about: object) -> str:
 
 def complaints(root: Path, objects: int) -> list[str]:
     """What ocfl-py finds wrong with a storage root, warnings included."""
-    logging.getLogger().setLevel(logging.CRITICAL)
+    logs = logging.getLogger()
+    before = logs.level
+    logs.setLevel(logging.CRITICAL)  # it tells of each object there
     found = ocfl.StorageRoot(root=str(root))
     sound = found.validate(log_warnings=True)
+    logs.setLevel(before)
     said_ = [message for _, message in found.errors] + [str(message) for message in found.log.messages]
     if not sound or (found.good_objects, found.num_objects) != (objects, objects):
         said_.append(f"{found.good_objects} of {found.num_objects} objects are valid, {objects} should be")
