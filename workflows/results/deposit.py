@@ -30,7 +30,7 @@ from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
-from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of
+from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of, with_new_files
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.losses import demand_decided
@@ -160,15 +160,15 @@ def _deposit(
     run.note(home, "archiving", identifier=identifier, values=values)
     (folder / JOURNAL).write_bytes(sound_journal(home, run))
     code = _told_by_run(home, run, flow, products, folder)
-    so_far = described(home, run, flow, code, made.packed, products, folder, policy)
+    so_far = described(home, run, flow, code, made, products, folder, policy)
     write_metadata(home, identifier, so_far, policy, products.values(), made.migrations, folder)
-    told_of = described(home, run, flow, code, made.packed, products, folder, policy)
+    told_of = with_new_files(so_far, folder)
     for name, text in texts(told_of, identifier, signed=bool(key)).items():
         (folder / name).write_text(text)
     for name in (CHECKSUMS, *([SIGNATURE] if key else [])):
         (folder / name).touch()  # so that the crate tells of it; it holds the crate's own checksum
     crate(told_of, folder)
-    sums = _write_checksums(folder, made.sha512)
+    sums = _write_checksums(folder, {one.file: one.sha512 for one in told_of.outputs})
     if key:
         (folder / SIGNATURE).write_bytes(key.sign((folder / CHECKSUMS).read_bytes()))
     for path in folder.iterdir():
@@ -183,7 +183,7 @@ def _deposit(
         user_name=told_of.agent.name,
         user_address=told_of.agent.orcid_url,
         created=datetime.now(UTC).replace(microsecond=0),
-        digests=made.sha512,
+        digests={name: sha512 for name, (_, sha512) in made.digests.items()},
         move=True,
     )
     ingested = {"version": receipt.version, "inventory": receipt.inventory, "policy": policy.version}

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
@@ -34,6 +34,8 @@ from terp.workflows.running.who import who
 if TYPE_CHECKING:
     from prefect import Flow
 
+    from terp.workflows.results.payload import Payload
+
 PICTURE = "picture.png"
 VALUES = "values.json"
 _CHANGED = "what must not be archived was taken out, or it is no Python text"
@@ -44,7 +46,7 @@ def described(
     run: RunRecord,
     flow: "Flow[Any, Any]",
     code: Bundle,
-    packed: list[Packed],
+    made: "Payload",
     products: Mapping[str, StoredProduct],
     folder: Path,
     policy: Policy,
@@ -65,7 +67,10 @@ def described(
         inputs=[_licensed(one, policy) for one in inputs_of(home, run)],
         parameters=run.parameters,
         stages=stages_of(home, run, run.identities(home)),
-        outputs=[*(_packed_output(one, products, run.results) for one in packed), *_other_outputs(folder)],
+        outputs=[
+            *(_packed_output(one, products, run.results) for one in made.packed),
+            *_other_outputs(folder, made.digests, ()),
+        ],
         places=_places(run),
         machines=list(machines_of(run).items()),
         warnings=[*run.warnings, *(f"{name} is not here as it was run: {_CHANGED}" for name in code.withheld)],
@@ -75,6 +80,13 @@ def described(
         licence=provenance.Licence(rights.licence, rights.licence_name, f"Rights holder: {rights.holder}."),
         journal=str(run.journal["head"]),
     )
+
+
+def with_new_files(record: provenance.Record, folder: Path) -> provenance.Record:
+    """Return a record that also tells of files put into its folder since: packages first, all else by name."""
+    new = _other_outputs(folder, {}, {one.file for one in record.outputs})
+    outputs = sorted([*record.outputs, *new], key=lambda one: "" if one.file.endswith(PACKAGE) else one.file)
+    return replace(record, outputs=outputs)
 
 
 def inputs_of(home: Home, run: RunRecord) -> list[provenance.Input]:
@@ -225,7 +237,8 @@ def _packed_output(packed: Packed, products: Mapping[str, StoredProduct], keys: 
     )
 
 
-def _other_outputs(folder: Path) -> list[provenance.Output]:
+def _other_outputs(folder: Path, known: Mapping[str, tuple[str, str]], but: Collection[str]) -> list[provenance.Output]:
+    """Return the files of a folder that are no packages, but for some; digests are `known` of what is large."""
     about = {
         PICTURE: ("Picture", "The results as a picture"),
         ARCHIVED: ("Lineage", "What every region of the results was made of, down to the sources"),
@@ -246,17 +259,13 @@ def _other_outputs(folder: Path) -> list[provenance.Output]:
     }
     outputs = []
     for path in sorted(folder.iterdir()):
-        if path.name.endswith(PACKAGE):
+        if path.name.endswith(PACKAGE) or path.name in but:
             continue
         title, text = about.get(path.name) or next(told for end, told in endings.items() if path.name.endswith(end))
-        digests = _digests(path)
+        digests = known.get(path.name) or _digests(path.read_bytes())
         outputs.append(provenance.Output(path.name, *digests, path.stat().st_size, title, text, _media_type(path.name)))
     return outputs
 
 
-def _digests(path: Path) -> tuple[str, str]:
-    """Return two digests of a file."""
-    with path.open("rb") as file:
-        first = hashlib.file_digest(file, "sha256").hexdigest()
-        file.seek(0)
-        return first, hashlib.file_digest(file, "sha512").hexdigest()
+def _digests(data: bytes) -> tuple[str, str]:
+    return hashlib.sha256(data).hexdigest(), hashlib.sha512(data).hexdigest()

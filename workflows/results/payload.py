@@ -45,10 +45,11 @@ class Payload:
     migrations: list[dict[str, Any]]
 
     @property
-    def sha512(self) -> dict[str, str]:
-        """The SHA-512 of each file, by its name."""
-        forms = {one["name"]: one["sha512"] for told in self.migrations for one in (*told["files"], told["proof"])}
-        return {one.path.name: one.sha512 for one in self.packed} | forms
+    def digests(self) -> dict[str, tuple[str, str]]:
+        """The SHA-256 and the SHA-512 of each file, by its name: they were made while it was."""
+        forms = [one for told in self.migrations for one in (*told["files"], told["proof"])]
+        made = {one.path.name: (one.sha256, one.sha512) for one in self.packed}
+        return made | {one["name"]: (one["sha256"], one["sha512"]) for one in forms}
 
 
 def payload(products: Mapping[str, StoredProduct], before: Earlier, how: Packing, folder: Path, told: _Told) -> Payload:
