@@ -27,6 +27,7 @@ from terp.storage.archive.ocfl import (
     newest,
     number_of,
     place,
+    placed,
     reveal,
     settle,
     sha512_of,
@@ -124,9 +125,7 @@ class Archive:
         version = version or inventory["head"]
         if version not in inventory["versions"]:
             raise BadPackage(f"{identifier} has no version {version}; it has {', '.join(inventory['versions'])}")
-        state = inventory["versions"][version]["state"]
-        placed = ((name, home / inventory["manifest"][digest][0]) for digest, names in state.items() for name in names)
-        return dict(sorted(placed))
+        return placed(home, inventory, version)
 
     def head(self, identifier: str) -> str:
         """Return the newest version of an object; where a file of it lies does not tell: it may be of an older one."""

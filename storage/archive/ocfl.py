@@ -119,6 +119,13 @@ def number_of(inventory: Mapping[str, Any]) -> int:
     return int(inventory["head"][1:])
 
 
+def placed(home: Path, inventory: Mapping[str, Any], version: str) -> dict[str, Path]:
+    """Return where the content of each logical name of a version is stored, by name."""
+    state = inventory["versions"][version]["state"]
+    found = {name: home / inventory["manifest"][digest][0] for digest, names in state.items() for name in names}
+    return dict(sorted(found.items()))
+
+
 def is_kept(folder: Path) -> bool:
     """Say whether a folder is within an object, where only what its inventory names may be."""
     return any((above / f"0={OBJECT}").exists() for above in (folder.resolve(), *folder.resolve().parents))

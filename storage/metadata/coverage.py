@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from terp.storage.archive.catalog.coverage import box
+from terp.storage.archive.catalog.coverage import LATITUDE, LONGITUDE, box
 
 if TYPE_CHECKING:
     import xarray as xr
 
-_LATITUDE = {"latitude", "lat", "degrees_north", "degree_north", "degrees_n"}
-_LONGITUDE = {"longitude", "lon", "degrees_east", "degree_east", "degrees_e"}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PERIOD = re.compile(r"(\d{4}(?:-\d{2}){0,2}) to (\d{4}(?:-\d{2}){0,2})")  # as in terp's climatologies
 _MIDNIGHT = "00:00:00"
@@ -60,8 +58,8 @@ def covered(datasets: "Iterable[xr.Dataset]") -> Coverage:
     if spans:
         found |= {"begin": min(begin for begin, _ in spans), "end": max(end for _, end in spans)}
     found |= box(
-        [span for one in every for span in _degrees(one, _LATITUDE)],
-        [span for one in every for span in _degrees(one, _LONGITUDE)],
+        [span for one in every for span in _degrees(one, LATITUDE)],
+        [span for one in every for span in _degrees(one, LONGITUDE)],
     )
     directions = dict.fromkeys(found for one in every for found in _directions(one))
     variables = dict.fromkeys(name for one in every for name in _variables(one))
@@ -140,7 +138,7 @@ def _told_times(dataset: "xr.Dataset") -> Iterator[tuple[str, str]]:
         yield found[1], found[2]
 
 
-def _degrees(dataset: "xr.Dataset", words: set[str]) -> Iterator[tuple[float, float]]:
+def _degrees(dataset: "xr.Dataset", words: frozenset[str]) -> Iterator[tuple[float, float]]:
     for name, variable in dataset.variables.items():
         if words & _words(variable, str(name)) and str(name) in dataset.coords and variable.dtype.kind in "iuf":
             bounds = _bounds(dataset, variable)

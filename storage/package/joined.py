@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from terp.storage.archive.ocfl import OBJECT, newest
+from terp.storage.archive.ocfl import OBJECT, newest, placed
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
-from terp.storage.package.packed import PackedProduct, tables
+from terp.storage.package.packed import PackedProduct, table_of, tables
 from terp.storage.package.table import MEMBERS, PACKAGE
 from terp.storage.package.zipstore import open_zip
 
@@ -20,7 +20,7 @@ def open_path(path: Path, group: str = "") -> "xr.Dataset":
     path = path.expanduser().absolute()
     if path.is_dir():
         path = _only_table(path)
-    table = path if path.name.endswith(MEMBERS) else path.with_name(f"{path.name}.members.json")
+    table = table_of(path)
     if table.is_file():
         return PackedProduct(table, _beside(table)).open(group)
     return open_zip(path, group)
@@ -42,6 +42,5 @@ def _beside(table: Path) -> Mapping[str, Path]:
         return {}
     with disk(home):
         inventory = newest(home)[0]
-    state = inventory["versions"].get(table.relative_to(home).parts[0], {}).get("state", {})
-    placed = ((name, home / inventory["manifest"][digest][0]) for digest, names in state.items() for name in names)
-    return dict(placed)
+    version = table.relative_to(home).parts[0]
+    return placed(home, inventory, version) if version in inventory["versions"] else {}

@@ -35,6 +35,11 @@ def tables(files: Mapping[str, Path]) -> dict[str, Path]:
     return {name.removesuffix(MEMBERS): path for name, path in own.items()}
 
 
+def table_of(path: Path) -> Path:
+    """Return the table that tells of a package, NAME.zarr.zip; a table itself."""
+    return path if path.name.endswith(MEMBERS) else path.with_name(f"{path.name}.members.json")
+
+
 class PackedProduct:
     """A product in its packages, opened by their table; `path` is that of the table, or NAME.zarr.zip.
 
@@ -43,7 +48,7 @@ class PackedProduct:
     """
 
     def __init__(self, path: Path, files: Mapping[str, Path] | None = None) -> None:
-        table = path if path.name.endswith(MEMBERS) else path.with_name(f"{path.name}.members.json")
+        table = table_of(path)
         self.path = table.with_name(table.name.removesuffix(MEMBERS) + PACKAGE)
         try:
             told = orjson.loads(read_file(table))

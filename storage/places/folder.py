@@ -10,7 +10,7 @@ from pathlib import Path
 
 from terp.storage import files
 from terp.storage.errors import BadPackage, PlaceTrouble
-from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, cleared, prefix_of, refusal
+from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, cleared, prefix_of, refusal, swept
 
 
 class Folder:
@@ -100,9 +100,7 @@ class Folder:
 
     def sweep(self, prefix: str = "") -> None:
         """Remove the parts of files below a prefix."""
-        for one in list(self.list(prefix)):
-            if one.name.rpartition("/")[2].startswith(PART):
-                self.delete(one.name)
+        swept(self, prefix)
 
     def stage(self, names: Sequence[str]) -> Sequence[str]:
         """Return nothing: all can be read at once."""

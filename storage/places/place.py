@@ -85,6 +85,13 @@ def cleared(place: Place, prefix: str) -> int:
     return sum(max(one.size, 0) for one in there)
 
 
+def swept(place: Place, prefix: str) -> None:
+    """Remove the parts of files below a prefix of a place that shows them as files."""
+    for one in list(place.list(prefix)):
+        if one.name.rpartition("/")[2].startswith(PART):
+            place.delete(one.name)
+
+
 def checked(name: str) -> str:
     """Return a name that stays below the place; raises BadPackage."""
     parts = name.split("/")  # an absolute name begins with an empty part

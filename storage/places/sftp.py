@@ -13,7 +13,19 @@ from typing import Any
 import paramiko
 
 from terp.storage.errors import BadPackage, PlaceTrouble
-from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, cleared, listed, prefix_of, refusal
+from terp.storage.places.place import (
+    BLOCK,
+    PART,
+    Stored,
+    Told,
+    blocks,
+    checked,
+    cleared,
+    listed,
+    prefix_of,
+    refusal,
+    swept,
+)
 from terp.storage.places.ssh import PATIENCE, Login, connect
 
 _TRIES = 4  # of what a lost connection cut short
@@ -100,9 +112,7 @@ class Sftp:
 
     def sweep(self, prefix: str = "") -> None:
         """Remove the parts of files below a prefix."""
-        for one in list(self.list(prefix)):
-            if one.name.rpartition("/")[2].startswith(PART):
-                self.delete(one.name)
+        swept(self, prefix)
 
     def stage(self, names: Sequence[str]) -> Sequence[str]:
         """Return nothing: all can be read at once."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from terp.storage.archive import Archive, tombstone
+from terp.storage.archive import tombstone
 from terp.storage.archive.catalog import DAMAGED, DESTROYED, FEW, Card, Catalog, Query
 from terp.storage.home import Home
 from terp.workflows.errors import Usage
@@ -40,12 +40,6 @@ def listed(
     if not fresh and len(index) > FEW and (made := index.made()):
         told(f"as the catalog of {made:%Y-%m-%d %H:%M} UTC has it: --fresh looks at all {len(index):,} objects")
     return [row(card) for card in cards]
-
-
-def archived(home: Home) -> list[str]:
-    """Return the identifiers of all archived objects, by the archive itself."""
-    going = {stone.identifier for stone in tombstone.tombstones(home.custody)}
-    return [one for one in Archive(home.archive).list() if one not in going] if home.archive.is_dir() else []
 
 
 def row(card: Card) -> dict[str, Any]:

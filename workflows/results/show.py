@@ -42,12 +42,6 @@ def find(home: Home, reference: str) -> Found:
     return Found(run=run)
 
 
-def archived(home: Home) -> list[str]:
-    """Return the identifiers of all archived objects; what is being destroyed does not count."""
-    going = {stone.identifier for stone in tombstone.tombstones(home.custody)}
-    return [one for one in Archive(home.archive).list() if one not in going] if home.archive.is_dir() else []
-
-
 def open_result(home: Home, run: RunRecord, name: str = "", group: str = "") -> "xr.Dataset":
     """Open a result of a run, out of the archive where it is there, else from its product; reads are proven."""
     name = name or _only(run)

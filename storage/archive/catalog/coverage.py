@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 _LARGEST = 64 << 20  # bytes of a coordinate that is looked at
 _DOCUMENT = 1 << 20  # bytes of a zarr.json
-_LATITUDE = ("latitude", "lat", "degrees_north", "degree_north", "degrees_n")
-_LONGITUDE = ("longitude", "lon", "degrees_east", "degree_east", "degrees_e")
+LATITUDE = frozenset({"latitude", "lat", "degrees_north", "degree_north", "degrees_n"})
+LONGITUDE = frozenset({"longitude", "lon", "degrees_east", "degree_east", "degrees_e"})
 
 type Span = tuple[float, float]
 
@@ -139,8 +139,8 @@ def _kind(name: str, attributes: Mapping[str, Any]) -> str:
     """Say whether an array is a coordinate of time, latitude or longitude; "" for all else."""
     said = {text(attributes.get(one)).casefold() for one in ("standard_name", "units")} - {""}
     usual = {*said, name.casefold()} if not attributes.get("standard_name") else said
-    for kind, words in (("latitude", _LATITUDE), ("longitude", _LONGITUDE)):
-        if usual & set(words):
+    for kind, words in (("latitude", LATITUDE), ("longitude", LONGITUDE)):
+        if usual & words:
             return kind
     return "time" if "time" in usual or attributes.get("axis") == "T" else ""
 
