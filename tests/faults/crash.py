@@ -16,6 +16,7 @@ import xarray.backends.zarr  # noqa: F401 (once, before processes fork)
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
+import killing
 import products
 from killing import OPERATIONS, wrap
 
@@ -59,18 +60,7 @@ def child(point: int, folder: Path, report: int) -> None:
 
 def killed(point: int, folder: Path) -> str:
     """Return what a child said before it ended."""
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            child(point, folder, theirs)
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with os.fdopen(ours) as said:
-        text = said.read()
-    _, status = os.waitpid(pid, 0)
-    return f"{int(os.WIFSIGNALED(status))} {text}"
+    return killing.killed(lambda report: child(point, folder, report))
 
 
 def main() -> None:

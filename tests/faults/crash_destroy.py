@@ -7,8 +7,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
-import crash
 import custody_of
+import killing
 
 from terp.storage.archive import destroying
 from terp.storage.home import Home
@@ -20,24 +20,18 @@ def work(folder: Path) -> None:
     destroying.execute(home, custody_of.URN, custody_of.scope(home), "B. Archivist", custody_of.TODAY)
 
 
+def child(point: int, folder: Path, report: int) -> None:
+    """Destroy and be killed."""
+    count, write = [0], os.write
+    for name in killing.OPERATIONS:
+        killing.wrap(name, count, point)
+    work(folder)
+    write(report, b"%d" % count[0])
+
+
 def killed(point: int, folder: Path) -> str:
     """Return whether a child was killed, and how many operations it had done."""
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            count, write = [0], os.write
-            for name in crash.OPERATIONS:
-                crash.wrap(name, count, point)
-            work(folder)
-            write(theirs, b"%d" % count[0])
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with os.fdopen(ours) as said:
-        text = said.read()
-    _, status = os.waitpid(pid, 0)
-    return f"{int(os.WIFSIGNALED(status))} {text}"
+    return killing.killed(lambda report: child(point, folder, report))
 
 
 def main() -> None:

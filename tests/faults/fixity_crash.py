@@ -43,18 +43,7 @@ def child(what: str, point: int, folder: Path, report: int) -> None:
 
 def killed(what: str, point: int, folder: Path) -> str:
     """Return whether a child was killed, and what it said if not."""
-    ours, theirs = os.pipe()
-    pid = os.fork()
-    if not pid:
-        try:
-            child(what, point, folder, theirs)
-        finally:
-            os._exit(0)
-    os.close(theirs)
-    with os.fdopen(ours) as said:
-        text = said.read()
-    _, status = os.waitpid(pid, 0)
-    return f"{int(os.WIFSIGNALED(status))} {text}"
+    return killing.killed(lambda report: child(what, point, folder, report))
 
 
 def main() -> None:

@@ -1,7 +1,8 @@
-"""A process that kills itself before one of its operations on files."""
+"""A process that kills itself before one of its operations on files, and who waits for it."""
 
 import os
 import signal
+from collections.abc import Callable
 from typing import Any
 
 OPERATIONS = ("open", "write", "fsync", "link", "rename", "replace", "unlink", "mkdir", "rmdir")
@@ -20,3 +21,19 @@ def wrap(name: str, count: list[int], point: int) -> None:
         return true(*args, **kwargs)
 
     setattr(os, name, call)
+
+
+def killed(child: Callable[[int], Any]) -> str:
+    """Return whether a child was killed, and what it wrote to the descriptor that it was given."""
+    ours, theirs = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            child(theirs)
+        finally:
+            os._exit(0)
+    os.close(theirs)
+    with os.fdopen(ours) as said:
+        text = said.read()
+    _, status = os.waitpid(pid, 0)
+    return f"{int(os.WIFSIGNALED(status))} {text}"
