@@ -15,9 +15,8 @@ from prefect import flow
 
 from benchmarks.job import WORKERS, Job, warm_cache
 from benchmarks.kernels import (
-    Scratch,
     compile_all,
-    flag_average,
+    flag_average_block,
     flag_average_plain,
     smooth_anomaly,
     smooth_anomaly_plain,
@@ -30,8 +29,6 @@ from terp.workflows.running.runner import Runner
 from terp.workflows.running.where import Where
 from terp.workflows.session import here
 
-CHANNELS = 128  # that are flagged at a time: 2 MiB of visibilities
-
 
 @stage(cut=("baseline",), block={"baseline": 8}, chunk={"baseline": 1})
 def flagged(block: xr.Dataset) -> xr.Dataset:
@@ -43,17 +40,8 @@ def flagged(block: xr.Dataset) -> xr.Dataset:
 
 @flagged.kernel
 def _(block: xr.Dataset) -> xr.Dataset:
-    values = block["v"].to_numpy()
-    times, baselines, channels, pols = values.shape
-    made = np.empty((times // 8, baselines, channels // 8, pols), "c8")
-    step = min(CHANNELS, channels)
-    scratch = Scratch.of((times, step, pols))
-    for number in range(baselines):
-        series = np.ascontiguousarray(values[:, number])
-        for first in range(0, channels, step):
-            part = slice(first, first + step)
-            made[:, number, first // 8 : (first + step) // 8] = flag_average(series, scratch=scratch, channels=part)
-    return xr.Dataset({"v": (("time", "baseline", "channel", "pol"), made)})
+    averages = flag_average_block(block["v"].to_numpy())
+    return xr.Dataset({"v": (("time", "baseline", "channel", "pol"), averages)})
 
 
 @stage(cut=("y", "x"), block={"y": 96, "x": 96}, chunk={"time": 166}, codec="lz4-5-shuffle")

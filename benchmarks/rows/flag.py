@@ -95,15 +95,6 @@ def by_hand(job: Job) -> None:
         in_threads(average, np.ndindex(given.shards))
 
 
-def block_average(block: Values) -> Values:
-    """The fused kernel on a block of several baselines."""
-    from benchmarks.kernels import Scratch, flag_average
-
-    scratch = Scratch.of((block.shape[0], *block.shape[2:]))
-    series = [flag_average(np.ascontiguousarray(block[:, one]), scratch=scratch) for one in range(block.shape[1])]
-    return np.stack(series, axis=1)
-
-
 def prepare() -> None:
     from benchmarks.kernels import compile_all
 
@@ -118,11 +109,13 @@ def opened(job: Job) -> Any:
 
 def fused_kernel(job: Job, dask: AbstractContextManager[None]) -> None:
     """The same kernel, as a person who knows dask would use it."""
+    from benchmarks.kernels import flag_average_block
+
     with dask, job.measured():
         values = opened(job).data
         chunks = (TIMES // AVERAGE, BASELINES, CHANNELS // AVERAGE, POLS)
         empty = np.empty((0, 0, 0, 0), "c8")
-        result(job).write(job.result, values.map_blocks(block_average, chunks=chunks, dtype="c8", meta=empty))
+        result(job).write(job.result, values.map_blocks(flag_average_block, chunks=chunks, dtype="c8", meta=empty))
 
 
 def plain_xarray(job: Job, dask: AbstractContextManager[None]) -> None:
@@ -140,6 +133,8 @@ def in_cubed(job: Job) -> None:
     """The same kernel on cubed's processes, which write chunks without shards."""
     import cubed  # type: ignore[import-not-found]
 
+    from benchmarks.kernels import flag_average_block
+
     prepare()
     options = {"executor_name": "processes", "executor_options": {"max_workers": 2}}
     spec = cubed.Spec(work_dir=str(job.folder / "cubed"), allowed_mem="2GB", **options)
@@ -148,7 +143,7 @@ def in_cubed(job: Job) -> None:
         cut = values.chunks
         chunks = ((TIMES // AVERAGE,), cut[1], tuple(size // AVERAGE for size in cut[2]), cut[3])
         cubed.to_zarr(
-            cubed.map_blocks(block_average, values, dtype=np.dtype("c8"), chunks=chunks), str(job.result), path="v"
+            cubed.map_blocks(flag_average_block, values, dtype=np.dtype("c8"), chunks=chunks), str(job.result), path="v"
         )
 
 

@@ -40,6 +40,15 @@ def test_the_scratch_of_flagging_may_be_used_again() -> None:
     assert np.array_equal(kernels.flag_average(second, out, scratch), kernels.flag_average(second))
 
 
+@pytest.mark.parametrize("channels", [16, 256, 136])
+def test_baselines_of_a_block_are_flagged_each_by_itself_in_parts_that_make_no_difference(channels: int) -> None:
+    block = np.stack([visibilities(64, channels, 4), visibilities(64, channels, 4)[::-1]], axis=1)
+    for number in range(2):
+        assert np.array_equal(
+            kernels.flag_average_block(block)[:, number], kernels.flag_average(block[:, number].copy())
+        )
+
+
 @pytest.mark.parametrize(("days", "cells"), [(1100, 7), (800, 300), (40, 2)])
 def test_the_fast_smooth_anomaly_agrees_with_that_of_xarray(days: int, cells: int) -> None:
     time = pd.date_range("2003-02-20", periods=days)
