@@ -22,7 +22,6 @@ from benchmarks.kernels import (
     smooth_anomaly_plain,
 )
 from benchmarks.rows import image
-from benchmarks.uncaptured import turn_off_as_said
 from terp.storage.home import Home
 from terp.workflows import Product, api, ingest, rechunk, stage
 from terp.workflows.running.runner import Runner
@@ -67,7 +66,6 @@ def across(data: Product) -> Product:
 def warmed(block: xr.Dataset) -> xr.Dataset:
     """Have a worker import and compile what it will need."""
     if block.sizes["x"] == 1:  # not while it is planned
-        turn_off_as_said()
         compile_all()
         image.prepare()
         time.sleep(0.3)  # so that each worker has its share of these

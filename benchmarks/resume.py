@@ -2,7 +2,8 @@
 
 Regions that compute for a while, on two workers: undisturbed; killed (SIGKILL, of the controller) when half of them are
 recorded, and the same command again, told as a share of the undisturbed time, with the values compared; and on one
-worker, told as what two are worth. Times are those of the stage, from its first region to its seal; the start is apart.
+worker, told as what two are worth, beside what two bare processes are worth that do the same and nothing else: that is
+what the machine has for two. Times are those of the stage, from its first region to its seal; the start is apart.
 """
 
 import argparse
@@ -23,14 +24,17 @@ import xarray as xr
 from prefect import flow
 from terp.workflows import Product, ingest, stage
 
+def work(seed: int) -> float:
+    many = np.random.default_rng(seed).random(200_000)
+    for _ in range(20):
+        many = np.sort(many * 1.7 % 1)
+    return many[100_000]
+
 @stage(cut=("x",), block={"x": 1})
 def sorted_often(block: xr.Dataset) -> xr.Dataset:
     found = block["v"].to_numpy().astype("f8")
     if found.size == 1:  # not while it is planned
-        many = np.random.default_rng(int(found[0])).random(200_000)
-        for _ in range(20):
-            many = np.sort(many * 1.7 % 1)
-        found = found + many[100_000]
+        found = found + work(int(found[0]))
     return xr.Dataset({"v": ("x", found)})
 
 @flow
@@ -80,14 +84,44 @@ def timed(home: Home, workers: int, before: int = 0) -> tuple[float, float]:
     began, process, first = time.monotonic(), home.start(workers), 0.0
     sealed = False
     while process.poll() is None and not sealed:
-        now = time.monotonic()
-        first = first or (now if home.recorded() > before else 0.0)
+        if not first and home.recorded() > before:
+            first = time.monotonic()
         sealed = any(home.home.glob("products/sorted_often-*/seal.json"))
         time.sleep(0.02)
     ended = time.monotonic()
     if process.wait():
         raise SystemExit("the run failed")
     return first - began, ended - first
+
+
+BARE = """
+import sys
+sys.argv[1:] = [int(word) for word in sys.argv[1:]]
+import flow
+print("ready", flush=True)
+sys.stdin.readline()
+for seed in range(*sys.argv[1:]):
+    flow.work(seed)
+"""
+
+
+def bare(home: Home, processes: int, regions: int) -> float:
+    """Return the seconds that so many processes take for all regions, each having its share from the start."""
+    pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    started = [
+        subprocess.Popen(
+            [sys.executable, "-c", BARE, str(first), str(regions), str(processes)], cwd=home.place, **pipes
+        )
+        for first in range(processes)
+    ]
+    for one in started:
+        one.stdout.readline()
+    began = time.monotonic()
+    for one in started:
+        one.stdin.close()
+    if any(one.wait() for one in started):
+        raise SystemExit("the bare processes failed")
+    return time.monotonic() - began
 
 
 def killed(home: Home, workers: int, regions: int) -> int:
@@ -117,10 +151,12 @@ def main() -> None:
         done = killed(whole, 2, asked.regions)
         start, rest = timed(whole, 2, done)
         two, one = results["two workers"][1], results["one worker"][1]
+        alone = [bare(whole, processes, asked.regions) for processes in (2, 1)]
         same = "identical" if whole.values() == digest else "OTHER VALUES"
         print(f"killed with {done:3} of {asked.regions} done     {start:5.1f} s to the first, then {rest:6.2f} s")
         print(f"g: {rest / two:.2f} of the undisturbed time for {1 - done / asked.regions:.2f} of the work, {same}")
         print(f"h: two workers are worth {one / two:.2f} of one, {50 * one / two:.0f} %")
+        print(f"   two bare processes {alone[1] / alone[0]:.2f} of one, {50 * alone[1] / alone[0]:.0f} %")
 
 
 if __name__ == "__main__":

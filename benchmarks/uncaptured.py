@@ -4,37 +4,27 @@ Turned off, no region notes what it read, or on what machine it was made; no pro
 journal. Digests stay: without them nothing could be proven. A run like that is fit for nothing else.
 """
 
-import os
 import time
 from collections import Counter
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-SAID = "TERP_BENCHMARK_UNCAPTURED"  # seen by workers too, as they inherit it
 _AS_IT_WAS: list[tuple[Any, str, Any]] = []
 _SPENT: Counter[str] = Counter()  # nanoseconds of this process, by what was called
 
 
 def turn_off() -> None:
-    """Capture nothing any more in this process, nor in those that it will start."""
+    """Capture nothing any more in this process."""
     from terp.storage.lineage import Origins
     from terp.workflows.planning.step import Step
 
-    os.environ[SAID] = "1"
     _change(lambda _: _nothing)
     _replace(Step, "_origins", lambda *_: Origins())
 
 
-def turn_off_as_said() -> None:
-    """Capture nothing, if the process that started this one said so."""
-    if SAID in os.environ:
-        turn_off()
-
-
 def turn_on() -> None:
     """Capture again, as if it had never been turned off or counted."""
-    os.environ.pop(SAID, None)
     while _AS_IT_WAS:
         setattr(*_AS_IT_WAS.pop())
 

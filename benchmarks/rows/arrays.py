@@ -131,15 +131,12 @@ def prepare_worker(folder: Path, pipeline: str, prepare: Callable[[], object]) -
     warm(folder)
 
 
-def with_terp(row: str, captured: bool = True) -> Callable[[Job], None]:
-    """terp's own candidate of a row, which only terp's environment can import; not `captured`: without provenance."""
+def with_terp(row: str) -> Callable[[Job], None]:
+    """terp's own candidate of a row, which only terp's environment can import."""
 
     def run(job: Job) -> None:
         from benchmarks.flows import measure
-        from benchmarks.uncaptured import turn_off
 
-        if not captured:
-            turn_off()
         measure(job, row)
 
     return run

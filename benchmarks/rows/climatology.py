@@ -127,7 +127,6 @@ NEITHER = {"use_flox": False}
 CANDIDATES = {
     "HAND": Candidate(by_hand),
     "terp": Candidate(with_terp("b")),
-    "terp, no provenance": Candidate(with_terp("b", captured=False)),
     "flox, dask threads": Candidate(threads(FLOX), "flox"),
     "flox, numbagg, zarrs, dask threads": Candidate(threads(NUMBAGG, ZARRS), "flox"),
     "flox, distributed 2x1": Candidate(cluster(FLOX), "flox"),

@@ -158,7 +158,6 @@ def cluster(work: Work, pipeline: str = "") -> Callable[[Job], None]:
 CANDIDATES = {
     "HAND": Candidate(by_hand),
     "terp": Candidate(with_terp("a")),
-    "terp, no provenance": Candidate(with_terp("a", captured=False)),
     "kernel, dask threads, zarrs": Candidate(threads(fused_kernel, ZARRS), "zarrs"),
     "kernel, distributed 2x1, zarrs": Candidate(cluster(fused_kernel, ZARRS), "zarrs"),
     "kernel, dask threads, zarr fused": Candidate(threads(fused_kernel, FUSED), "xarray"),

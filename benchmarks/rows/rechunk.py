@@ -140,7 +140,6 @@ def with_cubed(job: Job) -> None:
 CANDIDATES = {
     "HAND": Candidate(by_hand),
     "terp": Candidate(with_terp("c")),
-    "terp, no provenance": Candidate(with_terp("c", captured=False)),
     "tensorstore": Candidate(with_tensorstore, "tensorstore"),
     "dask threads, tasks": Candidate(threads("tasks", SHARDS), "xarray"),
     "distributed 2x1, tasks": Candidate(cluster("tasks", SHARDS), "xarray"),
