@@ -108,7 +108,7 @@ for seed in range(*sys.argv[1:]):
 def bare(home: Home, processes: int, regions: int) -> float:
     """Return the seconds that so many processes take for all regions, each having its share from the start."""
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    started = [
+    started: list[Any] = [
         subprocess.Popen(
             [sys.executable, "-c", BARE, str(first), str(regions), str(processes)], cwd=home.place, **pipes
         )
