@@ -3,16 +3,19 @@
 The package is real: as many whole shards as make its size, chunks of 1 MiB that LZ4 does not shrink. All of it lies in
 the page cache if there is room, so what is measured is the reader. Bytes are those that the process reads by any call,
 as the kernel counts them (/proc/self/io); a chunk is another one each time. `--members` is how many shards a second
-package has, tiny ones, of which only the opening is measured.
+package has, tiny ones, of which only the opening is measured. `--chunks` is how many inner chunks a third has, the
+smallest that there can be: what is told of it is how large the metadata become that the archive keeps beside it.
 """
 
 import argparse
 import json
+import math
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from itertools import batched
 from pathlib import Path
@@ -24,6 +27,7 @@ import zarr
 
 import terp.storage
 from benchmarks import environments
+from terp.storage.archive import Archive
 from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
 from terp.storage.making import Layout, create
@@ -34,6 +38,7 @@ from terp.storage.writing import Written, write_region
 
 COLUMNS, CHUNK = 1 << 15, 1 << 10  # of an array; a shard has 2048 rows of them: 256 MiB
 ROWS, TINY = 2048, 16
+FEW = (64, 32)  # chunks of a shard where these are one value each
 CHUNK_BYTES = 4 * 256 * CHUNK
 
 
@@ -45,10 +50,10 @@ class Took:
     read: int
 
 
-def made(folder: Path, shards: int, rows: int, columns: int) -> StoredProduct:
+def made(folder: Path, shards: int, rows: int, columns: int, chunk: tuple[int, int] = (256, CHUNK)) -> StoredProduct:
     """Make a product of so many shards, which differ in a value."""
     cut = {"t": (shards * rows, rows)}
-    array = shape_array("v", ("t", "x"), (shards * rows, columns), "f4", cut, {"t": min(rows, 256), "x": CHUNK})
+    array = shape_array("v", ("t", "x"), (shards * rows, columns), "f4", cut, {"t": min(rows, chunk[0]), "x": chunk[1]})
     group = Group("", cut, (array,))
     schema = xr.Dataset(coords={"x": np.arange(columns)})
     product = create(folder / "v-0", "v", "v-0", {}, Layout((group,), {"": schema}).stored(True, "lz4-5-shuffle"))
@@ -127,6 +132,25 @@ def measure(package: Path, rounds: int, each: int) -> dict[str, dict[str, Any]]:
     return {name: {what: _medians(some) for what, some in both.items()} for name, both in took.items()}
 
 
+def metadata_of(folder: Path, chunks: int) -> dict[str, Any]:
+    """Archive a product of so many inner chunks; return how large what is kept beside it is."""
+    shards = -(-chunks // math.prod(FEW))
+    [packed] = pack_product(made(folder / "chunks", shards, *FEW, (1, 1)), folder, "chunks")
+    table = packed.path.with_name(f"{packed.path.name}.members.json")
+    archive = Archive(folder / "archive")
+    archive.create_if_missing()
+    files = {path.name: path for path in (packed.path, table)}
+    archive.ingest("urn:chunks", files, message="a benchmark", user_name="a benchmark", created=datetime.now(UTC))
+    [inventory, *_] = sorted(archive.root.rglob("inventory.json"), key=lambda path: len(path.parts))
+    return {
+        "chunks": shards * math.prod(FEW),
+        "shards": shards,
+        "table, bytes": table.stat().st_size,
+        "inventory, bytes": inventory.stat().st_size,
+        "table, bytes a chunk": round(table.stat().st_size / (shards * math.prod(FEW)), 3),
+    }
+
+
 def _read(array: Any, place: tuple[slice, slice]) -> Any:
     return np.asarray(array[place])
 
@@ -144,6 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.package", description=__doc__)
     parser.add_argument("--gb", type=float, default=10, help="size of the package (default: 10); twice that is needed")
     parser.add_argument("--members", type=int, default=10_000, help="shards of the package that is only opened")
+    parser.add_argument("--chunks", type=int, default=1_000_000, help="inner chunks of which the metadata are measured")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--place", type=Path, default=environments.CACHE, help="where the data are, while they are")
     asked = parser.parse_args()
@@ -160,6 +185,8 @@ def main() -> None:
             told["many members"] = {"members": asked.members} | {
                 name: _medians([measured(opener)[1]]) for name, opener in openers(many.path).items()
             }
+        if asked.chunks:
+            told["metadata"] = metadata_of(folder, asked.chunks)
     print(json.dumps(told, indent=1))
 
 
