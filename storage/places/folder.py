@@ -4,13 +4,17 @@ import errno
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import accumulate, islice
 from pathlib import Path
 
 from terp.storage import files
 from terp.storage.errors import BadPackage, PlaceTrouble
 from terp.storage.places.place import BLOCK, PART, Stored, Told, blocks, checked, cleared, prefix_of, refusal, swept
+
+_BEHIND = 4096  # bytes that are asked for where a file should be over: it may have grown
 
 
 class Folder:
@@ -26,7 +30,7 @@ class Folder:
         prefix = prefix_of(prefix)
         top = prefix.rpartition("/")[0]
         with self._answers():
-            for name, one in _below(str(self._inside(self.root / top)), f"{top}/" if top else ""):
+            for name, one in _below(str(self._inside(top)), f"{top}/" if top else ""):
                 if name.startswith(prefix):
                     yield Stored(name, one.stat().st_size if one.is_file(follow_symlinks=False) else -1)
 
@@ -34,21 +38,21 @@ class Folder:
         """Yield the folders whose names begin with a prefix and in which nothing is."""
         prefix = prefix_of(prefix)
         with self._answers():
-            for folder, inner, names in os.walk(self._inside(self.root / prefix.rpartition("/")[0])):
+            for folder, inner, names in os.walk(self._inside(prefix.rpartition("/")[0])):
                 known = Path(folder).relative_to(self.root).as_posix()
                 if not inner and not names and known != "." and known.startswith(prefix):
                     yield known
 
     def read(self, name: str, offset: int = 0, size: int | None = None) -> Iterator[bytes]:
         """Yield the bytes of a file from an offset, in blocks."""
-        left = size
-        with self._answers(), open(self._path(name), "rb", buffering=0, opener=_plain) as file:
-            file.seek(offset)
-            while left is None or left:
-                block = file.read(BLOCK if left is None else min(BLOCK, left))
+        at, stop = offset, sys.maxsize if size is None else offset + size
+        with self._answers(), _opened(self._path(name)) as (descriptor, there):
+            while at < stop:
+                step = max(there - at, _BEHIND)  # no more is asked for than is there: memory costs more than the read
+                block = os.pread(descriptor, min(BLOCK, stop - at, step), at)
                 if not block:
                     return
-                left = left if left is None else left - len(block)
+                at += len(block)
                 yield block
 
     def put(self, name: str, source: Path, sha512: str | None = None, told: Told = int) -> None:
@@ -69,7 +73,7 @@ class Folder:
         path = self._path(name)
         with self._answers():
             files.make_folders(path.parent)
-            self._inside(path.parent)
+            self._inside(name.rpartition("/")[0])
             fresh = path.with_name(f"{PART}{secrets.token_hex(6)}")
             try:
                 result = files.write_file(fresh, write)
@@ -107,12 +111,15 @@ class Folder:
         return []
 
     def _path(self, name: str) -> Path:
-        path = self.root / checked(name)
-        self._inside(path.parent)
-        return path
+        self._inside(checked(name).rpartition("/")[0])
+        return self.root / name
 
-    def _inside(self, folder: Path) -> Path:
-        """Return a folder; raises BadPackage where a link leads from it out of the place."""
+    def _inside(self, name: str) -> Path:
+        """Return the folder of a name; raises BadPackage where a link leads from it out of the place."""
+        way = accumulate(name.split("/"), "{}/{}".format, initial=os.fspath(self.root))
+        folder = self.root / name
+        if not any(map(os.path.islink, islice(way, 1, None))):
+            return folder  # what has no link on its way needs not be resolved, which costs more than a small file
         real, root = os.path.realpath(folder), os.path.realpath(self.root)
         if real != root and not real.startswith(f"{root.rstrip('/')}/"):
             raise BadPackage(f"{folder} leads out of the place {self.name}: remove that link")
@@ -121,7 +128,7 @@ class Folder:
     @contextmanager
     def _answers(self) -> Iterator[None]:
         """Turn what the file system refuses into PlaceTrouble."""
-        if not self.root.is_dir():
+        if not os.path.isdir(self.root):
             raise PlaceTrouble(
                 f"the place {self.name} is not there: {self.root} is no folder; mount it, or correct its path"
             )
@@ -134,13 +141,17 @@ class Folder:
             raise PlaceTrouble(f"the place {self.name} refused {where}: {refusal(error)}") from error
 
 
-def _plain(path: str, flags: int) -> int:
-    """Open what is a file and no link to one."""
-    descriptor = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[int, int]]:
+    """Open what is a file and no link to one; give its descriptor and its size."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode):
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+        yield descriptor, about.st_size
+    finally:
         os.close(descriptor)
-        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
-    return descriptor
 
 
 def _below(folder: str, name: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
