@@ -21,7 +21,7 @@ from terp.storage.archive.hold import holds
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.objects import Archive
 from terp.storage.archive.ocfl import identifier_of, newest, place, sha512_of
-from terp.storage.archive.retention import POLICY, Standing, policy_of, standing
+from terp.storage.archive.retention import POLICY, Standing, policy_of, standing, unbegun
 from terp.storage.errors import BadPackage, PlaceTrouble
 from terp.storage.files import disk
 from terp.storage.home import Home
@@ -180,8 +180,10 @@ def _untimely(about: Standing, on: date) -> list[str]:
     if policy is None or policy.waardering != "V":
         return list(about.why) if policy is None else [f"waardering {policy.waardering}: only V is destroyed"]
     said = []
-    if about.end is None:
+    if policy.bewaartermijn is None:
         said.append("its policy sets no bewaartermijn")
+    elif about.end is None:
+        said.append(f"its term has not begun, {unbegun(policy.bewaartermijn)}")
     elif on < about.end:
         said.append(f"its term has not run out: it is kept until {about.end}")
     if policy.selectielijst.geldigTot < on:

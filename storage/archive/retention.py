@@ -7,7 +7,7 @@ destruction wants two of them, and transfer an institution that takes it over.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,8 @@ from typing import Any
 from terp.storage.archive.custody import Events
 from terp.storage.archive.hold import Hold, holds
 from terp.storage.archive.objects import Archive
-from terp.storage.archive.ocfl import newest, place
-from terp.storage.archive.policy import LONGEST, Beperking, Policy, after
+from terp.storage.archive.policy import Bewaartermijn, Policy
+from terp.storage.archive.terms import FREE, Terms, first_version
 from terp.storage.archive.tombstone import DESTROYED, tombstones
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.files import disk
@@ -41,7 +41,7 @@ class State(StrEnum):
 class Standing:
     """How an object stands on a day, and why; days are None where the policy sets none.
 
-    `created` is the day of its first version, `start` and `end` are those of its bewaartermijn, `transfer` the day on
+    `created` is the day on which it was made, `start` and `end` are those of its bewaartermijn, `transfer` the day on
     which it is due for transfer.
     """
 
@@ -90,20 +90,16 @@ def standing(home: Home, identifier: str, on: date) -> Standing:
     """Return how an object stands on a day; one without a policy that can be read is undecided."""
     try:
         held = tuple(holds(Events(home.custody).of(identifier)))
-        created, policy = first_made(home, identifier), policy_of(home, identifier)
+        policy, first = policy_of(home, identifier), first_version(home.archive, identifier)
     except (BadPackage, BadPolicy) as bad:
         return Standing(identifier, State.UNDECIDED, (f"it has no policy that can be read: {bad}",))
-    start = end = transfer = None
-    if policy.bewaartermijn:
-        start = policy.bewaartermijn.start or created
-        end = after(start, policy.bewaartermijn.looptijd)
-    if policy.overbrenging and policy.waardering != "V":
-        transfer = after(created, policy.overbrenging.looptijd)
-    about = Standing(identifier, State.KEEP, (), policy, created, start, end, transfer, held)
+    terms = Terms(policy, first)
+    days = (first.made, terms.kept_from, terms.kept_until, terms.transfer)
+    about = Standing(identifier, State.KEEP, (), policy, *days, held)
     state, why = _state(about, policy, on)
-    lapsed = tuple(said for one in policy.beperkingGebruik if (said := _lapsed(one, created, on)))
+    lapsed = tuple(_lapsed(terms, on))
     why = (*(str(one) for one in held), *why, *_ended(policy, on), *lapsed)
-    return Standing(identifier, state, why, policy, created, start, end, transfer, held, lapsed)
+    return Standing(identifier, state, why, policy, *days, held, lapsed)
 
 
 def policy_of(home: Home, identifier: str) -> Policy:
@@ -124,14 +120,6 @@ def stored_policy(path: Path, sha512: str) -> Policy:
     return Policy.parse(data, str(path))
 
 
-def first_made(home: Home, identifier: str) -> date:
-    """Return the day on which the first version of an object was made."""
-    folder = home.archive / Path(place(identifier))
-    with disk(folder):
-        created = newest(folder)[0]["versions"]["v1"]["created"]
-    return datetime.fromisoformat(created).date()
-
-
 def _state(about: Standing, policy: Policy, on: date) -> tuple[State, tuple[str, ...]]:
     """Return what may or must become of it. What is held stays, and what it would be otherwise is told with it."""
     state, why = _by_appraisal(about, policy, on)
@@ -148,8 +136,10 @@ def _by_appraisal(about: Standing, policy: Policy, on: date) -> tuple[State, str
         return State.UNDECIDED, "waardering N: whether it is kept is yet to be decided"
     if policy.waardering == "B":
         return _permanent(about, policy, on)
-    if about.end is None:
+    if policy.bewaartermijn is None:
         return State.UNDECIDED, "waardering V without a bewaartermijn: how long it is kept is not decided"
+    if about.end is None:
+        return State.KEEP, f"waardering V: its term has not begun, {unbegun(policy.bewaartermijn)}"
     if on < about.end:
         return State.KEEP, f"waardering V: its term runs until {about.end}"
     ground = f"waardering V, {policy.selectielijst.naam} {policy.selectielijst.categorie}"
@@ -170,6 +160,14 @@ def _permanent(about: Standing, policy: Policy, on: date) -> tuple[State, str]:
     return State.TRANSFER, f"waardering B: transfer was due on {about.transfer} ({term})"
 
 
+def unbegun(term: Bewaartermijn) -> str:
+    """Say why a term has not begun, and what makes it begin."""
+    return (
+        f"as its policy does not tell when {term.trigger!r} was: once it is known, archive it again with --policy and "
+        "that day as bewaartermijn.start"
+    )
+
+
 def _ended(policy: Policy, on: date) -> tuple[str, ...]:
     """Say that the selection list is past its end: what rests on it has to be decided anew (L4)."""
     one = policy.selectielijst
@@ -178,8 +176,10 @@ def _ended(policy: Policy, on: date) -> tuple[str, ...]:
     return (f"the selectielijst {one.naam!r} ended on {one.geldigTot}: decide by one in force, and archive again (L4)",)
 
 
-def _lapsed(one: Beperking, created: date, on: date) -> str:
-    """Say that a restriction is over, by its own term or after the longest that there can be (L6)."""
-    start = one.start or created
-    end = min(after(start, one.looptijd), after(start, LONGEST))
-    return f"the restriction {one.type!r} ({one.grond}) lapsed on {end}" if end <= on else ""
+def _lapsed(terms: Terms, on: date) -> Iterator[str]:
+    """Say which restrictions are over, by their own term or after the longest that there can be (L6)."""
+    for one in terms.policy.beperkingGebruik:
+        if one.type != FREE and (end := terms.closed_until(one)) <= on:
+            yield f"the restriction {one.type!r} ({one.grond}) lapsed on {end}"
+    if (until := terms.private_until) and until <= on:
+        yield f"`private unless` lapsed on {until}"

@@ -86,7 +86,7 @@ class Dissemination:
 
     def __post_init__(self) -> None:
         self.sources = {name: subset.Source(packed) for name, packed in self.aip.products().items()}
-        self.openness = Openness(self.aip.policy, self.request.on)
+        self.openness = Openness(self.aip.terms, self.request.on)
 
     @cached_property
     def withheld(self) -> dict[str, Closed]:
@@ -197,7 +197,7 @@ class Dissemination:
             variables=tuple(kept),
             where=dict(request.where),
             withheld=counts,
-            policy=aip.policy,
+            terms=aip.terms,
             recipient=request.recipient,
             ground=request.ground,
             masked=self.masked,

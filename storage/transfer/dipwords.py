@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, time
 from typing import Any
 
 from terp.storage.archive.policy import OPENNESS, Policy
+from terp.storage.archive.terms import Terms
 from terp.storage.metadata import formats, mdto
 from terp.storage.metadata.mdto.lists import BEPERKINGEN
 from terp.storage.transfer.copying import Copied
@@ -33,11 +34,16 @@ class Told:
     variables: tuple[str, ...]
     where: Mapping[str, str]
     withheld: Mapping[Closed, int]
-    policy: Policy
+    terms: Terms
     recipient: str
     ground: str
     masked: bool
     coverage: tuple[str, str] | None = None
+
+    @property
+    def policy(self) -> Policy:
+        """The decision over the object."""
+        return self.terms.policy
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values."""
@@ -168,7 +174,7 @@ Rechten: {rights.holder}. Deze kopie mag worden gebruikt onder {rights.licence_n
 def about(told: Told, packages: Sequence[str]) -> bytes:
     """Return the MDTO of the copy."""
     made = datetime.combine(told.on, time(), UTC)
-    base = object_of(told.policy, [mdto.Identificatie(told.identifier, BRON)], _name(told), "Archiefstuk")
+    base = object_of(told.terms, [mdto.Identificatie(told.identifier, BRON)], _name(told), "Archiefstuk")
     of = mdto.verwijzing(f"{told.aip} {told.version}", told.aip, BRON)
     relation = mdto.GerelateerdInformatieobject(
         gerelateerdInformatieobjectVerwijzing=of,

@@ -21,7 +21,8 @@ from terp.storage import files
 from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.archive.ocfl import newest, place
-from terp.storage.archive.policy import POLICY, Policy
+from terp.storage.archive.policy import POLICY, Organisation, Policy
+from terp.storage.archive.terms import First, Terms, known_since, made_by
 from terp.storage.archive.tombstone import demand_none
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadInput, BadPackage, BadPolicy
@@ -76,7 +77,10 @@ def bring(home: Home, incoming: Incoming, say: Callable[[str], None]) -> dict[st
             say(f"{source.name} is a sound {proven.kind}")
             identifier = incoming.identifier or _identifier(proven, source)
             demand_none(home.custody, identifier)
-            arriving = _Arriving(source, arrived, proven, identifier, policy, incoming.policy)
+            now = datetime.now(UTC).replace(microsecond=0)
+            terms = _terms(archive, identifier, policy, proven, now.date())
+            demand_in_force(terms, incoming.on)
+            arriving = _Arriving(source, arrived, proven, identifier, terms, incoming.policy)
             brought = arriving.files(folder)
             known = _known(archive, identifier, brought)
             event = {**arriving.about(), "from": str(source), "policy": policy.version, "by": incoming.by}
@@ -88,7 +92,7 @@ def bring(home: Home, incoming: Incoming, say: Callable[[str], None]) -> dict[st
                 {name: path for name, (path, _) in brought.items()},
                 message=f"Imported: {source.name}, a {proven.kind}",
                 user_name=incoming.by,
-                created=datetime.now(UTC).replace(microsecond=0),
+                created=now,
                 digests={name: digest for name, (_, digest) in brought.items()},
                 move=True,
             )
@@ -107,9 +111,33 @@ def _noted(home: Home, identifier: str, event: dict[str, Any], created: bool) ->
 def decided(data: bytes, on: date) -> Policy:
     """Return the decision under which something may be imported; raises BadPolicy with all that is in its way."""
     policy = Policy.parse(data)
-    if against := policy.objections(on):
-        raise BadPolicy("nothing can be imported under this policy:\n" + "\n".join(f"  {one}" for one in against))
+    _demand(policy.objections(on))
     return policy
+
+
+def demand_in_force(terms: Terms, on: date) -> None:
+    """Raise BadPolicy where a restriction would close nothing from the first day on."""
+    _demand(terms.over(on))
+
+
+def _demand(against: list[str]) -> None:
+    if against:
+        raise BadPolicy("nothing can be imported under this policy:\n" + "\n".join(f"  {one}" for one in against))
+
+
+def _terms(archive: Archive, identifier: str, policy: Policy, proven: Proven, today: date) -> Terms:
+    """Return the terms of the decision: an object that came before keeps its days, and so its metadata."""
+    if known := known_since(archive.root, identifier):
+        return Terms(policy, known)
+    told = _own(proven)
+    made = (made_by(told) if told else None) or today
+    return Terms(policy, First(min(made, today), today))
+
+
+def _own(proven: Proven) -> mdto.Informatieobject | None:
+    """Return what it tells of itself, where that is whole."""
+    told = proven.told
+    return None if told is None or mdto.complaints(told) else told
 
 
 def _identifier(proven: Proven, source: Path) -> str:
@@ -148,7 +176,7 @@ class _Arriving:
     arrived: Arrived
     proven: Proven
     identifier: str
-    policy: Policy
+    terms: Terms
     decision: bytes
 
     def about(self) -> dict[str, Any]:
@@ -191,14 +219,14 @@ class _Arriving:
     def _mdto(self) -> mdto.Informatieobject:
         """Return what it tells of itself, under the decision that holds here."""
         own = mdto.Identificatie(self.identifier, BRON)
-        base = object_of(self.policy, [own], self.source.name, "Archiefstuk")
+        base = object_of(self.terms, [own], self.source.name, "Archiefstuk")
         came = mdto.Event(
             eventType=mdto.begrip("Import", EVENTS),
-            eventVerantwoordelijkeActor=organisation(self.policy.zorgdrager or self.policy.archiefvormer),
+            eventVerantwoordelijkeActor=organisation(self._keeper),
             eventResultaat=f"{self.proven.kind} {self.source.name}, {len(self.arrived.files)} bestanden",
         )
-        told = self.proven.told
-        if told is None or mdto.complaints(told):
+        told = _own(self.proven)
+        if told is None:
             return replace(base, event=(came,))
         return replace(
             told,
@@ -210,11 +238,20 @@ class _Arriving:
             beperkingGebruik=base.beperkingGebruik,
         )
 
+    @property
+    def _keeper(self) -> Organisation:
+        return self.terms.policy.zorgdrager or self.terms.policy.archiefvormer
+
     def _words(self) -> dict[str, Any]:
         named = f" It called itself `{self.proven.identifier}`." if self.proven.identifier else ""
         heet = f" Het noemde zich `{self.proven.identifier}`." if self.proven.identifier else ""
-        keeper = self.policy.zorgdrager or self.policy.archiefvormer
-        return {**self.about(), "identifier": self.identifier, "named": named, "heet": heet, "keeper": keeper.naam}
+        return {
+            **self.about(),
+            "identifier": self.identifier,
+            "named": named,
+            "heet": heet,
+            "keeper": self._keeper.naam,
+        }
 
 
 _README = """# {name}

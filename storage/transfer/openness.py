@@ -2,21 +2,23 @@
 
 Each restriction ends by itself when its term has run out, and 75 years after its start at the latest (Archiefwet 1995,
 article 15): from that day on the part is open. `private unless` closes all that no restriction names, until 75 years
-after the decision; what may leave then is said by a restriction of the type `Geen beperking` that names variables.
+after it was made; what may leave then is said by a restriction of the type `Geen beperking` that names variables.
+`terp.storage.archive.terms` tells from when a term counts.
 """
 
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-from terp.storage.archive.policy import LONGEST, Beperking, Policy, after
+from terp.storage.archive.policy import Beperking
+from terp.storage.archive.terms import FREE, Terms
 
 PROFILES = {
     "public": "for anyone: without all that is closed",
     "restricted": "for one who is named: without what a restriction closes, but with what is only not opened",
     "full": "for one who is named: all of it",
 }
-NONE = "Geen beperking"  # MDTO, Begrippenlijst Beperkingen
+NONE = FREE
 
 
 @dataclass(frozen=True)
@@ -38,25 +40,23 @@ class Closed:
 
 @dataclass(frozen=True)
 class Openness:
-    """What a policy says of the parts of an object on a day."""
+    """What a decision says of the parts of an object on a day."""
 
-    policy: Policy
+    terms: Terms
     on: date
 
     @cached_property
     def closed(self) -> list[Closed]:
         """The restrictions in force; that of `private unless` is the last."""
-        said = [self._closed(one) for one in self.policy.beperkingGebruik if one.type != NONE]
+        said = [self._closed(one) for one in self.terms.policy.beperkingGebruik if one.type != NONE]
         in_force = [one for one in said if self.on < one.until]
-        decision = self.policy.decision
-        until = after(decision.on, LONGEST)
-        if decision.openness == "private unless" and self.on < until:
-            in_force.append(Closed(decision.ground, until, unless=True))
+        until = self.terms.private_until
+        if until and self.on < until:
+            in_force.append(Closed(self.terms.policy.decision.ground, until, unless=True))
         return in_force
 
     def _closed(self, one: Beperking) -> Closed:
-        start = one.start or self.policy.decision.on
-        return Closed(one.grond, min(after(start, one.looptijd), after(start, LONGEST)), one.variables)
+        return Closed(one.grond, self.terms.closed_until(one), one.variables)
 
     def why(self, variable: str, profile: str) -> Closed | None:
         """Return what closes a variable for those of a profile, or None where it may leave."""
@@ -75,5 +75,5 @@ class Openness:
 
         The end of one that names none (an embargo on all) does not undo the decision that all is private.
         """
-        said = [self._closed(one) for one in self.policy.beperkingGebruik if one.variables]
+        said = [self._closed(one) for one in self.terms.policy.beperkingGebruik if one.variables]
         return any(one.names(variable) for one in said)

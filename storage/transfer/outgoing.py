@@ -10,6 +10,7 @@ from terp.storage.archive import Archive
 from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.archive.retention import stored_policy
+from terp.storage.archive.terms import First, Terms, first_version
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.files import disk
 from terp.storage.metadata import premis
@@ -34,7 +35,8 @@ _OPEN = {
 class Outgoing:
     """A version of an object: its files by logical name, with their SHA-512, and the newest decision over it.
 
-    Raises BadPackage where there is no such object or version, BadPolicy where nobody decided what may be done with it.
+    `first` is since when the object is there. Raises BadPackage where there is no such object or version, BadPolicy
+    where nobody decided what may be done with it.
     """
 
     identifier: str
@@ -42,6 +44,7 @@ class Outgoing:
     files: Mapping[str, Path]
     sha512: Mapping[str, str]
     policy: Policy
+    first: First
     events: Sequence[Mapping[str, Any]] = ()
 
     @classmethod
@@ -63,11 +66,17 @@ class Outgoing:
         state = inventory["versions"][version]["state"]
         sha512 = {name: digest for digest, names in state.items() for name in names}
         policy = stored_policy(now[POLICY], archive.digests(identifier)[POLICY])
-        return cls(identifier, version, found, sha512, policy, events)
+        first = first_version(archive.root, identifier)
+        return cls(identifier, version, found, sha512, policy, first, events)
+
+    @property
+    def terms(self) -> Terms:
+        """The terms of the decision."""
+        return Terms(self.policy, self.first)
 
     def closed(self, on: date) -> list[Closed]:
         """Return the restrictions that are in force on a day."""
-        return Openness(self.policy, on).closed
+        return Openness(self.terms, on).closed
 
     def demand_recipient(self, on: date, recipient: str, ground: str) -> None:
         """Raise BadPolicy where the whole is to leave, a part of it is closed, and it is not said for whom and why."""

@@ -4,28 +4,27 @@ For all that an object of terp tells of itself, its own mdto.xml is taken instea
 """
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import datetime
 
-from terp.storage.archive.policy import LONGEST, Beperking, Organisation, Policy, after
+from terp.storage.archive.policy import Organisation
+from terp.storage.archive.terms import Terms
+from terp.storage.metadata.filling.decided import bewaartermijn, category, restrictions
 from terp.storage.metadata.filling.kept import SOURCE
 from terp.storage.metadata.formats import format_of
 from terp.storage.metadata.mdto import (
     Begrip,
-    BeperkingGebruik,
     Bestand,
     Event,
     Identificatie,
     Informatieobject,
-    Termijn,
     Verwijzing,
     begrip,
     checksum,
     verwijzing,
     waardering,
 )
-from terp.storage.metadata.mdto.lists import AGGREGATIENIVEAUS, BEPERKINGEN, EVENTS
+from terp.storage.metadata.mdto.lists import AGGREGATIENIVEAUS, EVENTS
 from terp.storage.transfer.copying import Copied
-from terp.storage.transfer.openness import NONE
 
 BRON = SOURCE
 
@@ -71,19 +70,18 @@ def file_of(
     )
 
 
-def object_of(policy: Policy, marks: Sequence[Identificatie], naam: str, level: str) -> Informatieobject:
+def object_of(terms: Terms, marks: Sequence[Identificatie], naam: str, level: str) -> Informatieobject:
     """Return what the decision alone tells of an object."""
+    policy = terms.policy
     return Informatieobject(
         identificatie=tuple(marks),
         naam=naam,
         aggregatieniveau=begrip(level, AGGREGATIENIVEAUS),
         waardering=waardering(policy.waardering),
-        bewaartermijn=_kept(policy),
-        informatiecategorie=begrip(
-            policy.selectielijst.categorie, policy.selectielijst.naam, policy.selectielijst.categorie
-        ),
+        bewaartermijn=bewaartermijn(terms),
+        informatiecategorie=category(policy),
         archiefvormer=(organisation(policy.archiefvormer),),
-        beperkingGebruik=restrictions(policy),
+        beperkingGebruik=restrictions(terms),
     )
 
 
@@ -91,48 +89,4 @@ def event(kind: str, when: datetime, who: Verwijzing | None, result: str) -> Eve
     """Return an event of MDTO's list."""
     return Event(
         eventType=begrip(kind, EVENTS), eventTijd=stamp(when), eventVerantwoordelijkeActor=who, eventResultaat=result
-    )
-
-
-def _kept(policy: Policy) -> Termijn | None:
-    term = policy.bewaartermijn
-    if term is None:
-        return None
-    start = term.start.isoformat() if term.start else None
-    end = after(term.start, term.looptijd).isoformat() if term.start else None
-    trigger = begrip(term.trigger, EVENTS)
-    return Termijn(
-        termijnTriggerStartLooptijd=trigger,
-        termijnStartdatumLooptijd=start,
-        termijnLooptijd=term.looptijd,
-        termijnEinddatum=end,
-    )
-
-
-def restrictions(policy: Policy) -> tuple[BeperkingGebruik, ...]:
-    """Return the restrictions that a policy decides, and the licence; of what is open that there is none."""
-    found = [_restriction(one, policy.decision.on) for one in policy.beperkingGebruik]
-    licence = policy.rights
-    found.append(
-        BeperkingGebruik(
-            beperkingGebruikType=begrip("Overig" if found else NONE, BEPERKINGEN),
-            beperkingGebruikNadereBeschrijving=f"{licence.licence_name}; rechten: {licence.holder}",
-            beperkingGebruikDocumentatie=(verwijzing(licence.licence_name, licence.licence, licence.holder),),
-        )
-    )
-    return tuple(found)
-
-
-def _restriction(one: Beperking, decided: date) -> BeperkingGebruik:
-    start = one.start or decided
-    end = min(after(start, one.looptijd), after(start, LONGEST))
-    which = f" ({', '.join(one.variables)})" if one.variables else ""
-    return BeperkingGebruik(
-        beperkingGebruikType=begrip(one.type, BEPERKINGEN),
-        beperkingGebruikNadereBeschrijving=f"{one.grond}{which}. {one.toelichting}".strip().rstrip("."),
-        beperkingGebruikTermijn=Termijn(
-            termijnStartdatumLooptijd=start.isoformat(),
-            termijnLooptijd=one.looptijd,
-            termijnEinddatum=end.isoformat(),
-        ),
     )

@@ -145,7 +145,7 @@ def _own(aip: Outgoing) -> mdto.Informatieobject:
         if isinstance(told, mdto.Informatieobject):
             return told
     mark = mdto.Identificatie(aip.identifier, BRON)
-    return object_of(aip.policy, [mark], aip.identifier, "Dossier")
+    return object_of(aip.terms, [mark], aip.identifier, "Dossier")
 
 
 def _demand_whole(thing: mdto.Informatieobject | mdto.Bestand, name: str) -> None:

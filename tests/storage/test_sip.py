@@ -17,6 +17,7 @@ import objects
 
 from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import Policy
+from terp.storage.archive.terms import First, Terms
 from terp.storage.errors import BadMetadata, BadPackage, BadPolicy
 from terp.storage.home import Home
 from terp.storage.metadata import mdto, premis
@@ -27,9 +28,9 @@ from terp.storage.transfer.pakbon import NAMESPACE, SCHEMA
 from terp.storage.transfer.records import file_of, object_of
 
 DAY = date(2026, 11, 28)
-POLICY = Policy.parse(objects.POLICY_TEXT.encode())
+TERMS = Terms(Policy.parse(objects.POLICY_TEXT.encode()), First(date(2026, 11, 21), date(2026, 11, 21)))
 ABOUT = replace(
-    object_of(POLICY, [mdto.Identificatie(objects.URN, "terp")], "Grondwaterstanden", "Archiefstuk"),
+    object_of(TERMS, [mdto.Identificatie(objects.URN, "terp")], "Grondwaterstanden", "Archiefstuk"),
     omschrijving=("Standen van het grondwater",),
     taal=("nl",),
 )
@@ -242,7 +243,7 @@ def test_a_restriction_goes_along_with_its_ground_and_its_last_day(tmp_path: Pat
     assert isinstance(told, mdto.Informatieobject)
     term = told.beperkingGebruik[0].beperkingGebruikTermijn
     assert term is not None
-    assert (term.termijnLooptijd, term.termijnEinddatum) == ("P20Y", "2046-01-01")
+    assert (term.termijnLooptijd, term.termijnEinddatum) == ("P20Y", "2046-11-21")
 
 
 def test_mdto_that_lacks_something_is_asked_for_by_name_and_nothing_is_left(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from terp.storage import descent, files
 from terp.storage.archive import Archive, tombstone
 from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import POLICY, Policy
+from terp.storage.archive.terms import First, Terms, known_since, utc_day
 from terp.storage.canonical import canonical
 from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
@@ -72,6 +73,7 @@ def deposit(
     before = earlier(home, version_of, products) if version_of else Earlier()
     identifier = before.identifier or _named(run)
     tombstone.demand_none(home.custody, identifier)  # what was destroyed does not come back under its name
+    _demand_in_force(home, run, policy, identifier)
     found = _already(home, identifier, values, policy, packing)
     if found:
         run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
@@ -114,6 +116,13 @@ def _demanded(home: Home, run: RunRecord) -> Policy:
     licences = {one.name: one.licence or policy.licence_of(one.name, one.sha256) for one in inputs_of(home, run)}
     demand(policy, f"the policy of {run.id}", tuple(policy.licence_objections(licences)))
     return policy
+
+
+def _demand_in_force(home: Home, run: RunRecord, policy: Policy, identifier: str) -> None:
+    """Raise BadPolicy where a restriction would close nothing from the first day on."""
+    made, today = utc_day(datetime.fromisoformat(run.ended or run.started)), datetime.now(UTC).date()
+    first = known_since(home.archive, identifier) or First(min(made, today), today)
+    demand(policy, f"the policy of {run.id}", tuple(Terms(policy, first).over(today)))
 
 
 def _named(run: RunRecord) -> str:
@@ -161,7 +170,8 @@ def _deposit(
     (folder / JOURNAL).write_bytes(sound_journal(home, run))
     code = _told_by_run(home, run, flow, products, folder)
     so_far = described(home, run, flow, code, made, products, folder, policy)
-    write_metadata(home, identifier, so_far, policy, products.values(), made.migrations, folder)
+    archived = datetime.now(UTC).replace(microsecond=0)
+    write_metadata(home, identifier, so_far, policy, products.values(), made.migrations, folder, archived)
     told_of = with_new_files(so_far, folder)
     for name, text in texts(told_of, identifier, signed=bool(key)).items():
         (folder / name).write_text(text)
@@ -182,7 +192,7 @@ def _deposit(
         message=f"Results of the flow {run.flow}",
         user_name=told_of.agent.name,
         user_address=told_of.agent.orcid_url,
-        created=datetime.now(UTC).replace(microsecond=0),
+        created=archived,
         digests={name: sha512 for name, (_, sha512) in made.digests.items()},
         move=True,
     )

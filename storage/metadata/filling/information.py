@@ -1,10 +1,8 @@
 """MDTO of an archived object and of its files. Texts are in Dutch, as those who read MDTO read it."""
 
-from datetime import date
-
-from terp.storage.archive.policy import OPENNESS, Beperking, after
 from terp.storage.metadata import mdto
 from terp.storage.metadata.coverage import Coverage, Direction
+from terp.storage.metadata.filling.decided import bewaartermijn, category, restrictions
 from terp.storage.metadata.filling.kept import SOURCE, Kept, time
 from terp.storage.metadata.formats import format_of
 from terp.storage.metadata.mdto import lists
@@ -14,7 +12,6 @@ _OWN = "Begrippenlijst terp (FORMATS.md in hetzelfde object)"
 _RELATIONS = "Begrippenlijst Relatietypen informatieobject MDTO"
 _PARTIES = "Begrippenlijst Relatietypen betrokkene MDTO"
 _EARTH = "Omhullende rechthoek in graden (west,zuid,oost,noord), WGS 84"
-_EVENTS = ("Creatie", "Ontvangst", "Opname", "Bevriezing", "Overbrenging", "Publicatie")  # a term may begin with
 
 
 def informatieobject(kept: Kept) -> mdto.Informatieobject:
@@ -30,8 +27,8 @@ def informatieobject(kept: Kept) -> mdto.Informatieobject:
         dekkingInRuimte=_in_space(kept.coverage),
         event=_events(kept),
         waardering=mdto.waardering(policy.waardering),
-        bewaartermijn=_term(kept),
-        informatiecategorie=_category(kept),
+        bewaartermijn=bewaartermijn(kept.terms),
+        informatiecategorie=category(policy),
         heeftRepresentatie=tuple(mdto.verwijzing(one.file, kept.name_of(one.file), SOURCE) for one in kept.payload),
         aanvullendeMetagegevens=tuple(
             mdto.verwijzing(name, kept.name_of(name), SOURCE)
@@ -41,7 +38,7 @@ def informatieobject(kept: Kept) -> mdto.Informatieobject:
         archiefvormer=(_organisation(kept),),
         betrokkene=_parties(kept),
         activiteit=_activity(kept),
-        beperkingGebruik=_restrictions(kept),
+        beperkingGebruik=restrictions(kept.terms),
     )
 
 
@@ -113,32 +110,6 @@ def _maker(kept: Kept) -> mdto.Verwijzing:
     return mdto.verwijzing(agent.name, agent.orcid_url, "ORCID")
 
 
-def _term(kept: Kept) -> mdto.Termijn | None:
-    """Return for how long it is kept; when that ends where it is known when it began."""
-    term = kept.policy.bewaartermijn
-    if term is None:
-        return None
-    begins = {"Creatie": kept.record.ended.date(), "Opname": kept.archived.date()}
-    start = term.start or begins.get(term.trigger)
-    return mdto.Termijn(
-        termijnTriggerStartLooptijd=mdto.begrip(term.trigger, lists.EVENTS if term.trigger in _EVENTS else _list(kept)),
-        termijnStartdatumLooptijd=start.isoformat() if start else None,
-        termijnLooptijd=term.looptijd,
-        termijnEinddatum=after(start, term.looptijd).isoformat() if start else None,
-    )
-
-
-def _list(kept: Kept) -> str:
-    chosen = kept.policy.selectielijst
-    return f"{chosen.naam} (vastgesteld {chosen.vastgesteld}, geldig tot {chosen.geldigTot})"
-
-
-def _category(kept: Kept) -> mdto.Begrip:
-    chosen = kept.policy.selectielijst
-    known = mdto.verwijzing(_list(kept), chosen.verwijzing, "vindplaats van de selectielijst")
-    return mdto.Begrip(begripLabel=chosen.categorie, begripCode=chosen.categorie, begripBegrippenlijst=known)
-
-
 def _read(kept: Kept) -> tuple[mdto.GerelateerdInformatieobject, ...]:
     kind = mdto.begrip("Refereert aan", _RELATIONS)
     return tuple(
@@ -173,37 +144,3 @@ def _activity(kept: Kept) -> mdto.Verwijzing | None:
     agent = kept.told.agent
     name = agent.project or agent.grant
     return mdto.verwijzing(name, agent.grant, "Subsidie") if name else None
-
-
-def _restrictions(kept: Kept) -> tuple[mdto.BeperkingGebruik, ...]:
-    """Return the restrictions of the policy; without any, whether it is open or private."""
-    policy, rights = kept.policy, kept.policy.rights
-    licence = (mdto.verwijzing(rights.licence_name, rights.licence, "Licentie"),)
-    if policy.beperkingGebruik:
-        return tuple(_restriction(kept, one, licence) for one in policy.beperkingGebruik)
-    is_open, decided = policy.decision.openness == "open unless", policy.decision
-    told = f"{OPENNESS[decided.openness]}: besloten door {decided.by} op {decided.on}, op grond van: {decided.ground}. "
-    told += f"Doel van het gebruik: {decided.purpose}. Licentie: {rights.licence_name}."
-    kind = mdto.begrip("Geen beperking" if is_open else "Overig", lists.BEPERKINGEN)
-    only = mdto.BeperkingGebruik(
-        beperkingGebruikType=kind, beperkingGebruikNadereBeschrijving=told, beperkingGebruikDocumentatie=licence
-    )
-    return (only,)
-
-
-def _restriction(kept: Kept, one: Beperking, licence: tuple[mdto.Verwijzing, ...]) -> mdto.BeperkingGebruik:
-    start: date = one.start or kept.archived.date()
-    about = f"Geldt voor: {', '.join(one.variables)}." if one.variables else ""
-    term = mdto.Termijn(
-        termijnStartdatumLooptijd=start.isoformat(),
-        termijnLooptijd=one.looptijd,
-        termijnEinddatum=after(start, one.looptijd).isoformat(),
-    )
-    return mdto.BeperkingGebruik(
-        beperkingGebruikType=mdto.begrip(
-            one.type, lists.BEPERKINGEN if one.type in lists.BEPERKING_LABELS else "Beperkingen van de archiefvormer"
-        ),
-        beperkingGebruikNadereBeschrijving=" ".join(filter(None, (one.grond, one.toelichting, about))),
-        beperkingGebruikDocumentatie=licence,
-        beperkingGebruikTermijn=term,
-    )

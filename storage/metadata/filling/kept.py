@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 
 from terp.storage.archive.policy import Policy
+from terp.storage.archive.terms import First, Terms, utc_day
 from terp.storage.metadata.coverage import Coverage
 from terp.storage.provenance import Output, Record
 from terp.storage.scrub import scrub
@@ -19,7 +20,7 @@ class Kept:
     """An object that is about to be archived: the outputs of its record are its files.
 
     `archived` is when, `version` which version of the object it becomes, `beside` the names of files in it that hold
-    further metadata.
+    further metadata. `first` is since when the object is there; None: this is its first version.
     """
 
     identifier: str
@@ -29,12 +30,19 @@ class Kept:
     coverage: Coverage = Coverage()
     version: str = "v1"
     beside: Sequence[str] = ("ro-crate-metadata.json", "prov.json", "premis.xml", "datacite.xml")
+    first: First | None = None
 
     @cached_property
     def told(self) -> Record:
         """The record without what nobody else should see, and without its outputs, whose names are those of files."""
         record: Record = scrub(replace(self.record, outputs=()), self.record.hosts)
         return record
+
+    @cached_property
+    def terms(self) -> Terms:
+        """The terms of the decision over the object."""
+        made, taken = utc_day(self.record.ended), utc_day(self.archived)
+        return Terms(self.policy, self.first or First(min(made, taken), taken))
 
     @property
     def payload(self) -> Sequence[Output]:

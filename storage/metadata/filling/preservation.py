@@ -121,6 +121,7 @@ def _rights(kept: Kept) -> list[premis.Rights]:
     ]
     for number, one in enumerate(policy.beperkingGebruik, 1):
         parts = f" ({', '.join(one.variables)})" if one.variables else ""
-        told = " ".join(filter(None, (f"{one.type}: {one.grond}, for {one.looptijd}{parts}", one.toelichting)))
+        term = f"for {one.looptijd}, from {kept.terms.closed_from(one)} to {kept.terms.closed_until(one)}"
+        told = " ".join(filter(None, (f"{one.type}: {one.grond}, {term}{parts}", one.toelichting)))
         found.append(premis.rights(f"{_whole(kept)}/restriction-{number}", objects, ground=told))
     return found
