@@ -235,26 +235,3 @@ _WORDS = {
     "older": "is of an older version, `terp copy` brings it up to date",
     "going": "is being removed",
 }
-
-
-@dataclass(frozen=True)
-class Where:
-    """Where a file of a copy is: in which file of the place, from which byte, and how many bytes; by its SHA-512."""
-
-    stored: str
-    offset: int
-    size: int
-
-
-def whereabouts(home: Home, name: str, identifier: str) -> dict[str, Where]:
-    """Return where the files of a copy are, by their paths in the object; nothing is asked of the place itself."""
-    known = Known(home.custody)
-    record = known.get(name, identifier)
-    if record is None or record.state != "whole":
-        return {}
-    prefix = f"{where(identifier).as_posix()}/"
-    if not record.bundle:
-        return {path: Where(prefix + path, 0, size) for path, size in record.files.items()}
-    index = next(one for one in bundles.indices(known, name) if one["bundle"] == record.bundle)
-    inside = [one for one in index["members"] if one["name"].startswith(prefix)]
-    return {one["name"].removeprefix(prefix): Where(record.bundle, one["offset"], one["size"]) for one in inside}

@@ -1,6 +1,6 @@
 """Packages: a sealed product in ZIP64 files that only store, written once and read in place."""
 
-from terp.storage.package.packing import Member, Packed, damaged_members, pack, read_directory
+from terp.storage.package.packing import Member, Packed, pack, read_directory
 from terp.storage.package.table import pack_product
 
-__all__ = ["Member", "Packed", "damaged_members", "pack", "pack_product", "read_directory"]
+__all__ = ["Member", "Packed", "pack", "pack_product", "read_directory"]

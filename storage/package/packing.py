@@ -7,7 +7,7 @@ name. How the file is laid out: terp.storage.package.zip64.
 import hashlib
 import os
 import secrets
-from collections.abc import Buffer, Iterable, Iterator, Sequence
+from collections.abc import Buffer, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -90,15 +90,6 @@ def read_directory(path: Path) -> tuple[Entry, ...]:
         entries = tuple(_entries(file, path))
     _in_order(Member(entry.name, path, entry.size) for entry in entries)
     return entries
-
-
-def damaged_members(path: Path, known: Sequence[Entry] = ()) -> list[str]:
-    """Read all data of a package; return the names of members that are not what their CRC-32 and `known` say."""
-    expected = {entry.name: entry for entry in known}
-    found = read_directory(path)
-    with disk(path), path.open("rb") as file:
-        bad = [e.name for e in found if not _is_sound(file, e, expected.get(e.name, e))]
-    return bad + sorted(expected.keys() - {entry.name for entry in found})
 
 
 def check_names(names: Iterable[str]) -> None:
@@ -284,13 +275,3 @@ def _directory(file: BinaryIO, path: Path) -> tuple[int, int, bytes]:
 
 def _bad(path: Path, what: str) -> BadPackage:
     return BadPackage(f"{path} is not a whole terp package: {what}; fetch it again or restore it from a copy")
-
-
-def _is_sound(file: BinaryIO, entry: Entry, known: Entry) -> bool:
-    file.seek(entry.offset)
-    crc32, digest, left = 0, blake3(), entry.size
-    while left and (block := file.read(min(_BLOCK, left))):
-        crc32, left = isal_zlib.crc32(block, crc32), left - len(block)
-        digest.update(block)
-    same = (entry.offset, entry.size, entry.crc32) == (known.offset, known.size, known.crc32)
-    return same and not left and crc32 == entry.crc32 and (known.blake3 or digest.hexdigest()) == digest.hexdigest()

@@ -17,7 +17,7 @@ from lies import lying
 
 from terp.storage.archive import Archive, claim
 from terp.storage.archive.claim import claimed
-from terp.storage.archive.copies import Sent, copies_of, copy_to, open_place, remove_copy, standing, whereabouts
+from terp.storage.archive.copies import Sent, copies_of, copy_to, open_place, remove_copy, standing
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.ocfl import place as where
@@ -82,9 +82,7 @@ def test_what_was_sent_is_recorded_and_told(at: Home, root: Path) -> None:
     assert record["files"]["v1/content/p.zarr.zip"] == 5_000_000
     facts = {"place": "disk", "version": "v1", "sha512": sidecar, "files": sent.files, "bytes": sent.bytes}
     assert [(one["event"], one["facts"]) for one in Events(at.custody).of(one)] == [("copied", facts)]
-    at_home = whereabouts(at, "disk", one)
-    assert at_home.keys() == record["files"].keys()
-    assert (root / at_home["v1/content/README.md"].stored).read_text() == "what one is"
+    assert contents(root / where(one)).keys() == record["files"].keys()
 
 
 def test_what_is_there_is_not_sent_again_and_what_is_lost_is(at: Home, root: Path) -> None:
