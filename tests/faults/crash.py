@@ -2,10 +2,9 @@
 
 A point is the number of a file operation (counted from 0) before which a process kills itself; a write is cut in the
 middle. Each works in FOLDER/POINT, which begins as a copy of TEMPLATE. For each a line is printed: whether it was
-killed (1 or 0), and the numbers of recorded regions as it learnt them.
+killed (1 or 0), how many operations there were, and the numbers of recorded regions as it learnt them.
 """
 
-import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -18,7 +17,6 @@ sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import killing
 import products
-from killing import OPERATIONS, wrap
 
 from terp.storage import files
 from terp.storage.filling import Filling
@@ -37,7 +35,7 @@ def prepare(scenario: str, folder: Path) -> None:
         (shards / "4" / "1").write_bytes(b"astray")
 
 
-def work(folder: Path, tell: Callable[[int], Any]) -> None:
+def work(folder: Path, tell: Callable[[str], Any]) -> None:
     """Do all that is missing in small batches, as a controller does, and seal."""
     product = products.new(folder)
     with Filling(product) as filling:
@@ -45,22 +43,8 @@ def work(folder: Path, tell: Callable[[int], Any]) -> None:
         while todo:
             batch, todo = todo[:BATCH], todo[BATCH:]
             assert filling.commit([products.written(filling, index) for index in batch]) == []
-            tell(filling.ledger.count)
+            tell(f"{filling.ledger.count} ")
         filling.seal()
-
-
-def child(point: int, folder: Path, report: int) -> None:
-    """Work and be killed."""
-    count, write = [0], os.write
-    for name in OPERATIONS:
-        wrap(name, count, point)
-    work(folder, lambda number: write(report, b"%d " % number))
-    write(report, b"%d end" % count[0])
-
-
-def killed(point: int, folder: Path) -> str:
-    """Return what a child said before it ended."""
-    return killing.killed(lambda report: child(point, folder, report))
 
 
 def main() -> None:
@@ -69,8 +53,9 @@ def main() -> None:
     products.layout()  # imports what it needs: once, before processes fork
     template, folder, *points = sys.argv[1:]
     for point in points:
-        shutil.copytree(template, Path(folder) / point)
-        print(killed(int(point), Path(folder) / point), flush=True)
+        place = Path(shutil.copytree(template, Path(folder) / point))
+        dead, said, count = killing.killed(int(point), lambda tell, place=place: work(place, tell))
+        print(int(dead), count, said, flush=True)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """Destroy an archived object in processes that are killed, as in crash.py: `... TEMPLATE FOLDER POINT ...`."""
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -20,26 +19,13 @@ def work(folder: Path) -> None:
     destroying.execute(home, custody_of.URN, custody_of.scope(home), "B. Archivist", custody_of.TODAY)
 
 
-def child(point: int, folder: Path, report: int) -> None:
-    """Destroy and be killed."""
-    count, write = [0], os.write
-    for name in killing.OPERATIONS:
-        killing.wrap(name, count, point)
-    work(folder)
-    write(report, b"%d" % count[0])
-
-
-def killed(point: int, folder: Path) -> str:
-    """Return whether a child was killed, and how many operations it had done."""
-    return killing.killed(lambda report: child(point, folder, report))
-
-
 def main() -> None:
-    """Kill a process at each point."""
+    """Kill a process at each point; print whether it was, and how many operations there were."""
     template, folder, *points = sys.argv[1:]
     for point in points:
-        shutil.copytree(template, Path(folder) / point)
-        print(killed(int(point), Path(folder) / point), flush=True)
+        place = Path(shutil.copytree(template, Path(folder) / point))
+        dead, _, count = killing.killed(int(point), lambda _, place=place: work(place))
+        print(int(dead), count, flush=True)
 
 
 if __name__ == "__main__":

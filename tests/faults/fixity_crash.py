@@ -1,10 +1,10 @@
 """Audit or repair in processes that are killed: `fixity_crash.py WHAT TEMPLATE FOLDER TRIES`.
 
 First one is not killed, in FOLDER/whole; then TRIES are (0: one before each operation on files), each in a folder named
-by the number of the operation. For each a line is printed: its folder, whether it was killed, and what it said if not.
+by the number of the operation. For each a line is printed: its folder, whether it was killed, how many operations there
+were, and the exit code if it was not.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -33,30 +33,16 @@ def work(what: str, folder: Path) -> int:
     return repair(Work(places(folder), custody, folder / "scratch", NAMES, NAMES)).exit_code
 
 
-def child(what: str, point: int, folder: Path, report: int) -> None:
-    count, write = [0], os.write
-    for name in killing.OPERATIONS:
-        killing.wrap(name, count, point)
-    code = work(what, folder)
-    write(report, b"%d %d" % (count[0], code))
-
-
-def killed(what: str, point: int, folder: Path) -> str:
-    """Return whether a child was killed, and what it said if not."""
-    return killing.killed(lambda report: child(what, point, folder, report))
-
-
 def main() -> None:
     files.GLANCE = 0.0
     what, template, folder, tries = sys.argv[1:]
-    count = 10**6
     names = ["whole"]
     for name in names:
-        shutil.copytree(template, Path(folder) / name)
-        said = killed(what, count if name == "whole" else int(name), Path(folder) / name)
-        print(name, said, flush=True)
+        place = Path(shutil.copytree(template, Path(folder) / name))
+        point = killing.NEVER if name == "whole" else int(name)
+        dead, code, count = killing.killed(point, lambda tell, place=place: tell(str(work(what, place))))
+        print(name, int(dead), count, code, flush=True)
         if name == "whole":
-            count = int(said.split()[1])
             names += map(str, range(0, count, count // int(tries) if int(tries) else 1))
 
 

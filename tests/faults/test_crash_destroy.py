@@ -3,7 +3,6 @@
 import errno
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,9 +13,9 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
-import crash
 import crash_destroy
 import custody_of
+import killing
 
 from terp.storage.archive import Archive, tombstone
 from terp.storage.archive.custody import Events
@@ -26,7 +25,6 @@ from terp.storage.archive.retention import State, standings
 from terp.storage.errors import Destroyed, DiskTrouble, Unfinished
 from terp.storage.home import Home
 
-END = 10**6  # a point that is never reached
 SAMPLE = 23  # of so many points one is tried
 
 
@@ -42,10 +40,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def kill_at(template: Path, folder: Path, points: list[int]) -> list[list[str]]:
     """Return, for each point, what is told of it."""
-    command = [sys.executable, crash_destroy.__file__, str(template), str(folder), *map(str, points)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr
-    return [line.split() for line in done.stdout.splitlines()]
+    return [line.split() for line in killing.told(Path(crash_destroy.__file__), template, folder, *points)]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:
@@ -88,9 +83,9 @@ def assert_gone(template: Path, folder: Path) -> None:
 
 def crash_everywhere(template: Path, folder: Path, step: int) -> int:
     """Kill at every `step`-th point and go on; return how many points there are."""
-    [(killed, number)] = kill_at(template, folder, [END])
+    [(killed, number)] = kill_at(template, folder, [killing.NEVER])
     assert killed == "0"
-    assert_gone(template, folder / str(END))
+    assert_gone(template, folder / str(killing.NEVER))
     points = sorted({*range(0, int(number), step), int(number) - 1})
     meant = []
     for point, (killed, *_) in zip(points, kill_at(template, folder, points), strict=True):
@@ -127,7 +122,7 @@ def fail_at(point: int, monkeypatch: pytest.MonkeyPatch) -> None:
 
         return call
 
-    for name in crash.OPERATIONS:
+    for name in killing.OPERATIONS:
         monkeypatch.setattr(os, name, wrapped(getattr(os, name)))
 
 

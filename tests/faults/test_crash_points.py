@@ -1,6 +1,5 @@
 """Killed between any two operations on files, a product is finished by the same work, in the same bytes."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,13 +8,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import crash
+import killing
 import products
 import runs
 
 from terp.storage import files
 from terp.storage.product import StoredProduct
 
-END = 10**6  # a point that is never reached
 SAMPLE = 5  # of so many points one is tried
 
 
@@ -27,11 +26,8 @@ def begun(scenario: str, folder: Path) -> Path:
 
 
 def kill_at(template: Path, folder: Path, points: list[int]) -> list[tuple[bool, list[str]]]:
-    """Return, for each point, whether a process was killed there, and what it said before."""
-    command = [sys.executable, crash.__file__, str(template), str(folder), *map(str, points)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1200)
-    assert done.returncode == 0, done.stderr
-    said = [line.split() for line in done.stdout.splitlines()]
+    """Return, for each point, whether a process was killed there, the number of operations, and what it said."""
+    said = [line.split() for line in killing.told(Path(crash.__file__), template, folder, *points)]
     return [(words[0] == "1", words[1:]) for words in said]
 
 
@@ -48,11 +44,11 @@ def crash_everywhere(scenario: str, folder: Path, step: int, monkeypatch: pytest
     """Kill at every `step`-th point and go on; return how many points there are."""
     monkeypatch.setattr(files, "GLANCE", 0.0)
     template = begun(scenario, folder / "template")
-    [(killed, said)] = kill_at(template, folder / "whole", [END])
+    [(killed, said)] = kill_at(template, folder / "whole", [killing.NEVER])
     assert not killed
-    honest, number = finished(folder / "whole" / str(END)), int(said[-2])
+    honest, number = finished(folder / "whole" / str(killing.NEVER)), int(said[0])
     points = list(range(0, number, step))
-    for point, (killed, told) in zip(points, kill_at(template, folder / "torn", points), strict=True):
+    for point, (killed, (_, *told)) in zip(points, kill_at(template, folder / "torn", points), strict=True):
         place = folder / "torn" / str(point)
         product = products.new(place)
         recorded = product.progress()[0]

@@ -1,6 +1,5 @@
 """Killed between any two operations on files, an audit and a repair leave nothing half done, and the same goes on."""
 
-import subprocess
 import sys
 from pathlib import Path
 
@@ -11,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "storage"))
 import damaging
 import fixity_crash
 import kept
+import killing
 
 from terp.storage import files
 from terp.storage.archive.custody import Events
@@ -38,10 +38,8 @@ def kill_everywhere(what: str, folder: Path, tries: int, monkeypatch: pytest.Mon
     """Kill at some points (0: at all), look, and do the same again; return how many points there are."""
     monkeypatch.setattr(files, "GLANCE", 0.0)
     template, sound = damaged(folder)
-    command = [sys.executable, fixity_crash.__file__, what, str(template), str(folder / "killed"), str(tries)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
-    assert done.returncode == 0, done.stderr
-    [_, ended, count, code], *torn = (line.split() for line in done.stdout.splitlines())
+    lines = killing.told(Path(fixity_crash.__file__), what, template, folder / "killed", tries)
+    [_, ended, count, code], *torn = (line.split() for line in lines)
     assert (ended, code) == ("0", "65" if what == "audit" else "0")
     for point, dead, *_ in torn:
         place = folder / "killed" / point

@@ -4,15 +4,15 @@
 before which the process kills itself; it prints for each whether it was killed (1 or 0) and how many there were.
 """
 
-import os
-import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import xarray as xr
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import killing
 
 from terp.storage.filling import Filling
 from terp.storage.grid import Group, shape_array
@@ -24,7 +24,6 @@ from terp.storage.writing import Written, write_region
 BLOCK, WIDE = 4, 6  # rows of a shard of the main group, of that of the other
 ROWS = 24  # of a band, at MOST
 MOST = 180_000
-OPERATIONS = ("open", "write", "fsync", "link", "rename", "replace", "unlink")
 
 
 def whole(length: int) -> dict[str, xr.Dataset]:
@@ -81,37 +80,14 @@ def made(folder: Path, length: int) -> StoredProduct:
     return product
 
 
-def _die_at(point: int, count: list[int]) -> None:
-    """Count the calls of functions of `os`; die before the one with the number `point`, a write half done."""
-    for name in OPERATIONS:
-        true, write = getattr(os, name), os.write
-
-        def call(*args: Any, name: str = name, true: Any = true, write: Any = write, **kwargs: Any) -> Any:
-            number, count[0] = count[0], count[0] + 1
-            if number == point:
-                if name == "write":
-                    write(args[0], bytes(args[1])[: len(args[1]) // 2])
-                os.kill(os.getpid(), signal.SIGKILL)
-            return true(*args, **kwargs)
-
-        setattr(os, name, call)
-
-
 def main() -> None:
     """Pack, once for each point, each time in a process of its own."""
     product = StoredProduct(Path(sys.argv[1]))
     for point in map(int, sys.argv[3:]):
         target = Path(sys.argv[2]) / str(point)
         target.mkdir(parents=True)
-        child = os.fork()
-        if not child:
-            count = [0]
-            _die_at(point, count)
-            pack_product(product, target, "winds", MOST)
-            print(0, count[0], flush=True)
-            os._exit(0)
-        if os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]):
-            print(1, point, flush=True)
+        dead, _, count = killing.killed(point, lambda _, at=target: pack_product(product, at, "winds", MOST))
+        print(int(dead), count, flush=True)
 
 
 if __name__ == "__main__":

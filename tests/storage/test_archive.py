@@ -18,6 +18,9 @@ import ocfl
 import pytest
 from ocfl.layout_0003_hash_and_id_n_tuple import Layout_0003_Hash_And_Id_N_Tuple
 
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import killing
+
 from terp.storage.archive import Archive, Receipt
 from terp.storage.archive.ocfl import place
 from terp.storage.errors import BadPackage, Damaged, DiskTrouble
@@ -353,36 +356,14 @@ def put(text, **options):
 KILLING = (
     SETTING
     + """
-CALLS = ["rename", "replace", "link", "fsync", "mkdir", "unlink", "chmod"]
-
-def deadly(count):
-    left = [count]
-    def wrap(real):
-        def call(*args, **kwargs):
-            for moment in (lambda: None, lambda: real(*args, **kwargs)):
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-                result = moment()
-            return result
-        return call
-    for name in CALLS:
-        setattr(os, name, wrap(getattr(os, name)))
-
-def killed(count, text, to):
-    child = os.fork()
-    if child == 0:
-        deadly(count)
-        put(text, to=to, move=True)
-        os._exit(0)
-    return os.waitpid(child, 0)[1] == signal.SIGKILL
+from killing import dies
 
 first = sys.argv[2] == "v1"
 for count in range(0, 1000, int(sys.argv[3])):
     to = str(count)
     if not first:
         put("old", to=to)
-    died = killed(count, "new", to)
+    died = dies(count, lambda: put("new", to=to, move=True))
     if "urn:x:" + to in archive.list():
         for name, path in archive.files("urn:x:" + to).items():
             assert path.exists(), (count, name)
@@ -400,10 +381,8 @@ for count in range(0, 1000, int(sys.argv[3])):
 def test_killed_at_any_moment_the_next_ingest_finishes_or_starts_over(
     version: str, archive: Archive, tmp_path: Path
 ) -> None:
-    command = [sys.executable, "-c", KILLING, tmp_path, version, "3"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 50
+    [points] = killing.told(KILLING, tmp_path, version, 5)
+    assert int(points) > 50
     assert_valid(archive, objects=len(archive.list()))
 
 

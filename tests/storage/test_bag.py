@@ -15,6 +15,8 @@ import bagit
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import killing
 import objects
 
 from terp.storage.archive import Archive
@@ -250,35 +252,18 @@ def test_a_full_or_failing_disk_leaves_nothing(
 
 
 KILLING = """
-import os, signal, sys
+import os, sys
 from datetime import date
 from pathlib import Path
+from killing import dies
 from terp.storage.home import Home
-from terp.storage.metadata import premis
 from terp.storage.transfer import export
 
-def deadly(count):
-    left = [count]
-    def wrap(real):
-        def call(*args, **kwargs):
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return real(*args, **kwargs)
-        return call
-    for name in ("rename", "replace", "fsync", "mkdir", "write", "open"):
-        setattr(os, name, wrap(getattr(os, name)))
-
 here, whither = Path(sys.argv[1]), export.Whither(Path(sys.argv[1]) / "bag", date(2026, 11, 28))
-for count in range(0, 2000, 13):
-    child = os.fork()
-    if child == 0:
-        deadly(count)
-        export.to_bag(Home(here / "home"), sys.argv[2], whither)
-        os._exit(0)
-    died = os.waitpid(child, 0)[1] != 0
+for point in range(0, 2000, 13):
+    died = dies(point, lambda: export.to_bag(Home(here / "home"), sys.argv[2], whither))
     if not died:
-        print(count)
+        print(point)
         break
     shown = sorted(name for name in os.listdir(here) if not name.startswith("."))
     assert shown in (["home"], ["bag", "home"]), shown
@@ -289,9 +274,8 @@ for count in range(0, 2000, 13):
 
 def test_killed_at_any_moment_there_is_a_whole_bag_or_none_and_the_next_removes_the_rest(tmp_path: Path) -> None:
     house = objects.archived(tmp_path / "home")
-    done = subprocess.run([sys.executable, "-c", KILLING, tmp_path, objects.URN], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 60
+    [points] = killing.told(KILLING, tmp_path, objects.URN)
+    assert int(points) > 60
     assert [name for name in left(tmp_path) if ".part" in name] == []
     bagit.Bag(str(tmp_path / "bag")).validate()
     assert Events(house.custody).of(objects.URN)[-1]["event"] == "exported"

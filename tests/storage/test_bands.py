@@ -27,7 +27,9 @@ from terp.storage.package.packed import PackedProduct
 from terp.storage.product import StoredProduct
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 import banded
+import killing
 from banded import MOST, ROWS
 from lies import fails, lying
 
@@ -257,13 +259,12 @@ def test_a_disk_that_fails_at_any_step_is_told_and_leaves_no_table(
 def test_killed_at_any_step_nothing_looks_whole_and_the_same_work_ends_in_the_same_bytes(
     product: StoredProduct, bands: list[Packed], tmp_path: Path
 ) -> None:
-    command = [sys.executable, banded.__file__, str(product.folder), str(tmp_path)]
-    honest = subprocess.run([*command, "100000"], capture_output=True, text=True, check=True)
-    killed, total = map(int, honest.stdout.split())
+    command = (Path(banded.__file__), product.folder, tmp_path)
+    [honest] = killing.told(*command, killing.NEVER)
+    killed, total = map(int, honest.split())
     assert not killed
     points = [str(point) for point in range(0, total, 11)]
-    told = subprocess.run([*command, *points], capture_output=True, text=True, check=True).stdout.split("\n")
-    assert told == [*(f"1 {point}" for point in points), ""]
+    assert killing.told(*command, *points) == [f"1 {point}" for point in points]
     expected = {one.path.name: one.path.read_bytes() for one in bands}
     for point in points:
         folder = tmp_path / point

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import killing
 from holdings import POLICY, archived, complaints, contents, folder_place, places
 from lies import lying
 
@@ -291,46 +292,27 @@ def test_one_who_saw_an_old_listing_does_not_work_beside_another(
 # killed: in processes of their own
 
 KILLING = """
-import os, signal, sys
+import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[3])
 from holdings import archived, folder_place, places
+from killing import dies
 from terp.storage.archive.copies import copies_of, copy_to, remove_copy
 from terp.storage.home import Home
 
 at, root = Home(Path(sys.argv[1]) / "home"), Path(sys.argv[1]) / "disk"
 act = {"copy": lambda one: copy_to(at, "disk", [one]), "remove": lambda one: remove_copy(at, "disk", one)}[sys.argv[2]]
 
-def deadly(count):
-    left = [count]
-    def wrap(real):
-        def call(*args, **kwargs):
-            for moment in (lambda: None, lambda: real(*args, **kwargs)):
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-                result = moment()
-            return result
-        return call
-    for name in ["write", "rename", "replace", "link", "fsync", "mkdir", "unlink", "rmdir"]:
-        setattr(os, name, wrap(getattr(os, name)))
-
 places(at, folder_place("disk", root))
-for count in range(0, 1000, int(sys.argv[4])):
-    one = archived(at, str(count), size=9)
+for point in range(0, 1000, int(sys.argv[3])):
+    one = archived(at, str(point), size=9)
     if sys.argv[2] == "remove":
         copy_to(at, "disk", [one])
-    child = os.fork()
-    if child == 0:
-        deadly(count)
-        act(one)
-        os._exit(0)
-    died = os.waitpid(child, 0)[1] == signal.SIGKILL
+    died = dies(point, lambda: act(one))
     state = dict(copies_of(at, one)).get("disk")
     assert died or state == {"copy": "whole", "remove": None}[sys.argv[2]]
     act(one)
     if not died:
-        print(count)
+        print(point)
         break
 """
 
@@ -338,10 +320,8 @@ for count in range(0, 1000, int(sys.argv[4])):
 @pytest.mark.parametrize("step", ["19", pytest.param("1", marks=pytest.mark.campaign)])
 @pytest.mark.parametrize("act", ["copy", "remove"])
 def test_killed_at_any_moment_the_same_command_finishes(act: str, step: str, at: Home, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLING, tmp_path, act, Path(__file__).parent, step]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 30
+    [points] = killing.told(KILLING, tmp_path, act, step)
+    assert int(points) > 30
     names = Archive(at.archive).list()
     there = contents(tmp_path / "disk")
     assert not [name for name in there if PART in name]

@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import stat
-import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
@@ -18,6 +17,8 @@ import numpy as np
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import killing
 import objects
 from objects import CANARY, URN
 
@@ -581,44 +582,28 @@ def test_a_full_or_failing_disk_leaves_nothing_and_the_next_is_whole(
 
 
 KILLING = """
-import os, signal, sys
+import sys
 from datetime import date
 from pathlib import Path
+from killing import dies
 from terp.storage.archive import Archive
 from terp.storage.home import Home
 from terp.storage.transfer.dip import Request
 from terp.storage.transfer.importing import Incoming, bring
 
-def deadly(count):
-    left = [count]
-    def wrap(real):
-        def call(*args, **kwargs):
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return real(*args, **kwargs)
-        return call
-    for name in ("rename", "replace", "link", "fsync", "mkdir", "write", "unlink"):
-        setattr(os, name, wrap(getattr(os, name)))
-
 home, source, policy = Home(Path(sys.argv[1])), Path(sys.argv[2]), Path(sys.argv[3]).read_bytes()
 archive = Archive(home.archive)
-for count in range(0, 2000, 23):
-    name = f"urn:x:{count}"
+for point in range(0, 2000, 23):
+    name = f"urn:x:{point}"
     incoming = Incoming(source, policy, "A. Keeper", date(2026, 11, 28), name)
-    child = os.fork()
-    if child == 0:
-        deadly(count)
-        bring(home, incoming, lambda _: None)
-        os._exit(0)
-    died = os.waitpid(child, 0)[1] != 0
+    died = dies(point, lambda: bring(home, incoming, lambda _: None))
     if name in archive.list():
         assert archive.verify(name) == [], name
     told = bring(home, incoming, lambda _: None)
     assert archive.verify(name) == [], name
     assert told["version"] == "v1", name
     if not died:
-        print(count)
+        print(point)
         break
 """
 
@@ -627,10 +612,8 @@ def test_killed_at_any_moment_the_archive_is_valid_and_the_next_import_finishes_
     house: Home, bag: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "policy.toml").write_bytes(POLICY)
-    command = [sys.executable, "-c", KILLING, house.root, bag, tmp_path / "policy.toml"]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 60
+    [points] = killing.told(KILLING, house.root, bag, tmp_path / "policy.toml")
+    assert int(points) > 60
     assert list(house.cache.glob(".import*")) == []
     for identifier in Archive(house.archive).list():
         events = Events(house.custody).of(identifier)

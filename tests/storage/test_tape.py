@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
+import killing
 from holdings import POLICY, archived, complaints, contents, places, said
 
 from terp.storage.archive import Archive
@@ -385,61 +387,37 @@ def test_a_bundle_that_nobody_knows_is_not_taken_for_nothing(at: Home, tape: Sit
 
 
 KILLING = """
-import os, signal, sys
+import sys
 from pathlib import Path
-sys.path.insert(0, sys.argv[2])
-from holdings import archived, places
+from holdings import archived
+from killing import dies
 from terp.storage.archive.copies import copies_of, copy_to, remove_copy
 from terp.storage.home import Home
 
 at = Home(Path(sys.argv[1]) / "home")
 
-def deadly(count):
-    left = [count]
-    def wrap(real):
-        def call(*args, **kwargs):
-            for moment in (lambda: None, lambda: real(*args, **kwargs)):
-                if left[0] == 0:
-                    os.kill(os.getpid(), signal.SIGKILL)
-                left[0] -= 1
-                result = moment()
-            return result
-        return call
-    for name in ["write", "rename", "replace", "link", "fsync", "mkdir", "unlink"]:
-        setattr(os, name, wrap(getattr(os, name)))
-
-def killed(count, act):
-    child = os.fork()
-    if child == 0:
-        deadly(count)
-        act()
-        os._exit(0)
-    return os.waitpid(child, 0)[1] == signal.SIGKILL
-
 def both():
     return copy_to(at, "tape", names)
 
-for count in range(int(sys.argv[3]), 1000, int(sys.argv[4])):
-    names = [archived(at, f"{count}-{one}", size=600_000) for one in (1, 2)]
-    died = killed(count, both)
+for point in range(int(sys.argv[2]), 1000, int(sys.argv[3])):
+    names = [archived(at, f"{point}-{one}", size=600_000) for one in (1, 2)]
+    died = dies(point, both)
     done, refused = both()
-    assert not refused and {one.state for one in done} == {"whole"}, (count, done, refused)
-    died |= killed(count, lambda: remove_copy(at, "tape", names[0]))
-    assert copies_of(at, names[1]) == [("tape", "whole")], count
+    assert not refused and {one.state for one in done} == {"whole"}, (point, done, refused)
+    died |= dies(point, lambda: remove_copy(at, "tape", names[0]))
+    assert copies_of(at, names[1]) == [("tape", "whole")], point
     remove_copy(at, "tape", names[0])
-    assert copies_of(at, names[0]) == [], count
+    assert copies_of(at, names[0]) == [], point
     if not died:
-        print(count)
+        print(point)
         break
 """
 
 
 @pytest.mark.parametrize("step", ["31", pytest.param("1", marks=pytest.mark.campaign)])
 def test_killed_at_any_moment_the_same_command_finishes(step: str, at: Home, tape: Site, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", KILLING, tmp_path, Path(__file__).parent, "3", step]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 50
+    [points] = killing.told(KILLING, tmp_path, 3, step)
+    assert int(points) > 50
     kept = [name for name in Archive(at.archive).list() if name.endswith("-2")]
     assert not [name for name in contents(tape.root) if PART in name]
     assert {path.name for path in tape.bundles()} == {one["bundle"] for one in indices(Known(at.custody), "tape")}
