@@ -139,7 +139,7 @@ def demand_there(known: Known, place: Tape) -> None:
     if sent and not sent & {one.name for one in place.list()}:
         raise PlaceTrouble(
             f"the place {place.name} has none of the bundles that went there, as {min(sent)}: is it mounted, and the "
-            f"right one? If they are lost for good, remove {known.bundles(place.name)}, and copy again"
+            f"right one? If it is gone for good, `terp places --lost {place.name}` says so"
         )
 
 

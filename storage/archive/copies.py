@@ -169,7 +169,8 @@ def _demand_there(place: Place) -> None:
 
 def _not_there(place: Place) -> PlaceTrouble:
     return PlaceTrouble(
-        f"the place {place.name} has no {_MARK}, though there are copies in it: is it mounted, and the right one?"
+        f"the place {place.name} has no {_MARK}, though there are copies in it: is it mounted, and the right one? "
+        f"If it is gone for good, `terp places --lost {place.name}` says so"
     )
 
 
@@ -218,7 +219,7 @@ def standing(home: Home, identifier: str) -> Standing:
     copies = [(copy.place, copy.kind, state_of(home, copy)) for copy in known.of(identifier)]
     try:
         rule = Original.find(home.archive, identifier).policy().copies
-    except (BadPolicy, Damaged) as error:  # one that is damaged hides no other
+    except (BadPackage, BadPolicy, Damaged) as error:  # one that is damaged hides no other
         return Standing(identifier, copies, 0, 0, [str(error)])
     whole = [kind for _, kind, state in copies if state == "whole"]
     wrong = [f"{place}: {_WORDS[state]}" for place, _, state in copies if state != "whole"]

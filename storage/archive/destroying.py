@@ -11,6 +11,7 @@ from typing import Any
 from terp.storage.archive import erasing, tombstone
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.hold import DESTROYING, WITHDRAWN, begun, holds
+from terp.storage.archive.known import Known
 from terp.storage.archive.ocfl import place as place_of
 from terp.storage.archive.proposal import SAME, Scope, Survey, versions
 from terp.storage.archive.proposing import checked_now, demand, forget, load, path_of, signatures
@@ -110,6 +111,8 @@ def _erase(home: Home, stone: Tombstone, scope: Scope) -> list[str]:
         erasing.remove(path)
     remains = []
     for name in sorted({*stone.plain["places"], *scope.places}):
+        if name not in scope.places and Known(home.custody).is_lost(name, stone.identifier):
+            continue
         if name not in scope.places:
             remains.append(f"the place {name} is not registered any more: register it again, or see to it that it is")
             continue

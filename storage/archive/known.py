@@ -52,7 +52,7 @@ class Known:
         """Record a copy, as of now, durably; return it as recorded."""
         now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         copy = replace(copy, when=now)
-        path = self._path(copy.place, copy.object)
+        path = self.path(copy.place, copy.object)
         with files.disk(path):
             files.make_folders(path.parent)
             files.replace(path, canonical({**asdict(copy), "bytes": copy.size}))
@@ -60,7 +60,7 @@ class Known:
 
     def forget(self, place: str, identifier: str) -> None:
         """Remove the record of a copy that is no more."""
-        path = self._path(place, identifier)
+        path = self.path(place, identifier)
         with files.disk(path):
             path.unlink(missing_ok=True)
             if path.parent.is_dir():
@@ -68,7 +68,7 @@ class Known:
 
     def get(self, place: str, identifier: str) -> Copy | None:
         """Return the record of a copy, if there is one."""
-        return _read(self._path(place, identifier))
+        return _read(self.path(place, identifier))
 
     def of(self, identifier: str) -> list[Copy]:
         """Return the records of all copies of an object, by place."""
@@ -84,9 +84,28 @@ class Known:
         """Return the folder in which whoever works on a place says so."""
         return self.folder / place / "work"
 
+    def removals(self, identifier: str) -> Path:
+        """Return the folder in which whoever removes a copy of an object says so; no place has such a name."""
+        return self.folder / ".removing" / slug(identifier)
+
     def bundles(self, place: str) -> Path:
         """Return the folder of what the bundles of a place hold."""
         return self.folder / place / "bundles"
+
+    def lost(self, place: str) -> Path:
+        """Return the folder of what was known of a place before it was declared lost (terp.storage.archive.lost)."""
+        return self.folder / place / "lost"
+
+    def aside(self, place: str, identifier: str = "") -> Iterator[Copy]:
+        """Yield the records of copies that were declared lost with a place, of one object or all, the oldest first."""
+        name = slug(identifier) if identifier else "[0-9a-f]" * 32
+        for path in sorted(self.lost(place).glob(f"*/{name}.json")):
+            if copy := _read(path):
+                yield copy
+
+    def is_lost(self, place: str, identifier: str) -> bool:
+        """Say whether the copy of an object in a place was declared lost, and none is known there since."""
+        return self.get(place, identifier) is None and any(True for _ in self.aside(place, identifier))
 
     def arrived(self, copy: Copy, files: int, sent: int) -> Copy:
         """Record that a copy is whole, and note in the custody of the object what was sent for it."""
@@ -94,7 +113,8 @@ class Known:
         Events(self.custody).append(copy.object, "copied", {**facts, "files": files, "bytes": sent})
         return self.write(replace(copy, state="whole"))
 
-    def _path(self, place: str, identifier: str) -> Path:
+    def path(self, place: str, identifier: str) -> Path:
+        """Return where the record of a copy is, if there is one."""
         return self.folder / place / f"{slug(identifier)}.json"
 
 

@@ -164,7 +164,8 @@ def unseen(name: str) -> str:
     """Say that a copy is known to be in a place and is not seen there."""
     return (
         f"the place {name} has nothing of it, though a whole copy is known to be there: is it mounted, and its path in "
-        "places.toml the right one? If that copy is lost, `terp uncopy` forgets it"
+        f"places.toml the right one? If it is gone for good, `terp places --lost {name}` says so; "
+        "if only that copy is, `terp uncopy` forgets it"
     )
 
 

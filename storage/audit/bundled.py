@@ -24,7 +24,7 @@ class Bundled:
     kind = "tape"
 
     def __init__(self, tape: Place, custody: Path) -> None:
-        self.name, self._tape = tape.name, tape
+        self.name, self._tape, self._lost = tape.name, tape, custody / "copies" / tape.name / "lost"
         tables = [_table(path) for path in sorted((custody / "copies" / tape.name / "bundles").glob("*.json"))]
         self._known = {table["bundle"] for table in tables}
         self._tables = [table for table in tables if table["sha512"]]  # the others are being written
@@ -94,8 +94,12 @@ class Bundled:
         there = {one.name for one in self._tape.list() if ".terp-part-" not in one.name}
         whole = {table["bundle"] for table in self._tables}
         found = [self._damage(name, LOST, "is gone, with all that was in it") for name in sorted(whole - there)]
-        added = sorted(there - self._known)
-        return found + [self._damage(name, ADDED, "was added: no table tells of it") for name in added]
+        return found + [self._damage(name, ADDED, self._what(name)) for name in sorted(there - self._known)]
+
+    def _what(self, name: str) -> str:
+        if any(self._lost.glob(f"*/bundles/{name}.json")):
+            return "is there again, though this place was declared lost: `terp copy` makes its copies anew, remove it"
+        return "was added: no table tells of it"
 
     def broken(self) -> Sequence[Damage]:
         """Return the bundles that were read and are not what was written."""

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -90,7 +90,7 @@ def kept(custody: Path, identifier: str) -> Kept:
                 inventories.setdefault(version, set()).add(digest)
             if entry["event"] == "copied":
                 copies[facts["place"]] = version
-        if entry["event"] == "uncopied":
+        if entry["event"] in ("uncopied", "copy lost"):
             copies.pop(facts.get("place", ""), None)
     return Kept(identifier, inventories, copies)
 
@@ -114,6 +114,14 @@ def _ingested(custody: Path) -> Iterator[str]:
 def destroyed(custody: Path, identifier: str) -> bool:
     """Say whether an object was destroyed, or is being destroyed, as it should be."""
     return (custody / "tombstones" / f"{slug(identifier)}.json").exists()
+
+
+def remains(looked: Looked, names: Collection[str]) -> list[str]:
+    """Return where something is of an object that was destroyed: a place that was lost may have come back."""
+    identifier = looked.truth.identifier
+    there = [name for name in names if name != ARCHIVE and name in looked.there and looked.there[name].sizes]
+    said = f"has something of {identifier}, which was destroyed"
+    return [f"{name} {said}: `terp uncopy {identifier} --from {name}` removes it" for name in there]
 
 
 def look(places: Sequence[Place], custody: Path, folder: str) -> Looked:

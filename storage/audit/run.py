@@ -17,7 +17,7 @@ from typing import Any
 from terp.storage.audit.bundled import Bundled
 from terp.storage.audit.checking import Task, check
 from terp.storage.audit.damage import Damage
-from terp.storage.audit.looking import Looked, destroyed, known, look
+from terp.storage.audit.looking import Looked, destroyed, known, look, remains
 from terp.storage.audit.record import Record, damages, now
 from terp.storage.audit.report import Report
 from terp.storage.audit.root import check_root, survey
@@ -122,7 +122,9 @@ class _Audit:
             if not ahead:
                 break
             looked = self._waited(ahead.pop(0))
-            if not destroyed(self.order.custody, looked.truth.identifier):
+            if destroyed(self.order.custody, looked.truth.identifier):
+                self.report.notes += remains(looked, self.order.audited)
+            else:
                 self._object(looked)
 
     def _waited(self, future: Future[Looked]) -> Looked:
@@ -182,9 +184,7 @@ class _Audit:
     def _unit(self, unit: Unit) -> None:
         """Hand out all files of an object in a place."""
         self._open.append(unit)
-        if unit.there.behind:
-            said = f"{unit.place.name}: {unit.looked.truth.identifier} is at {unit.there.behind}: `terp copy` renews it"
-            self.report.notes += [said] if said not in self.report.notes else []
+        self.report.notes += [one for one in unit.remarks(self.order.custody) if one not in self.report.notes]
         unit.hold_against_names()
         tasks = unit.tasks()
         if tasks and self._on_tape(unit, tasks):

@@ -1,11 +1,12 @@
 """An object in one place while it is audited."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from terp.storage.archive.custody import Events
+from terp.storage.archive.known import Known
 from terp.storage.audit.checking import Task, added
 from terp.storage.audit.damage import ADDED, ALTERED, LOST, Damage
 from terp.storage.audit.looking import Looked, There
@@ -38,6 +39,15 @@ class Unit:
             return []
         ordered = sorted(self.there.wanted.items(), key=lambda one: -self.there.sizes.get(one[0], 0))
         return [Task(self.place, self.looked, path, digest) for path, digest in ordered]
+
+    def remarks(self, custody: Path) -> Iterator[str]:
+        """Yield what a person should know of it that is no damage."""
+        name, identifier = self.place.name, self.looked.truth.identifier
+        if self.there.behind:
+            yield f"{name}: {identifier} is at {self.there.behind}: `terp copy` renews it"
+        if self.there.sizes and Known(custody).is_lost(name, identifier):
+            said = "is there again, though that place was declared lost"
+            yield f"{name}: {identifier} {said}: `terp copy` counts it again, `terp uncopy` removes it"
 
     def hold_against_names(self) -> None:
         """Note what can be told without reading."""

@@ -1,7 +1,7 @@
 """`terp places`, `copy` and `uncopy`: where copies of what is archived are."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,25 +25,28 @@ def _home() -> "Home":
 
 @click.command("places")
 @click.option("--check", is_flag=True, help="Ask each whether it answers.")
+@click.option("--lost", metavar="NAME", help="Declare that this place is gone for good, with all copies in it.")
+@click.option("--by", default="", help="Who declares it (default: as runs name you).")
+@click.option("--reason", default="", help="Why it is known to be gone, in a sentence.")
+@click.option("--even-last", is_flag=True, help="Though of some objects nothing sound is known then.")
+@_take_over
 @_json
-def places_command(check: bool, as_json: bool) -> None:
-    """List the places of copies that custody/places.toml names."""
-    from terp.storage.archive.known import Known
+def places_command(
+    check: bool, lost: str | None, by: str, reason: str, even_last: bool, take_over: bool, as_json: bool
+) -> None:
+    """List the places of copies that custody/places.toml names, or declare one lost (--lost, --reason).
+
+    What went to a place that was declared lost is not counted any more, and noted so with each object: `terp copy`
+    makes other copies. That is refused while the place answers, and, without --even-last, where nothing sound of an
+    object is known elsewhere.
+    """
     from terp.storage.errors import PlaceTrouble
-    from terp.storage.places import Places
 
     home = _home()
-    known, rows = Known(home.custody), []
-    for about in Places.load(home.custody).place:
-        copies = list(known.at(about.name))
-        row: dict[str, Any] = {
-            "name": about.name,
-            "kind": about.kind,
-            "where": about.where,
-            "audit_every": about.audit_every,
-        }
-        row |= {"cost": about.cost, "copies": len(copies), "bytes": sum(copy.size for copy in copies)}
-        rows.append(row | ({"trouble": _trouble(home, about)} if check else {}))
+    if lost is not None:
+        _lose(home, lost, by, reason, even_last, take_over, as_json)
+        return
+    rows = list(_rows(home, check))
     if as_json:
         click.echo(json.dumps(rows, indent=1))
     elif not rows:
@@ -54,25 +57,69 @@ def places_command(check: bool, as_json: bool) -> None:
         raise PlaceTrouble("not all places answer: the lines above say why")
 
 
-def _trouble(home: "Home", about: "About") -> str:
-    """Return why a place does not answer, or nothing."""
+def _lose(home: "Home", name: str, by: str, reason: str, even_last: bool, take_over: bool, as_json: bool) -> None:
+    from terp.workflows.errors import Usage
+    from terp.workflows.results.copies import lose
+    from terp.workflows.running.who import who
+
+    if not reason.strip():
+        raise Usage("say how it is known that the place is gone: --reason")
+    gone = lose(home, name, by or who().name, reason, even_last, take_over)
+    count = f"{len(gone):,} {'object' if len(gone) == 1 else 'objects'}"
+    said = f"{name} is lost, with what it had of {count}: `terp copy --status` says which copies are wanted now"
+    click.echo(json.dumps({"lost": name, "objects": gone}, indent=1) if as_json else said)
+
+
+def _rows(home: "Home", check: bool) -> Iterator[dict[str, Any]]:
+    """Yield what is known of each place, also of those that copies are known in and nobody names any more."""
+    from terp.storage.archive.lost import strangers
+    from terp.storage.places import Places
+
+    for about in Places.load(home.custody).place:
+        row = {"name": about.name, "kind": about.kind, "where": about.where, "audit_every": about.audit_every}
+        row |= {"cost": about.cost, **_counted(home, about.name)}
+        yield row | (_asked(home, about) if check else {})
+    for name in strangers(home):
+        yield {"name": name, "kind": "", "where": "", "audit_every": "", "cost": "", **_counted(home, name)}
+
+
+def _counted(home: "Home", name: str) -> dict[str, Any]:
+    from terp.storage.archive.known import Known
+    from terp.storage.archive.lost import declared
+
+    copies = list(Known(home.custody).at(name))
+    lost = [asdict(one) for one in declared(home.custody, name)]
+    return {"copies": len(copies), "bytes": sum(copy.size for copy in copies), "lost": lost}
+
+
+def _asked(home: "Home", about: "About") -> dict[str, Any]:
+    """Return why a place does not answer, if so, and what it has again that was declared lost."""
     from terp.storage.archive.copies import open_place
+    from terp.storage.archive.lost import returned
     from terp.storage.errors import StorageError
 
     try:
-        next(iter(open_place(home, about.name)[1].list()), None)
+        place = open_place(home, about.name)[1]
+        next(iter(place.list()), None)
+        return {"trouble": "", "again": returned(home, place)}
     except StorageError as error:
-        return str(error)
-    return ""
+        return {"trouble": str(error), "again": []}
 
 
 def _place_text(row: dict[str, Any]) -> str:
     from terp.storage.meter import size
 
     copies = f"{row['copies']:,} {'copy' if row['copies'] == 1 else 'copies'}, {size(row['bytes'])}"
-    text = f"{row['name']}  {row['kind']}  {row['where']}  {copies}, to be read every {row['audit_every']}"
-    text += f", {row['cost']}" if row["cost"] else ""
-    return text if "trouble" not in row else f"{text}: {row['trouble'] or 'answers'}"
+    if not row["kind"]:
+        text = f"{row['name']}  {copies}, and it is not in places.toml: name it there, or declare it lost (--lost)"
+    else:
+        text = f"{row['name']}  {row['kind']}  {row['where']}  {copies}, to be read every {row['audit_every']}"
+        text += f", {row['cost']}" if row["cost"] else ""
+        text += f": {row['trouble'] or 'answers'}" if "trouble" in row else ""
+    lines = [f"  declared lost on {one['when'][:10]} by {one['by']}: {one['reason']}" for one in row["lost"]]
+    if again := row.get("again"):
+        lines.append(f"  has {', '.join(again)} again, which was declared lost: `terp audit --place {row['name']}`")
+    return "\n".join([text, *lines])
 
 
 @click.command("copy")
@@ -159,18 +206,26 @@ def _raise(refused: "Sequence[StorageError]") -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_take_over
 def uncopy_command(reference: str, place: str, yes: bool, take_over: bool) -> None:
-    """Remove all that a place has of an archived object, and prove that nothing is left; the archive is not touched."""
-    from terp.storage.archive.copies import remove_copy, standing
+    """Remove all that a place has of an archived object, and prove that nothing is left; the archive is not touched.
+
+    The object is read elsewhere first, in the archive or in another copy: the last that is sound is not removed.
+    """
+    from terp.storage.archive import tombstone
+    from terp.storage.archive.copies import standing
+    from terp.storage.archive.known import Known
     from terp.storage.meter import size
     from terp.workflows.cli.terminal import Terminal
+    from terp.workflows.results.copies import remove
 
     home = _home()
-    identifier = _archived(home, reference)
-    stand = standing(home, identifier)
-    left = sum(state == "whole" and name != place for name, _, state in stand.copies)
-    if left < stand.wanted:
+    stone = tombstone.find(home.custody, reference)
+    known = stone or Known(home.custody).of(reference)  # it may be in the archive no more
+    identifier = reference if known else _archived(home, reference)
+    stand = standing(home, identifier) if not stone else None
+    left = sum(state == "whole" and name != place for name, _, state in stand.copies) if stand else 0
+    if stand and left < stand.wanted:
         click.echo(f"{stand.wanted} copies are wanted beside the archive, and {left} would be left", err=True)
     if not yes:
         click.confirm(f"remove the copy of {identifier} in {place}?", abort=True)
-    gone = remove_copy(home, place, identifier, Terminal().say, take_over)
+    gone = remove(home, place, identifier, Terminal().say, take_over)
     click.echo(f"{identifier} is not in {place} any more: {size(gone)} removed")

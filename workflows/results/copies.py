@@ -1,15 +1,60 @@
-"""The places of copies, as those take them who destroy what is archived: all that an object has there, on tape too."""
+"""Copies as people and destruction take them away: never the last that is sound, and on tape too."""
 
 from collections.abc import Iterator
 
-from terp.storage.archive import erasing
+from terp.storage.archive import erasing, tombstone
 from terp.storage.archive.bundles import indices
+from terp.storage.archive.claim import claimed
 from terp.storage.archive.copies import remove_copy
 from terp.storage.archive.known import Known
+from terp.storage.archive.lost import declare_lost
 from terp.storage.archive.proposal import unseen
-from terp.storage.errors import PlaceTrouble
+from terp.storage.audit.elsewhere import sound_elsewhere
+from terp.storage.audit.looking import listed
+from terp.storage.audit.truth import folder_of
+from terp.storage.errors import MustStay, PlaceTrouble
 from terp.storage.home import Home
-from terp.storage.places import Place, Stored, Tape
+from terp.storage.meter import Meter, Tell, silent
+from terp.storage.places import Place, Places, Stored, Tape
+from terp.workflows.results.audit import audits, places_of
+
+
+def remove(home: Home, name: str, identifier: str, tell: Tell = silent, take_over: bool = False) -> int:
+    """Remove a copy for good, when another was read and is what was stored; return how many bytes went.
+
+    Raises MustStay where it is the last that is sound, and what `remove_copy` raises. Of what was destroyed nothing
+    has to stay.
+    """
+    if tombstone.find(home.custody, identifier):
+        return remove_copy(home, name, identifier, tell, take_over)
+    with claimed(Known(home.custody).removals(identifier), f"the copies of {identifier}", take_over):
+        _demand_another(home, name, identifier, tell)
+        return remove_copy(home, name, identifier, tell, take_over)
+
+
+def _demand_another(home: Home, name: str, identifier: str, tell: Tell) -> None:
+    """Raise MustStay unless an object is sound elsewhere; two who remove two copies of it come one after the other."""
+    Places.load(home.custody).about(name)
+    places, folder = places_of(home), folder_of(identifier)
+    there = listed(next(one for one in places if one.name == name), folder)
+    if not there:
+        return  # nothing goes
+    meter = Meter(tell, f"reading {identifier} elsewhere", sum(max(size, 0) for size in there.values()))
+    other, why = sound_elsewhere(places, home.custody, folder, name, meter.add)
+    if not other:
+        raise MustStay(
+            f"the copy of {identifier} in {name} is the last that may be sound: {'; '.join(why)}. Mend another first "
+            f"(`terp repair {identifier}`), or copy it elsewhere; a last one goes by `terp destroy` only"
+        )
+
+
+def lose(home: Home, name: str, by: str, reason: str, even_last: bool = False, take_over: bool = False) -> list[str]:
+    """Declare a place of copies lost for good; return the objects of which copies were there.
+
+    Raises as `declare_lost`; what the last audits found damaged is not sound.
+    """
+    damaged = {(last.place, last.folder) for last in audits(home).values() if last.damage}
+    return declare_lost(home, name, by, reason, damaged, even_last, take_over)
 
 
 def files_at(home: Home, place: Place, identifier: str) -> Iterator[Stored]:

@@ -11,6 +11,7 @@ from terp.storage.metadata import premis
 _KINDS = {
     "copied": ("replication", "success"),
     "damage found": ("fixity check", "failure"),
+    "copy lost": ("replication", "failure"),
     "destroyed": ("deletion", "success"),
     "exported": ("dissemination", "success"),
     "ingested": ("ingestion", "success"),
