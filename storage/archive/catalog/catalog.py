@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import islice
+from itertools import batched, islice
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -78,12 +78,34 @@ class Catalog:
 
         A small archive is walked over first. Of few that are found each is looked at in the archive.
         """
-        if not self._usable() or len(self) <= FEW:
+        if len(self) <= FEW:
             self.refresh()
-        cards, total = self._asked(lambda base, new: _found(base, new, query, limit))
+
+        def ask(indexes: list[Index]) -> tuple[list[Card], int]:
+            rows, total = _found(indexes, query, limit)
+            return [index.card(number) for index, number in rows], total
+
+        cards, total = self._asked(ask)
+        return self._as_they_are(cards, look=len(cards) <= FEW), total
+
+    def each(self, query: Query) -> Iterator[Card]:
+        """Yield the cards of all that a query finds, as `search` returns them, without holding them all at once."""
+        if len(self) <= FEW:
+            self.refresh()
+        try:
+            with self._indexes() as indexes:
+                rows, total = _found(indexes, query, None)
+                for some in batched(rows, FEW):
+                    cards = [index.card(number) for index, number in some]
+                    yield from self._as_they_are(cards, look=total <= FEW)
+        except sqlite3.DatabaseError as error:
+            raise DiskTrouble(f"{self._file()}: the catalog cannot be read: {error}") from error
+
+    def _as_they_are(self, cards: list[Card], look: bool) -> list[Card]:
+        """Return cards, or what is left where an object was destroyed; if asked, each is held against its object."""
         stones = {path.stem: path for path in listed(self.tombstones)}
         cards = [_stone_of(card, stones) or card for card in cards] if stones else cards
-        return [self._as_it_is(card) for card in cards] if len(cards) <= FEW else cards, total
+        return [self._as_it_is(card) for card in cards] if look else cards
 
     def find(self, identifier: str) -> Card | None:
         """Return the card of an object, as it is in the archive now; None where there is none and was none.
@@ -94,10 +116,7 @@ class Catalog:
         if stone := tombstone_card(self.tombstones / f"{slug(identifier)}.json"):
             return stone
         if self._usable():
-            known = self._asked(
-                lambda base, new: [_at(base, new, path)] if _at(base, new, path) else base.named(identifier)
-            )
-            for card in filter(None, known):
+            for card in self._asked(lambda indexes: _named(indexes, path, identifier)):
                 return self._as_it_is(card)
         return self._card(path)
 
@@ -105,10 +124,11 @@ class Catalog:
         """Return identifiers that begin so, as the catalog knows them."""
         if not start or not self._usable():
             return []
-        return self._asked(lambda base, new: sorted({*base.beginning(start, most), *new.beginning(start, most)})[:most])
+        found = self._asked(lambda indexes: {name for index in indexes for name in index.beginning(start, most)})
+        return sorted(found)[:most]
 
     def __len__(self) -> int:
-        return self._asked(lambda base, _: len(base))
+        return self._asked(lambda indexes: len(indexes[-1]), beside=False)
 
     def _as_it_is(self, card: Card) -> Card:
         """Return a card held against its object."""
@@ -119,24 +139,26 @@ class Catalog:
         gone = replace(card, state=DAMAGED, why="it is not in the archive any more; restore it from another copy")
         return self._card(card.path) or gone
 
-    def _asked[T](self, ask: Callable[[Index, Index], T]) -> T:
+    def _asked[T](self, ask: Callable[[list[Index]], T], beside: bool = True) -> T:
         """Ask the catalog and what is beside it; one that cannot be asked is made again, once."""
         try:
-            with self._indexes() as both:
-                return ask(*both)
+            with self._indexes(beside) as indexes:
+                return ask(indexes)
         except (sqlite3.DatabaseError, OSError):
             self.make()
         try:
-            with self._indexes() as both:
-                return ask(*both)
+            with self._indexes(beside) as indexes:
+                return ask(indexes)
         except (sqlite3.DatabaseError, OSError) as error:
             raise DiskTrouble(f"{self._file()}: the catalog cannot be read just after it was made: {error}") from error
 
     @contextmanager
-    def _indexes(self) -> Iterator[tuple[Index, Index]]:
+    def _indexes(self, beside: bool = True) -> Iterator[list[Index]]:
+        """Open what is to be asked: the catalog, and before it one of what is newer, if there is any."""
         with ExitStack() as stack:
             base = stack.enter_context(Index.opened(self._file()))
-            yield base, stack.enter_context(Index.of(self._new_to(base)))
+            new = self._new_to(base) if beside else []
+            yield [stack.enter_context(Index.of(new)), base] if new else [base]
 
     def _new_to(self, base: Index) -> list[Card]:
         """Return the cards beside the catalog that say something else than it does, in order."""
@@ -282,13 +304,20 @@ def _order(path: str) -> tuple[str, str]:
     return unquote(path.rpartition("/")[2]), path
 
 
-def _at(base: Index, new: Index, path: str) -> Card | None:
-    return new.at(path) or base.at(path)
+def _named(indexes: list[Index], path: str, identifier: str) -> list[Card]:
+    """Return the cards of the object in a folder, or else of those that have a name; what is newer comes first."""
+    there = [card for index in indexes if (card := index.at(path))]
+    return there or [card for index in indexes for card in index.named(identifier)]
 
 
-def _found(base: Index, new: Index, query: Query, limit: int | None) -> tuple[list[Card], int]:
-    """Return the cards that both have, the newer's first, and in place of the older's."""
-    replaced = base.numbers_at(new.known())
-    rows = [(new, number) for number in new.matches(query)]
-    rows += [(base, number) for number in base.matches(query) if number not in replaced]
-    return [index.card(number) for index, number in rows[:limit]], len(rows)
+def _found(indexes: list[Index], query: Query, limit: int | None) -> tuple[list[tuple[Index, int]], int]:
+    """Return what is found in all, the newer first and in place of the older, and how many there are in all."""
+    *newer, base = indexes
+    rows, count = list[tuple[Index, int]](), 0
+    replaced = {number for index in newer for number in base.numbers_at(index.known())}
+    for index in indexes:
+        without = replaced if index is base else ()
+        numbers, found = index.found(query, None if limit is None else max(limit - len(rows), 0), without)
+        rows += [(index, number) for number in numbers]
+        count += found
+    return rows, count

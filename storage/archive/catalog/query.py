@@ -12,7 +12,7 @@
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,6 @@ _MOST = 100  # terms of a query
 _TERM = re.compile(r'(?P<minus>-?)(?:(?P<field>[A-Za-z]\w*):)?(?:"(?P<phrase>[^"]*)"|(?P<word>[^\s"]+))(?=\s|$)')
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([KMGTP]?)(i?)B?", re.IGNORECASE)
 _MOMENT = re.compile(r"\d{4}(-\d\d(-\d\d(T\d\d(:\d\d(:\d\d)?)?)?)?)?")
-_WEIGHTS = "2, 5, 1, 3, 1, 3, 2, 1, 2, 1, 1"  # of the columns of words: a title says most
 _STATES = ("there", "damaged", "destroyed")
 
 type Values = list[Any]
@@ -49,31 +48,31 @@ class Query:
         return cls(tuple(_terms(text)))
 
     @property
-    def has_words(self) -> bool:
-        """Whether what is found can be ranked by how well words fit."""
-        return any(one.words and holds for holds, one in self.conditions)
+    def words(self) -> str:
+        """What of it is words that have to be there, as an expression of FTS5: how well they fit can be told."""
+        return " AND ".join(one.words for holds, one in self.conditions if one.words and holds)
 
-    def sql(self, ranked: bool = False) -> tuple[str, Values]:
-        """Return SQL, with its values, for the numbers of what is found: in order, or the best first."""
-        wanted = [one.words for holds, one in self.conditions if one.words and holds]
-        values: Values = [" AND ".join(wanted)] if wanted else []
-        tests = ["words MATCH ?"] if wanted else []
-        rest = [(holds, one) for holds, one in self.conditions if not (one.words and holds)]
-        for holds, one in rest:
-            test = one.sql or "object.number IN (SELECT rowid FROM words WHERE words MATCH ?)"
-            tests.append(test if holds else f"NOT ({test})")
-            values += [one.words] if one.words else one.values
-        table = (
-            "words"
-            if wanted and not rest
-            else "words JOIN object ON object.number = words.rowid"
-            if wanted
-            else "object"
-        )
+    def chosen(self, without: Collection[int] = ()) -> tuple[str, str, Values]:
+        """Return the column of numbers, the SQL (from FROM on) that chooses what is found, and its values.
+
+        `without`: numbers that are not looked for.
+        """
+        wanted = self.words
         number = "words.rowid" if wanted else "object.number"
-        order = f"bm25(words, {_WEIGHTS}), {number}" if ranked else number
-        where = f" WHERE {' AND '.join(tests)}" if tests else ""
-        return f"SELECT {number} FROM {table}{where} ORDER BY {order}", values  # noqa: S608
+        tests, values = ["words MATCH ?"] if wanted else [], list[Any]()
+        for holds, one in self.conditions:
+            if not one.words or not (holds or wanted):
+                test = one.sql or "object.number IN (SELECT rowid FROM words WHERE words MATCH ?)"
+                tests.append(test if holds else f"NOT ({test})")
+                values += [one.words] if one.words else one.values
+        table = "words JOIN object ON object.number = words.rowid" if values and wanted else number.partition(".")[0]
+        if wanted:  # FTS5 leaves out what must not be there in the same pass
+            unwanted = (one.words for holds, one in self.conditions if one.words and not holds)
+            values.insert(0, " NOT ".join([f"({wanted})", *unwanted]))
+        if without:
+            tests.append(f"{number} NOT IN (SELECT value FROM json_each(?))")  # noqa: S608
+            values.append(str(list(without)))
+        return number, f"FROM {table}{' WHERE ' if tests else ''}{' AND '.join(tests)}", values
 
 
 def _terms(text: str) -> Iterator[tuple[bool, _Condition]]:

@@ -6,7 +6,7 @@ cards give the same bytes with the same SQLite.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
@@ -15,13 +15,14 @@ from urllib.parse import quote
 from terp.storage.archive.catalog.card import DESTROYED, Card
 from terp.storage.archive.catalog.query import Query
 
-_FORMAT = 1  # of tables and cards; a catalog of another is made again
+_FORMAT = 2  # of tables and cards; a catalog of another is made again
 _RANKED = 1000  # more than that nobody reads, and ranking takes its time
+_WEIGHTS = "2, 5, 1, 3, 1, 3, 2, 1, 2, 1, 1"  # of the columns of words: a title says most
 _MARK = int.from_bytes(b"terp")
 
 _SETTINGS = """
-PRAGMA page_size = 4096; PRAGMA encoding = 'UTF-8'; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = OFF;
-PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536; PRAGMA temp_store = MEMORY;
+PRAGMA page_size = 16384; PRAGMA encoding = 'UTF-8'; PRAGMA auto_vacuum = NONE; PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE; PRAGMA cache_size = -65536; PRAGMA temp_store = FILE;
 """
 _COLUMNS = "identifier, title, description, variable, units, person, flow, input, result, classification, licence"
 _TABLES = f"""
@@ -37,9 +38,23 @@ CREATE TABLE name (name TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (nam
 CREATE TABLE digest (digest TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (digest, number)) WITHOUT ROWID;
 CREATE VIRTUAL TABLE words USING fts5 (
     {_COLUMNS},
-    content = '', tokenize = 'unicode61 remove_diacritics 2'
+    content = '', tokenize = 'unicode61 remove_diacritics 2', prefix = '1 2 3'
 );
 """
+# rows wait here: each table is then one piece of the file, put in by the order of its key
+_WAITING = """
+CREATE TEMP TABLE new_place AS SELECT * FROM place; CREATE TEMP TABLE new_object AS SELECT * FROM object;
+CREATE TEMP TABLE new_name AS SELECT * FROM name; CREATE TEMP TABLE new_digest AS SELECT * FROM digest;
+"""
+_IN_ORDER = (
+    "INSERT INTO object SELECT * FROM new_object ORDER BY rowid",
+    "INSERT INTO place SELECT * FROM new_place ORDER BY rowid",
+    "INSERT INTO name SELECT DISTINCT name, number FROM new_name ORDER BY name, number",
+    "INSERT INTO digest SELECT DISTINCT digest, number FROM new_digest ORDER BY digest, number",
+    "CREATE UNIQUE INDEX by_path ON place (path)",
+    "INSERT INTO words (words) VALUES ('optimize')",
+    "COMMIT",
+)
 _INSERT_WORDS = f"INSERT INTO words (rowid, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"  # noqa: S608
 
 
@@ -61,27 +76,26 @@ def write(path: Path, cards: Iterable[Card]) -> int:
 
 def fill(connection: sqlite3.Connection, cards: Iterable[Card]) -> int:
     """Make the tables and put cards into them."""
-    connection.executescript(f"{_TABLES} BEGIN;")
+    connection.executescript(f"{_TABLES} {_WAITING} BEGIN;")
     number = 0
     for number, card in enumerate(cards, 1):
         _put(connection, number, card)
-    connection.execute("INSERT INTO words (words) VALUES ('optimize')")
-    connection.execute("CREATE UNIQUE INDEX by_path ON place (path)")
-    connection.execute("COMMIT")
+    for statement in _IN_ORDER:
+        connection.execute(statement)
     return number
 
 
 def _put(connection: sqlite3.Connection, number: int, card: Card) -> None:
     where = (card.begin, card.end, card.west, card.south, card.east, card.north)
     row = (number, card.state, card.waardering, card.openness, card.created, card.size, *where)
-    connection.execute("INSERT INTO object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
-    connection.execute("INSERT INTO place VALUES (?, ?, ?)", (number, card.path, card.inventory))
+    connection.execute("INSERT INTO new_object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("INSERT INTO new_place VALUES (?, ?, ?)", (number, card.path, card.inventory))
     connection.execute("INSERT INTO card VALUES (?, ?)", (number, card.dumps()))
-    names = sorted({card.identifier, *card.identifiers})
-    connection.executemany("INSERT INTO name VALUES (?, ?)", ((name, number) for name in names))
-    digests = {one.sha256 for one in card.inputs} | {digest for one in card.results for digest in one.sha512}
-    digests |= {one.values for one in card.results} - {""}
-    connection.executemany("INSERT INTO digest VALUES (?, ?)", ((one, number) for one in sorted(digests)))
+    names = (card.identifier, *card.identifiers)
+    connection.executemany("INSERT INTO new_name VALUES (?, ?)", ((name, number) for name in names))
+    digests = [*(one.sha256 for one in card.inputs), *(digest for one in card.results for digest in one.sha512)]
+    digests += filter(None, (one.values for one in card.results))
+    connection.executemany("INSERT INTO new_digest VALUES (?, ?)", ((one, number) for one in digests))
     connection.execute(_INSERT_WORDS, (number, *_words(card).values()))
 
 
@@ -143,10 +157,28 @@ class Index:
     def __len__(self) -> int:
         return int(self._connection.execute("SELECT max(number) FROM object").fetchone()[0] or 0)
 
-    def matches(self, query: Query) -> list[int]:
-        """Return the numbers of what a query finds: the best first where they are few, else in order."""
-        found = self._numbers(*query.sql())
-        return self._numbers(*query.sql(ranked=True)) if query.has_words and 1 < len(found) <= _RANKED else found
+    def found(self, query: Query, limit: int | None = None, without: Collection[int] = ()) -> tuple[list[int], int]:
+        """Return the numbers of what a query finds, up to a limit, and how many there are in all.
+
+        The best come first where all are few, else they are in order: no more is read than is shown, and of the rest
+        only how many there are. `without`: numbers that are not looked for.
+        """
+        number, chosen, values = query.chosen(without)
+        few = _RANKED + 1
+        asked = f"SELECT {number} {chosen} ORDER BY {number} LIMIT ?"
+        first = self._numbers(asked, [*values, few])
+        if len(first) < few:
+            return (self._ranked(query.words, first) if query.words else first)[:limit], len(first)
+        total = self._numbers(f"SELECT count(*) {chosen}", values)[0]
+        enough = limit is not None and limit <= few
+        return (first[:limit] if enough else self._numbers(asked, [*values, total if limit is None else limit])), total
+
+    def _ranked(self, words: str, numbers: list[int]) -> list[int]:
+        """Return numbers, those first that words fit best."""
+        if len(numbers) < 2:
+            return numbers
+        asked = "SELECT rowid FROM words WHERE words MATCH ? AND +rowid IN (SELECT value FROM json_each(?))"
+        return self._numbers(f"{asked} ORDER BY bm25(words, {_WEIGHTS}), rowid", [words, str(numbers)])
 
     def _numbers(self, sql: str, values: list[Any]) -> list[int]:
         return [row[0] for row in self._connection.execute(sql, values)]
