@@ -1,24 +1,108 @@
-"""What data cover in time and space, found in the datasets themselves: by CF's coordinates, or MSv4's and FITS's words.
+"""What data cover in time and space: by CF's coordinates, or MSv4's and FITS's words.
 
-CF conventions 1.11, sections 4 and 7.1 (bounds); ACDD 1.3 where there is no axis of time; MSv4 field and source.
+`covered` looks at whole datasets; who has only attributes and values of coordinates (the catalog, which reads little)
+asks the same of them: `kinds`, `seconds`, `times`, `box`. CF conventions 1.11, sections 4 and 7.1 (bounds); ACDD 1.3
+where there is no axis of time; MSv4 field and source. It imports no arrays until it is given some.
 """
 
 import re
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from terp.storage.archive.catalog.coverage import LATITUDE, LONGITUDE, box
-
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
+TIME, LATITUDE, LONGITUDE = "time", "latitude", "longitude"
+_WORDS = {
+    TIME: frozenset({"time"}),
+    LATITUDE: frozenset({"latitude", "lat", "degrees_north", "degree_north", "degrees_n"}),
+    LONGITUDE: frozenset({"longitude", "lon", "degrees_east", "degree_east", "degrees_e"}),
+}
 _DAY = re.compile(r"\d{4}-\d{2}-\d{2}")
 _PERIOD = re.compile(r"(\d{4}(?:-\d{2}){0,2}) to (\d{4}(?:-\d{2}){0,2})")  # as in terp's climatologies
 _MIDNIGHT = "00:00:00"
+
+type Span = tuple[float, float]
+
+
+# coordinates
+
+
+def kinds(name: str, standard_name: str, units: str, axis: Any = None) -> set[str]:
+    """Return of which kinds a coordinate is: time, latitude, longitude; by its name only if it has no standard_name."""
+    said = {standard_name.lower(), units.lower()} | (set() if standard_name else {name.lower()})
+    return {kind for kind, words in _WORDS.items() if said & words} | ({TIME} if axis == "T" else set())
+
+
+@lru_cache(maxsize=1024)
+def seconds(ends: Span, units: str, calendar: str) -> Span:
+    """Return times as CF writes them in seconds since 1970 UTC.
+
+    Dates of other calendars keep their year, month and day. Raises ValueError for what is no unit or calendar of time.
+    """
+    import cftime
+
+    first, last = (_seconds(cftime.num2date(end, units, calendar)) for end in ends)
+    return first, last
+
+
+def _seconds(moment: Any) -> float:
+    day = min(moment.day, 28) if moment.day > 28 and not _is_a_day(moment) else moment.day
+    return datetime(moment.year, moment.month, day, moment.hour, moment.minute, moment.second, tzinfo=UTC).timestamp()
+
+
+def _is_a_day(moment: Any) -> bool:
+    with suppress(ValueError):
+        datetime(moment.year, moment.month, moment.day, tzinfo=UTC)
+        return True
+    return False
+
+
+# what spans cover together
+
+
+def moment(seconds: float) -> str:
+    """Return seconds since 1970 as ISO 8601 in UTC; "" outside of the years 1 to 9999."""
+    with suppress(ValueError, OverflowError, OSError):
+        found = datetime.fromtimestamp(seconds, UTC)
+        return found.isoformat(timespec="seconds").replace("+00:00", "Z").rjust(20, "0")
+    return ""
+
+
+def times(spans: list[Span]) -> dict[str, str]:
+    """Return `begin` and `end` of all spans."""
+    if not spans:
+        return {}
+    return {"begin": moment(min(span[0] for span in spans)), "end": moment(max(span[1] for span in spans))}
+
+
+def box(latitudes: list[Span], longitudes: list[Span]) -> dict[str, float]:
+    """Return `west`, `south`, `east`, `north` of all spans in degrees, longitudes from -180 to 180."""
+    if not latitudes or not longitudes:
+        return {}
+    south, north = min(span[0] for span in latitudes), max(span[1] for span in latitudes)
+    west, east = min(span[0] for span in longitudes), max(span[1] for span in longitudes)
+    if not (-90 <= south <= north <= 90 and -360 <= west <= east <= 720):
+        return {}
+    if east - west >= 350:  # a global grid does not repeat its first meridian
+        west, east = -180.0, 180.0
+    west, east = _turned(west), _turned(east)
+    return {
+        one: round(value, 6)
+        for one, value in zip(("west", "south", "east", "north"), (west, south, east, north), strict=True)
+    }
+
+
+def _turned(longitude: float) -> float:
+    return longitude if -180 <= longitude <= 180 else (longitude + 180) % 360 - 180
+
+
+# datasets
 
 
 @dataclass(frozen=True)
@@ -66,17 +150,17 @@ def covered(datasets: "Iterable[xr.Dataset]") -> Coverage:
     return Coverage(**found, directions=tuple(directions), variables=tuple(variables))
 
 
-def _words(variable: "xr.Variable", name: str) -> set[str]:
-    """Return by what a coordinate is known: what CF says of it, and its name where CF says nothing."""
-    said = {
-        str(variable.attrs.get(one) or variable.encoding.get(one) or "").lower() for one in ("standard_name", "units")
-    }
-    return said if variable.attrs.get("standard_name") else {*said, name.lower()}
+def _kinds(variable: "xr.Variable", name: str) -> set[str]:
+    standard_name, units = (
+        str(variable.attrs.get(one) or variable.encoding.get(one) or "") for one in ("standard_name", "units")
+    )
+    found = kinds(name, standard_name, units, variable.attrs.get("axis"))
+    return found if variable.attrs.get("standard_name") else found | kinds(name, "", "")
 
 
 def _times(dataset: "xr.Dataset") -> Iterator[tuple[str, str]]:
     for name, variable in dataset.variables.items():
-        if ("time" in _words(variable, str(name)) or variable.attrs.get("axis") == "T") and str(name) in dataset.coords:
+        if TIME in _kinds(variable, str(name)) and str(name) in dataset.coords:
             moments = _moments(variable)
             if len(moments):
                 first, last = moments[0], moments[-1]
@@ -95,6 +179,8 @@ def _bounds(dataset: "xr.Dataset", variable: "xr.Variable") -> "xr.Variable | No
 
 def _moments(variable: "xr.Variable") -> list[Any]:
     """Return the times of an axis, sorted: datetimes in UTC or dates of another calendar."""
+    import numpy as np
+
     values = variable.values.ravel()
     if values.dtype.kind == "M":
         known = np.unique(values[~np.isnat(values)])
@@ -138,9 +224,11 @@ def _told_times(dataset: "xr.Dataset") -> Iterator[tuple[str, str]]:
         yield found[1], found[2]
 
 
-def _degrees(dataset: "xr.Dataset", words: frozenset[str]) -> Iterator[tuple[float, float]]:
+def _degrees(dataset: "xr.Dataset", kind: str) -> Iterator[Span]:
+    import numpy as np
+
     for name, variable in dataset.variables.items():
-        if words & _words(variable, str(name)) and str(name) in dataset.coords and variable.dtype.kind in "iuf":
+        if kind in _kinds(variable, str(name)) and str(name) in dataset.coords and variable.dtype.kind in "iuf":
             bounds = _bounds(dataset, variable)
             values = [one.values.ravel() for one in (variable, bounds) if one is not None]
             known = np.concatenate(values).astype(np.float64)
@@ -149,6 +237,8 @@ def _degrees(dataset: "xr.Dataset", words: frozenset[str]) -> Iterator[tuple[flo
 
 
 def _directions(dataset: "xr.Dataset") -> Iterator[Direction]:
+    import numpy as np
+
     said = dataset.attrs
     field = said.get("field_and_source_base_xds")
     if isinstance(field, dict) and isinstance(centre := field.get("FIELD_PHASE_CENTER_DIRECTION"), dict):

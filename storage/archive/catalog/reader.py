@@ -10,10 +10,12 @@ from typing import Any
 
 import orjson
 
-from terp.storage.archive.catalog import coverage, described
+from terp.storage.archive.catalog import described
 from terp.storage.archive.catalog.card import DAMAGED, DESTROYED, Card, Draft, Result, text
+from terp.storage.archive.catalog.contents import Contents
 from terp.storage.archive.ocfl import identifier_of, newest, place
 from terp.storage.errors import BadPackage, StorageError
+from terp.storage.metadata.coverage import LATITUDE, LONGITUDE, TIME, Span, box, times
 
 _LARGEST = 64 << 20  # bytes of a metadata file that is read
 _VALUES = "values.json"
@@ -54,8 +56,8 @@ def is_as_told(home: Path, digest: str) -> bool:
     """Say whether an object still has the inventory of this SHA-512, and none of its files is missing."""
     try:
         inventory, data = newest(home)
-        listed = (home / path for paths in inventory["manifest"].values() for path in paths)
-        return hashlib.sha512(data).hexdigest() == digest and all(path.exists() for path in listed)
+        listed = (f"{home}/{path}" for paths in inventory["manifest"].values() for path in paths)
+        return hashlib.sha512(data).hexdigest() == digest and all(map(os.path.exists, listed))
     except (BadPackage, OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
 
@@ -66,7 +68,7 @@ class _Object:
     def __init__(self, home: Path, inventory: Mapping[str, Any], version: Mapping[str, Any]) -> None:
         self.home, self.inventory, self.version = home, inventory, version
         self.digests = {str(name): digest for digest, names in version["state"].items() for name in names}
-        self.wrong, self._folder = list[str](), f"{home}/"
+        self.wrong, self._folder = list[str](), f"{home}/"  # text: a Path for each file takes longer than to read it
         self.sizes = dict(self._sizes())
 
     def _sizes(self) -> Iterator[tuple[str, int]]:
@@ -79,12 +81,12 @@ class _Object:
         if gone:
             self.wrong.append(f"it lacks {', '.join(gone[:5])}{' and more' if len(gone) > 5 else ''}")
 
-    def _where(self, name: str) -> Path:
+    def _where(self, name: str) -> str:
         """Return where a file is; raises ValueError for a path that leads out of the object."""
         rest = str(self.inventory["manifest"][self.digests[name]][0])
         if rest.startswith("/") or ".." in rest.split("/"):
             raise ValueError(f"a path leads out of the object: {rest}")
-        return Path(self._folder + rest)
+        return self._folder + rest
 
     def card(self, path: str, digest: str) -> Card:
         draft, versions = Draft(), self.inventory["versions"]
@@ -114,7 +116,8 @@ class _Object:
         """Return a small file if it is there and what was stored."""
         if self.sizes.get(name, _LARGEST + 1) > _LARGEST:
             return None
-        data = self._where(name).read_bytes()
+        with open(self._where(name), "rb", buffering=0) as file:
+            data = file.read()
         if hashlib.sha512(data).hexdigest() != self.digests[name].lower():
             self.wrong.append(f"{text(name)} is not what was stored")
             return None
@@ -122,7 +125,7 @@ class _Object:
 
     def _results(self, draft: Draft) -> None:
         """Add results, their variables and coverage; of a package that cannot be read these are not known."""
-        values, spans = self._values(), list[tuple[str, coverage.Span]]()
+        values, spans = self._values(), list[tuple[str, Span]]()
         for name in sorted(self.sizes):
             own = name.endswith(_TABLE) and "/" not in name  # below a folder is what came from elsewhere
             if own and (table := self._read(name)) is not None:
@@ -134,13 +137,12 @@ class _Object:
                 )
                 one = Result(text(result), tuple(map(text, packages)), tuple(digests), sizes, text(values.get(result)))
                 draft.add("results", [one])
-                with suppress(ValueError, OSError, StorageError):
-                    contents = coverage.Contents(table, self._package)
+                with suppress(ValueError, OSError, StorageError), Contents(table, self._package) as contents:
                     draft.add("variables", contents.variables(text(result)))
                     spans += contents.spans()
-        of = {kind: [span for one, span in spans if one == kind] for kind in ("time", "latitude", "longitude")}
-        draft.facts |= coverage.times(of["time"])  # what the data say is more exact than what was said of them
-        draft.facts |= coverage.box(of["latitude"], of["longitude"])
+        of = {kind: [span for one, span in spans if one == kind] for kind in (TIME, LATITUDE, LONGITUDE)}
+        draft.facts |= times(of[TIME])  # what the data say is more exact than what was said of them
+        draft.facts |= box(of[LATITUDE], of[LONGITUDE])
 
     def _values(self) -> dict[str, Any]:
         """Return the digest of each result's values."""
@@ -153,7 +155,7 @@ class _Object:
         form = re.compile(rf"{re.escape(result)}(\.(\d{{4,}}|whole))?{re.escape(_PACKAGE)}")
         return sorted(name for name in self.digests if form.fullmatch(name))
 
-    def _package(self, name: str) -> Path:
+    def _package(self, name: str) -> str:
         if name not in self.sizes:
             raise ValueError(f"a table tells of {name!r}, which is not in the object")
         return self._where(name)
