@@ -6,7 +6,8 @@ decision: what is not said is asked for by name, and without it nothing is archi
 
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
@@ -14,19 +15,23 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from terp.storage.archive.languages import language
+from terp.storage.archive.licences import Read, followed
 from terp.storage.errors import BadPolicy
 from terp.storage.files import disk
 
 _TERM = re.compile(r"P(?=\d)(?:(\d{1,4})Y)?(?:(\d{1,4})M)?(?:(\d{1,5})D)?")
-_CONDITIONS = re.compile(r"(?:creativecommons\.org/licenses/|\bcc[- ])((?:by|nc|nd|sa)(?:[- ](?:by|nc|nd|sa))*)\b")
 POLICY = "policy.toml"  # the file's name, in a home and in an archived object
 LONGEST = "P75Y"  # Archiefwet 1995, article 15: restrictions lapse after 75 years unless decided otherwise
+FREE = "Geen beperking"  # MDTO, Begrippenlijst Beperkingen: of a restriction that opens
 OPENNESS = {"open unless": "openbaar, tenzij", "private unless": "privacy, tenzij"}
 
 
 def _term(value: str) -> str:
     if not _TERM.fullmatch(value):
         raise ValueError('must be a term in years, months and days, as "P10Y" (xsd:duration)')
+    if not any(int(number) for number in re.findall(r"\d+", value)):
+        raise ValueError('must be longer than no time at all, as "P10Y"')
     return value
 
 
@@ -46,14 +51,9 @@ def after(start: date, term: str) -> date:
         return date.max
 
 
-def conditions(licence: str) -> set[str]:
-    """Return the conditions of a Creative Commons licence (by, nc, nd, sa), by URL or name; none of another."""
-    found = _CONDITIONS.search(licence.casefold())
-    return set(re.split("[- ]", found[1])) if found else set()
-
-
 type Text = Annotated[str, Field(min_length=1, pattern=r"\S")]
 type Term = Annotated[str, AfterValidator(_term)]
+type Language = Annotated[str, AfterValidator(language)]
 
 
 class _Part(BaseModel):
@@ -101,7 +101,7 @@ class Beperking(_Part):
     looptijd: Term
     start: date | None = None
     toelichting: str = ""
-    variables: tuple[str, ...] = ()
+    variables: tuple[Text, ...] = ()
 
 
 class Decision(_Part):
@@ -119,7 +119,7 @@ class Copies(_Part):
 
     at_least: Annotated[int, Field(ge=1)]
     at_most: Annotated[int, Field(ge=1)]
-    places: tuple[str, ...] = ()
+    places: tuple[Text, ...] = ()
 
 
 class Rights(_Part):
@@ -131,8 +131,17 @@ class Rights(_Part):
     holder: Text
     licence: Text
     licence_name: Text
-    inputs: dict[str, str] = Field(default_factory=dict)
-    third_parties: tuple[str, ...] = ()
+    inputs: dict[Text, Text] = Field(default_factory=dict)
+    third_parties: tuple[Text, ...] = ()
+
+
+class Funding(_Part):
+    """Who paid (DataCite `fundingReference`): `identificatie` best a ROR, `award` the number or URL of the grant."""
+
+    naam: Text
+    identificatie: str = ""
+    award: str = ""
+    titel: str = ""
 
 
 class Policy(_Part):
@@ -150,8 +159,10 @@ class Policy(_Part):
     decision: Decision
     copies: Copies
     rights: Rights
-    lossy: dict[str, Text] = Field(default_factory=dict)
-    aanvullendeMetagegevens: tuple[str, ...] = ()  # noqa: N815
+    lossy: dict[Text, Text] = Field(default_factory=dict)
+    taal: tuple[Language, ...] = ()
+    funding: tuple[Funding, ...] = ()
+    aanvullendeMetagegevens: tuple[Text, ...] = ()  # noqa: N815
 
     @classmethod
     def load(cls, path: Path) -> "Policy":
@@ -176,53 +187,72 @@ class Policy(_Part):
         return list(self._objections(on))
 
     def _objections(self, on: date) -> Iterator[str]:
-        chosen = self.selectielijst
-        if chosen.geldigTot < on:
-            yield f"the selectielijst {chosen.naam!r} ended on {chosen.geldigTot}: name one that is in force (L4)"
-        if chosen.vastgesteld > on:
-            yield f"the selectielijst {chosen.naam!r} is of {chosen.vastgesteld}, which is yet to come (L4)"
-        if self.decision.on > on:
-            yield f"the decision is of {self.decision.on}, which is yet to come"
+        yield from self._untimely(on)
         if self.waardering == "V" and self.bewaartermijn is None:
             yield "waardering V needs a bewaartermijn: for how long is it kept, and from when (M3)"
         if self.waardering == "B" and self.bewaartermijn is not None:
             yield "waardering B is kept for ever: take the bewaartermijn out, or choose V (M3)"
+        if self.waardering == "V" and self.overbrenging is not None:
+            yield "waardering V goes after its term, and is not transferred: take overbrenging out, or choose B (L2)"
         for one in self.beperkingGebruik:
             if after(on, one.looptijd) > after(on, LONGEST):
                 yield f"the restriction {one.grond!r} is for {one.looptijd}: {LONGEST} is the longest (L6)"
-        if self.decision.openness == "open unless" and self.rights.third_parties:
-            yield f"rights of {', '.join(self.rights.third_parties)} forbid opening: decide `private unless`"
-        if self.copies.at_most < self.copies.at_least:
-            yield f"at most {self.copies.at_most} copies are less than the {self.copies.at_least} there must be"
+        yield from self._unshared()
+
+    def _untimely(self, on: date) -> Iterator[str]:
+        """Say which days are yet to come, or past; a day more, as it is tomorrow already where it was written."""
+        chosen, today = self.selectielijst, on + timedelta(days=1)
+        if self.dated > today:
+            yield f"dated is {self.dated}, which is yet to come: write the day of this policy, which holds from then on"
+        if chosen.geldigTot < chosen.vastgesteld:
+            yield f"the selectielijst {chosen.naam!r} is of {chosen.vastgesteld}, and ended before: {chosen.geldigTot}"
+        elif chosen.geldigTot < on:
+            yield f"the selectielijst {chosen.naam!r} ended on {chosen.geldigTot}: name one that is in force (L4)"
+        if chosen.vastgesteld > today:
+            yield f"the selectielijst {chosen.naam!r} is of {chosen.vastgesteld}, which is yet to come (L4)"
+        if self.decision.on > today:
+            yield f"the decision is of {self.decision.on}, which is yet to come: write the day on which it was taken"
+
+    def _unshared(self) -> Iterator[str]:
+        """Say what rights of others and the number of copies are in the way of."""
+        others, copies = ", ".join(self.rights.third_parties), self.copies
+        if others and self.decision.openness == "open unless":
+            yield f"rights of {others} forbid opening: decide `private unless`"
+        if opened := [one.grond for one in self.beperkingGebruik if others and one.type == FREE]:
+            yield f"rights of {others} forbid opening, also in part: take the `{FREE}` on {opened[0]!r} out"
+        if copies.at_most < copies.at_least:
+            yield f"at most {copies.at_most} copies are less than the {copies.at_least} there must be"
+        elif copies.places and len(set(copies.places)) + 1 < copies.at_least:
+            yield (
+                f"{copies.at_least} copies must be, and the archive and {', '.join(copies.places)} hold "
+                f"{len(set(copies.places)) + 1} at most: name more places (copies.places), or ask for less"
+            )
 
     def facts(self) -> dict[str, str]:
         """Return what a journal tells of it."""
         told = {"version": self.version, "dated": self.dated.isoformat(), "waardering": self.waardering}
         return told | {"openness": self.decision.openness, "by": self.decision.by, "on": self.decision.on.isoformat()}
 
-    def licence_objections(self, inputs: Mapping[str, str]) -> list[str]:
+    def licence_objections(self, inputs: Iterable[Read]) -> list[str]:
         """Say what the licences of inputs, by name, forbid of the licence of what was made from them.
 
-        A Creative Commons licence tells its conditions in its URL: what is to be shared alike or not sold stays so,
-        and of what allows no derivatives nothing made from it may be open.
+        What opens a part of it opens what was made from them.
         """
-        return list(self._licence_objections(inputs))
+        opens = self.decision.openness == "open unless" or any(one.type == FREE for one in self.beperkingGebruik)
+        known = [self._known(one) for one in inputs]
+        return list(followed(known, self.rights.licence, opens))
 
-    def _licence_objections(self, inputs: Mapping[str, str]) -> Iterator[str]:
-        own = conditions(self.rights.licence)
-        for name, licence in inputs.items():
-            if not licence:
-                yield f"the licence of the input {name} is not known: tell it in rights.inputs, by name or SHA-256"
-            asked = conditions(licence)
-            if "nd" in asked and self.decision.openness == "open unless":
-                yield f"the licence of the input {name} allows no derivatives: decide `private unless`"
-            elif lacking := sorted((asked - {"nd", "by"}) - own):
-                yield f"the licence of the input {name} is {licence}: the result's has to say {', '.join(lacking)} too"
+    def _known(self, one: Read) -> Read:
+        """Return an input with its licence; where it is named here, that was decided by who answers for it."""
+        named = {one.name, one.sha256} & self.rights.inputs.keys()
+        return replace(
+            one, licence=self.licence_of(one.name, one.sha256, one.licence), closed="" if named else one.closed
+        )
 
-    def licence_of(self, name: str, sha256: str) -> str:
-        """Return the licence that the policy tells of an input; "" where it tells none."""
+    def licence_of(self, name: str, sha256: str, told: str = "") -> str:
+        """Return the licence of an input: what is decided of it by name, what it tells of itself, or that of others."""
         known = self.rights.inputs
-        return known.get(sha256) or known.get(name) or known.get("*", "")
+        return known.get(sha256) or known.get(name) or told or known.get("*", "")
 
 
 def _complaints(error: ValidationError) -> Iterator[str]:

@@ -15,8 +15,8 @@ from typing import Any
 from terp.storage.archive.custody import Events
 from terp.storage.archive.hold import Hold, holds
 from terp.storage.archive.objects import Archive
-from terp.storage.archive.policy import Bewaartermijn, Policy
-from terp.storage.archive.terms import FREE, Terms, first_version
+from terp.storage.archive.policy import FREE, Bewaartermijn, Policy
+from terp.storage.archive.terms import Terms, first_version
 from terp.storage.archive.tombstone import DESTROYED, tombstones
 from terp.storage.errors import BadPackage, BadPolicy
 from terp.storage.files import disk

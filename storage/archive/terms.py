@@ -16,13 +16,12 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 from terp.storage.archive.ocfl import newest, place
-from terp.storage.archive.policy import LONGEST, Beperking, Policy, after
+from terp.storage.archive.policy import FREE, LONGEST, Beperking, Policy, after
 from terp.storage.errors import BadMetadata, BadPackage
 from terp.storage.files import disk
 from terp.storage.metadata import mdto
 
 MADE, TAKEN = "Creatie", "Opname"  # events of MDTO's list that begin a term by themselves
-FREE = "Geen beperking"  # MDTO, Begrippenlijst Beperkingen
 _MDTO = "mdto.xml"
 _DATE = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?(?!\d)")
 

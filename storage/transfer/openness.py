@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 
-from terp.storage.archive.policy import Beperking
-from terp.storage.archive.terms import FREE, Terms
+from terp.storage.archive.policy import FREE, Beperking
+from terp.storage.archive.terms import Terms
 
 PROFILES = {
     "public": "for anyone: without all that is closed",

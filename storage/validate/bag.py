@@ -66,7 +66,7 @@ def _manifest(home: Path, name: str, declared: Declared, found: Findings) -> Man
         return None
     made = Manifest(name, algorithm, bool(match[1]))
     text = read_tag(home, name, declared, found, section)
-    for path, digest in manifest(text, name, algorithm, declared, found):
+    for path, digest in manifest(text, name, algorithm, declared, found, section):
         if path not in made.digests:
             made.digests[path] = digest
         elif made.digests[path] != digest:
@@ -90,8 +90,10 @@ def _listed(one: Manifest, tree: Tree, declared: Declared, found: Findings) -> N
     section = "2.2.1" if one.tags else "2.1.3"
     folded = {_folded(name): name for name in tree.files}
     for path in list(one.digests):
-        if _leads_out(path) or (not one.tags and not path.startswith("data/")):
-            found.error("5.1", one.name, f"lists {shown(path)}, which is not in the bag's payload", TAKE_OUT)
+        if _leads_out(path):
+            found.error("5.1", one.name, f"lists {shown(path)}, which leads out of the bag", TAKE_OUT)
+        elif not one.tags and not path.startswith("data/"):
+            found.error(section, one.name, f"lists {shown(path)}, which is not in the bag's payload", TAKE_OUT)
         elif one.tags and path.startswith(("data/", "tagmanifest-")):
             found.error(section, one.name, f"lists {shown(path)}, which is no tag file to be listed", ASK_MAKER)
         elif path in tree.files:
@@ -145,7 +147,7 @@ def _fetch(home: Path, manifests: list[Manifest], tree: Tree, declared: Declared
     for path in fetched(read_tag(home, _FETCH, declared, found, "2.2.3"), _FETCH, declared, found):
         if _leads_out(path) or not path.startswith("data/"):
             what = f"names {shown(path)}, which is not in the bag's payload; nothing is fetched"
-            found.error("5.1", _FETCH, what, TAKE_OUT)
+            found.error("5.1" if _leads_out(path) else "2.2.3", _FETCH, what, TAKE_OUT)
         elif path not in tree.files:
             found.error("2.2.3", path, "was not fetched", "fetch it from where fetch.txt says, if you trust that place")
         elif path not in listed:

@@ -89,21 +89,23 @@ def _lines_alike(text: str) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def manifest(text: str, name: str, algorithm: str, declared: Declared, found: Findings) -> Iterator[tuple[str, str]]:
-    """Yield path and digest, in lower case, of each line of a manifest (section 2.1.3)."""
+def manifest(
+    text: str, name: str, algorithm: str, declared: Declared, found: Findings, section: str
+) -> Iterator[tuple[str, str]]:
+    """Yield path and digest, in lower case, of each line of a manifest (section 2.1.3; of tag files 2.2.1)."""
     for number, line in enumerate(text.split("\n"), 1):
         match = _LINE.fullmatch(line)
         if not match or len(match[1]) != hex_length(algorithm):
             if line.strip():
-                found.error("2.1.3", name, f"has no {algorithm} and path in line {number}", ASK_MAKER)
+                found.error(section, name, f"has no {algorithm} and path in line {number}", ASK_MAKER)
             continue
         digest, _, star, path = match.groups()
         if star and declared.version < (1, 0):
-            found.warn("2.1.3", name, f"has a * before the path in line {number}, as md5sum writes it")
+            found.warn(section, name, f"has a * before the path in line {number}, as md5sum writes it")
         elif star:
             path = f"*{path}"
         if path.startswith("./"):
-            found.warn("2.1.3", name, f"has a path that begins with ./ in line {number}")
+            found.warn(section, name, f"has a path that begins with ./ in line {number}")
             path = path.removeprefix("./")
         yield _unescaped(path, declared), digest.lower()
 

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage.archive.policy import Policy, after, conditions, template
+from terp.storage.archive.licences import conditions
+from terp.storage.archive.policy import Policy, after, template
 from terp.storage.errors import BadPolicy
 
 GOOD = (Path(__file__).parents[1] / "policy.toml").read_text()

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from blake3 import blake3
 
 from terp.storage import descent, files
-from terp.storage.archive import Archive, tombstone
+from terp.storage.archive import Archive, Receipt, tombstone
 from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.archive.terms import First, Terms, known_since, utc_day
@@ -31,7 +31,7 @@ from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
-from terp.workflows.results.describe import PICTURE, VALUES, described, inputs_of, with_new_files
+from terp.workflows.results.describe import PICTURE, VALUES, described, objections_of, with_new_files
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.losses import demand_decided
@@ -113,8 +113,7 @@ def _demanded(home: Home, run: RunRecord) -> Policy:
     if not data:
         raise BadPolicy(f"{run.id} is not archived: {UNDECIDED.format(run.id)}")
     policy = Policy.parse(data, f"the policy of {run.id}")
-    licences = {one.name: one.licence or policy.licence_of(one.name, one.sha256) for one in inputs_of(home, run)}
-    demand(policy, f"the policy of {run.id}", tuple(policy.licence_objections(licences)))
+    demand(policy, f"the policy of {run.id}", tuple(objections_of(home, run, policy)))
     return policy
 
 
@@ -196,10 +195,7 @@ def _deposit(
         digests={name: sha512 for name, (_, sha512) in made.digests.items()},
         move=True,
     )
-    ingested = {"version": receipt.version, "inventory": receipt.inventory, "policy": policy.version}
-    Events(home.custody).append(identifier, "ingested", ingested)
-    for migration in made.migrations:
-        Events(home.custody).append(identifier, "migrated", migration)
+    _noted(Events(home.custody), receipt, policy, made)
     run.note(home, "archived", identifier=identifier, version=receipt.version, sha512=sums)
     catalog(home).noted(identifier)
     told.say(f"archived {identifier} {receipt.version}")
@@ -210,6 +206,13 @@ def _deposit(
         "facts": shown,
         "values": dict(values),
     }
+
+
+def _noted(events: Events, receipt: Receipt, policy: Policy, made: Payload) -> None:
+    ingested = {"version": receipt.version, "inventory": receipt.inventory, "policy": policy.version}
+    events.append(receipt.identifier, "ingested", ingested)
+    for migration in made.migrations:
+        events.append(receipt.identifier, "migrated", migration)
 
 
 def _told_by_run(

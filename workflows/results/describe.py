@@ -12,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from terp.storage import provenance
+from terp.storage.archive.licences import Read
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.canonical import canonical
 from terp.storage.descent import ARCHIVED, above, keys_of, stored_in
 from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.ingest import SAMPLES, locate
+from terp.storage.ingest.told import Told, told_of
 from terp.storage.package import Packed
 from terp.storage.package.table import FIRST, MEMBERS, PACKAGE
 from terp.storage.product import StoredProduct
@@ -90,8 +92,15 @@ def with_new_files(record: provenance.Record, folder: Path) -> provenance.Record
 
 
 def inputs_of(home: Home, run: RunRecord) -> list[provenance.Input]:
-    """Return what a run has read, by content; the licence is known of samples only."""
-    return [_input(run, given, source) for given, source in run.identities(home).items()]
+    """Return what a run has read, by content, each with the licence that it tells."""
+    told = run.told()
+    return [_input(run, given, source, told[given]) for given, source in run.identities(home).items()]
+
+
+def objections_of(home: Home, run: RunRecord, policy: Policy) -> list[str]:
+    """Say what the terms of what a run has read forbid of its results."""
+    told = zip(inputs_of(home, run), run.told().values(), strict=True)
+    return policy.licence_objections(Read(one.name, one.sha256, one.licence, said.closed) for one, said in told)
 
 
 def demand_licences(decision: bytes, sources: Iterable[Identity]) -> None:
@@ -104,13 +113,17 @@ def demand_licences(decision: bytes, sources: Iterable[Identity]) -> None:
         return
     policy = Policy.parse(decision)
     by_digest = any(re.fullmatch("[0-9a-f]{64}", name) for name in policy.rights.inputs)
-    names = {Path(one.path).name: _licence(one) or policy.licence_of(Path(one.path).name, "") for one in sources}
-    told = {name: licence for name, licence in names.items() if licence or not by_digest}
-    demand(policy, "the policy", tuple(policy.licence_objections(told)))
+    read = []
+    for source in sources:
+        name, told = Path(source.path).name, told_of(Path(source.path), source.reader)
+        licence = _licence(source, told)
+        if not by_digest or policy.licence_of(name, "", licence):
+            read.append(Read(name, "", licence, "" if by_digest else told.closed))
+    demand(policy, "the policy", tuple(policy.licence_objections(read)))
 
 
 def _licensed(one: provenance.Input, policy: Policy) -> provenance.Input:
-    return replace(one, licence=one.licence or policy.licence_of(one.name, one.sha256))
+    return replace(one, licence=policy.licence_of(one.name, one.sha256, one.licence))
 
 
 def environment_of(run: RunRecord, home: Home) -> Environment:
@@ -165,7 +178,7 @@ def _stage(
     )
 
 
-def _input(run: RunRecord, called: str, source: Identity) -> provenance.Input:
+def _input(run: RunRecord, called: str, source: Identity, told: Told) -> provenance.Input:
     digest, single = source.sha256, source.is_file
     named = base64.urlsafe_b64encode(bytes.fromhex(digest)).decode().rstrip("=")  # RFC 6920
     how = f"{len(source.parts):,} files, of which the SHA-256 is that of what `sha256sum --zero` says of them, by name"
@@ -175,7 +188,7 @@ def _input(run: RunRecord, called: str, source: Identity) -> provenance.Input:
         digest,
         source.size,
         _media_type(source.path) if single else "application/octet-stream",
-        _licence(source),
+        _licence(source, told),
         _told_of(source) if single else f"{_told_of(source)}: {how}",
         () if single else [(one.name, one.sha256) for one in source.parts],
         next((name for name, given in run.parameters.items() if _names(given, called, source.path)), ""),
@@ -196,11 +209,11 @@ def _names(value: Any, called: str, path: str) -> bool:
     return value == called or str(locate(value).expanduser().absolute()) == path
 
 
-def _licence(source: Identity) -> str:
-    """Return the licence of a sample that came with the installation; that of other sources is not known."""
+def _licence(source: Identity, told: Told) -> str:
+    """Return the licence of a sample that came with the installation, or that which a source tells of itself."""
     if any(locate(name) == Path(source.path) for name in SAMPLES):
         return "https://www.nationalarchives.gov.uk/doc/open-government-licence/"
-    return ""
+    return told.licence
 
 
 def _media_type(name: str) -> str:

@@ -17,6 +17,7 @@ from terp.cluster.jobs import own_job
 from terp.storage import files
 from terp.storage.holder import Holder
 from terp.storage.home import Home
+from terp.storage.ingest.told import Told, told_of
 from terp.storage.journal import Journal
 from terp.storage.scrub import scrub
 from terp.storage.source import Identity, Reference
@@ -126,11 +127,16 @@ class RunRecord:
         return home.runs / self.id
 
     def took_in(self, home: Home, sources: Mapping[str, Identity]) -> None:
-        """Note what was read, by what the flow calls it; the lists of files rest beside the record."""
-        kept = {given: one.keep(self.folder(home)) for given, one in sources.items()}
-        self.sources = [
-            {"given": given, "file": Path(one.file).name, "digest": one.digest} for given, one in kept.items()
-        ]
+        """Note what was read, by what the flow calls it, and its own terms; lists of files rest beside the record."""
+        self.sources = []
+        for given, source in sources.items():
+            kept, told = source.keep(self.folder(home)), told_of(Path(source.path), source.reader)
+            terms = {name: said for name, said in asdict(told).items() if said}
+            self.sources.append({"given": given, "file": Path(kept.file).name, "digest": kept.digest} | terms)
+
+    def told(self) -> dict[str, Told]:
+        """Return what was read tells of its terms, as it did when it was read."""
+        return {one["given"]: Told(one.get("licence", ""), one.get("closed", "")) for one in self.sources}
 
     def identities(self, home: Home) -> dict[str, Identity]:
         """Return what was read, by what the flow calls it; raises DiskTrouble where that is not as it was written."""

@@ -3,6 +3,7 @@
 import re
 from decimal import Decimal
 
+from terp.storage.archive.policy import Funding
 from terp.storage.metadata import datacite
 from terp.storage.metadata.filling.kept import Kept
 from terp.storage.provenance import Input
@@ -10,6 +11,12 @@ from terp.storage.provenance import Input
 _DOI = re.compile(r"(?:https?://(?:dx\.)?doi\.org/|doi:)?(10\.\d{4,9}/\S+)", re.IGNORECASE)
 _ROR = "https://ror.org/"
 _NOWHERE = ".invalid/"  # the domain of what is not stated (RFC 2606)
+_FUNDERS = {  # schemes of identifiers of funders, as DataCite calls them
+    datacite.ROR: re.compile(r"ror\.org/"),
+    "Crossref Funder ID": re.compile(r"10\.13039/"),
+    "ISNI": re.compile(r"isni\.org/|^\d{4} \d{4} \d{4} \d{3}[\dX]$"),
+    "GRID": re.compile(r"^(?:https?://(?:www\.)?grid\.ac/institutes/)?grid\."),
+}
 _COMMONS = re.compile(
     r"https?://creativecommons\.org/(licenses/(?P<kind>[a-z-]+)|publicdomain/zero)/(?P<version>[\d.]+)/?"
 )
@@ -29,6 +36,7 @@ def datacite_of(kept: Kept, doi: str = "") -> datacite.Resource:
         subjects=tuple(datacite.Subject(name) for name in kept.coverage.variables),
         contributors=_contributors(kept),
         dates=_dates(kept),
+        language=kept.languages[0],
         alternateIdentifiers=other,
         relatedIdentifiers=_related(kept),
         sizes=(f"{sum(one.size for one in kept.payload)} bytes in {len(kept.payload)} files",),
@@ -37,6 +45,7 @@ def datacite_of(kept: Kept, doi: str = "") -> datacite.Resource:
         rightsList=(_licence(policy.rights.licence, policy.rights.licence_name),),
         descriptions=_descriptions(kept),
         geoLocations=_places(kept),
+        fundingReferences=tuple(_paid(one) for one in kept.funding),
     )
 
 
@@ -95,6 +104,18 @@ def _licence(url: str, name: str) -> datacite.Rights:
         return datacite.Rights(name, url)
     spdx = f"CC-{known['kind'].upper()}-{known['version']}" if known["kind"] else f"CC0-{known['version']}"
     return datacite.Rights(name, url, spdx, "SPDX", "https://spdx.org/licenses/")
+
+
+def _paid(one: Funding) -> datacite.FundingReference:
+    kinds = ((scheme, known) for scheme, known in _FUNDERS.items() if known.search(one.identificatie))
+    scheme = next(kinds, ("Other", None))[0]
+    address = one.award if one.award.startswith(("http://", "https://")) else None
+    return datacite.FundingReference(
+        funderName=one.naam,
+        funderIdentifier=datacite.FunderIdentifier(one.identificatie, scheme) if one.identificatie else None,
+        awardNumber=datacite.AwardNumber(one.award, address) if one.award else None,
+        awardTitle=one.titel or None,
+    )
 
 
 def _descriptions(kept: Kept) -> tuple[datacite.Description, ...]:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from terp.storage.archive.policy import LONGEST, OPENNESS, Beperking, Policy
-from terp.storage.archive.terms import FREE, MADE, TAKEN, Terms
+from terp.storage.archive.policy import FREE, LONGEST, OPENNESS, Beperking, Policy
+from terp.storage.archive.terms import MADE, TAKEN, Terms
 from terp.storage.metadata import mdto
 from terp.storage.metadata.mdto import lists
 

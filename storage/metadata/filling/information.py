@@ -25,6 +25,7 @@ def informatieobject(kept: Kept) -> mdto.Informatieobject:
         omschrijving=(record.flow.description,) if record.flow.description.strip() else (),
         dekkingInTijd=_in_time(kept.coverage),
         dekkingInRuimte=_in_space(kept.coverage),
+        taal=tuple(kept.languages),
         event=_events(kept),
         waardering=mdto.waardering(policy.waardering),
         bewaartermijn=bewaartermijn(kept.terms),
@@ -133,6 +134,7 @@ def _parties(kept: Kept) -> tuple[mdto.Betrokkene, ...]:
         found.append(("Zorgdrager", _OWN, mdto.verwijzing(keeper.naam, keeper.identificatie, keeper.bron)))
     holders = dict.fromkeys((policy.rights.holder, *policy.rights.third_parties))
     found += [("Rechthebbende", _PARTIES, mdto.verwijzing(name)) for name in holders]
+    found += [("Financier", _OWN, mdto.verwijzing(one.naam, one.identificatie, "Financier")) for one in kept.funding]
     found.append(("Besluitnemer", _OWN, mdto.verwijzing(policy.decision.by)))
     return tuple(
         mdto.Betrokkene(betrokkeneTypeRelatie=mdto.begrip(role, known), betrokkeneActor=who)

@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 
-from terp.storage.archive.policy import Policy
+from terp.storage.archive.languages import LANGUAGES
+from terp.storage.archive.policy import Funding, Policy
 from terp.storage.archive.terms import First, Terms, utc_day
 from terp.storage.metadata.coverage import Coverage
 from terp.storage.provenance import Output, Record
@@ -37,6 +38,18 @@ class Kept:
         """The record without what nobody else should see, and without its outputs, whose names are those of files."""
         record: Record = scrub(replace(self.record, outputs=()), self.record.hosts)
         return record
+
+    @property
+    def languages(self) -> Sequence[str]:
+        """In which languages it is written: as decided, or those of the texts that terp puts into it."""
+        return self.policy.taal or LANGUAGES
+
+    @property
+    def funding(self) -> Sequence[Funding]:
+        """Who paid: as decided; where that is one, by the grant under which it was made, if no other is named."""
+        paid, grant = self.policy.funding, self.told.agent.grant
+        alone = len(paid) == 1 and not paid[0].award
+        return (paid[0].model_copy(update={"award": grant}),) if alone else paid
 
     @cached_property
     def terms(self) -> Terms:
