@@ -1,8 +1,11 @@
 """The validator of bags: agrees with the conformance suite, sees white space that others do not, fetches nothing."""
 
+import ast
 import hashlib
+import inspect
 import os
 import random
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -14,6 +17,8 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from validating import errors, flip, look, warnings
 
+from terp.storage.validate import bag as bag_rules
+from terp.storage.validate import tags as tag_rules
 from terp.storage.validate import validate
 
 SHARED = Path(__file__).resolve().parents[3] / "shared/vectors/bagit"
@@ -172,7 +177,11 @@ FAULTS: dict[str, tuple[Callable[[Path], object], set[str]]] = {
     "an absolute name": (listed("/etc/passwd"), {"5.1"}),
     "a home": (listed("~root/x"), {"5.1"}),
     "a drive": (listed("C:\\x"), {"5.1"}),
-    "a file beside the payload": (listed("bagit.txt"), {"5.1"}),
+    "a file beside the payload": (listed("bagit.txt"), {"2.1.3"}),
+    "a fetch beside the payload": (
+        lambda at: (at / "fetch.txt").write_text("https://example.org/x - bag-info.txt\n"),
+        {"2.2.3"},
+    ),
     "a link": (lambda at: (at / "data/l").symlink_to("/etc/passwd"), {"5.1"}),
     "a folder that is a link": (lambda at: (at / "data/l").symlink_to("/etc"), {"5.1"}),
     "a pipe": (lambda at: os.mkfifo(at / "data/p"), {"2"}),
@@ -198,6 +207,42 @@ def test_what_is_wrong_with_a_bag_is_found(fault: str, bag: Path) -> None:
     harm(bag)
     seal(bag) if (bag / "manifest-md5.txt").is_file() else None
     assert wanted <= errors(validate(bag).findings)
+
+
+@pytest.mark.parametrize("line", [f"{'0' * 32}  data/a.txt", "x bagit.txt"])
+def test_what_is_wrong_with_a_tag_manifest_is_found_under_its_own_section(line: str, bag: Path) -> None:
+    (bag / "tagmanifest-md5.txt").write_text(f"{line}\n")
+    assert "2.2.1" in errors(validate(bag).findings)
+    assert "2.1.3" not in errors(validate(bag).findings)
+
+
+# RFC 8493, its sections that ask something of a bag or of who reads it
+SECTIONS = {
+    "2": "Structure",
+    "2.1.1": "Bag Declaration: bagit.txt",
+    "2.1.2": "Payload Directory: data/",
+    "2.1.3": "Payload Manifest",
+    "2.2.1": "Tag Manifest",
+    "2.2.2": "Bag Metadata: bag-info.txt",
+    "2.2.3": "Fetch File: fetch.txt",
+    "2.2.4": "Other Tag Files",
+    "2.3": "Text Tag File Format",
+    "2.4": "Bag Checksum Algorithms",
+    "3": "Complete and Valid Bags",
+    "5.1": "Special Directory Characters",
+    "5.2": "Control of URLs in fetch.txt",
+    "5.3": "File Sizes in fetch.txt",
+    "5.4": "Attacks on Payload File Content",
+    "6.1": "Interoperability",
+}
+
+
+def test_each_number_of_a_finding_is_that_of_a_section_of_the_rfc() -> None:
+    texts = [inspect.getsource(module) for module in (bag_rules, tag_rules)]
+    words = [node.value for text in texts for node in ast.walk(ast.parse(text)) if isinstance(node, ast.Constant)]
+    used = {one for one in words if isinstance(one, str) and re.fullmatch(r"[0-9](\.[0-9]+)*", one)}
+    assert used <= SECTIONS.keys()
+    assert {"2.1.1", "2.1.2", "2.1.3", "2.2.1", "2.2.2", "2.2.3", "2.3", "2.4", "3", "5.1", "6.1"} <= used
 
 
 def test_a_manifest_of_a_gigabyte_is_refused_at_once(bag: Path) -> None:

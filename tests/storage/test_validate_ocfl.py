@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 import validating
 from validating import errors, flip, look, warnings
 
+from terp.storage import validate as validate_rules
 from terp.storage.archive import Archive
 from terp.storage.errors import BadInput
 from terp.storage.validate import Finding, validate, validate_object
@@ -207,6 +208,15 @@ def test_what_is_lost_added_or_no_plain_file_is_found(loss: str, root: Path) -> 
     harm, code = LOSSES[loss]
     harm(home(root))
     assert code in errors(validate_object(home(root)))
+
+
+def test_each_code_of_a_finding_is_one_of_the_standard() -> None:
+    texts = [path.read_text() for path in Path(validate_rules.__file__).parent.glob("*.py")]
+    used = {code for text in texts for code in re.findall(r'"([EW][0-9]{3})"', text)}
+    known = {f"E{number:03}" for number in range(1, 113)} | {f"W{number:03}" for number in range(1, 17)}
+    assert used <= known
+    theirs = json.loads((Path(ocfl.__file__).parent / "data/validation-errors.json").read_text())
+    assert {code for code in used if code.startswith("W")} - {one[:4] for one in theirs} == {"W016"}
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_opened(root: Path) -> None:
