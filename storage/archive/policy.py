@@ -259,30 +259,37 @@ def _complaints(error: ValidationError) -> Iterator[str]:
     for one in error.errors():
         where = ".".join(str(part) for part in one["loc"])
         if one["type"] == "missing":
-            yield f"{where} is missing"
+            yield f"{where} is missing{_holds(one['loc'])}"
         elif one["type"] == "extra_forbidden":
             yield f"{where} is not known: {_allowed(one['loc'][:-1])}"
         else:
-            yield f"{where} {_said(one['msg'])}, not {one['input']!r}"
-
-
-def _said(message: str) -> str:
-    return message.removeprefix("Value error, ").removeprefix("Input ")
+            yield f"{where} {one['msg'].removeprefix('Value error, ').removeprefix('Input ')}, not {one['input']!r}"
 
 
 def _allowed(above: tuple[int | str, ...]) -> str:
+    return f"known are {', '.join(_model_at(above).model_fields)}"
+
+
+def _holds(where: tuple[int | str, ...]) -> str:
+    """Say what a table that is missing has to hold."""
+    model = _model_at(where)
+    needed = [name for name, one in model.model_fields.items() if one.is_required()] if model else []
+    return f": a table [{where[-1]}] with {', '.join(needed)}" if needed else ""
+
+
+def _model_at(where: tuple[int | str, ...]) -> Any:
     model: Any = Policy
-    for part in above:
+    for part in where:
         if isinstance(part, str):
             model = _model_of(model.model_fields[part].annotation)
-    return f"known are {', '.join(model.model_fields)}"
+    return model
 
 
 def _model_of(annotation: Any) -> Any:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
-    inner = getattr(annotation, "__args__", ())
-    return next(found for one in inner if (found := _model_of(one)) is not None) if inner else None
+    found = (_model_of(one) for one in getattr(annotation, "__args__", ()))
+    return next((one for one in found if one is not None), None)
 
 
 def template() -> str:

@@ -1,13 +1,13 @@
 """The decision under which something is archived: what it must say, and what it forbids."""
 
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage.archive.licences import conditions
+from terp.storage.archive.licences import Read, conditions
 from terp.storage.archive.policy import Policy, after, template
 from terp.storage.errors import BadPolicy
 
@@ -36,6 +36,59 @@ def test_what_is_missing_is_asked_for_by_name() -> None:
         parsed('categorie = "', '# "')
 
 
+def fields() -> list[tuple[str, str]]:
+    """Each field of the policy of the tests by its name, with its line; what may be left out is not among them."""
+    found, table = [], ""
+    for line in GOOD.splitlines():
+        if line.startswith("["):
+            table = f"{line[1:-1]}."
+        elif name := line.partition(" = ")[0] if " = " in line else "":
+            found.append((f"{table}{name}", line))
+    return [one for one in found if one[0] != "rights.inputs"]
+
+
+@pytest.mark.parametrize(("name", "line"), fields())
+def test_each_field_that_is_missing_is_asked_for_by_name_and_in_its_file(name: str, line: str) -> None:
+    with pytest.raises(BadPolicy) as refused:
+        Policy.parse(GOOD.replace(f"{line}\n", "", 1).encode(), "/home/policy.toml")
+    assert str(refused.value).splitlines() == [
+        "/home/policy.toml does not decide all that must be decided:",
+        f"  {name} is missing",
+    ]
+
+
+@pytest.mark.parametrize("line", [line for _, line in fields() if line.endswith('"')])
+def test_each_field_that_is_blank_is_refused_by_name(line: str) -> None:
+    name = line.partition(" = ")[0]
+    with pytest.raises(BadPolicy, match=rf"\b{name} .*not '  '"):
+        Policy.parse(GOOD.replace(line, f'{name} = "  "', 1).encode())
+
+
+@pytest.mark.parametrize(
+    ("table", "holds"),
+    [
+        ("archiefvormer", "naam, identificatie, bron"),
+        ("selectielijst", "naam, categorie, vastgesteld, geldigTot"),
+        ("decision", "openness, by, on, ground, purpose"),
+        ("copies", "at_least, at_most"),
+        ("rights", "holder, licence, licence_name"),
+    ],
+)
+def test_a_table_that_is_missing_is_asked_for_with_all_it_has_to_hold(table: str, holds: str) -> None:
+    before, _, after_ = GOOD.partition(f"[{table}]\n")
+    rest = after_.partition("\n[")
+    with pytest.raises(BadPolicy, match=rf"{table} is missing: a table \[{table}\] with {holds}$"):
+        Policy.parse(f"{before}{'[' if rest[1] else ''}{rest[2]}".encode())
+
+
+def test_an_empty_file_is_asked_for_all_of_it() -> None:
+    with pytest.raises(BadPolicy) as refused:
+        Policy.parse(b"", "/home/policy.toml")
+    said = str(refused.value)
+    for name in ("version", "dated", "archiefvormer", "waardering", "selectielijst", "decision", "copies", "rights"):
+        assert f"\n  {name} is missing" in said
+
+
 def test_an_unknown_key_is_an_error_that_lists_the_allowed_ones() -> None:
     with pytest.raises(BadPolicy, match=r"decision\.when is not known: known are openness, by, on, ground, purpose"):
         parsed("[decision]", "[decision]\nwhen = 1")
@@ -54,6 +107,124 @@ def test_m3_what_is_temporary_needs_a_term_and_what_is_for_ever_has_none() -> No
 def test_l6_a_restriction_is_for_75_years_at_most() -> None:
     longer = GOOD + '\n[[beperkingGebruik]]\ntype = "Overig"\ngrond = "a"\nlooptijd = "P76Y"\n'
     assert "P75Y is the longest" in Policy.parse(longer.encode()).objections(TODAY)[0]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("dated = 2026-01-01", "dated = 2026-11-30", "dated is 2026-11-30, which is yet to come: write the day"),
+        ("on = 2026-01-01", "on = 2027-01-01", "the decision is of 2027-01-01, which is yet to come: write the day"),
+        ("vastgesteld = 2020-01-01", "vastgesteld = 2026-12-01", "is of 2026-12-01, which is yet to come"),
+        ("geldigTot = 2030-12-31", "geldigTot = 2019-12-31", "is of 2020-01-01, and ended before: 2019-12-31"),
+        ("geldigTot = 2030-12-31", "geldigTot = 2026-11-27", "ended on 2026-11-27: name one that is in force"),
+        ("at_most = 3", "at_most = 0", "at_most "),
+        ("at_least = 1", "at_least = 4", "at most 3 copies are less than the 4"),
+        ("at_least = 1", 'at_least = 3\nplaces = ["tape", "tape"]', "the archive and tape, tape hold 2 at most"),
+        ("[rights]", '[overbrenging]\nlooptijd = "P20Y"\ngrond = "x"\n[rights]', "take overbrenging out"),
+    ],
+)
+def test_days_and_numbers_that_cannot_be_are_refused_in_words(old: str, new: str, said: str) -> None:
+    try:
+        against = "\n".join(parsed(old, new).objections(TODAY))
+    except BadPolicy as refused:
+        against = str(refused)
+    assert said in against
+
+
+@given(st.dates(date(2020, 1, 2), date(2030, 12, 1)), st.integers(-400, 400))
+def test_a_policy_of_tomorrow_is_refused_where_no_zone_of_time_has_that_day(on: date, days: int) -> None:
+    dated = on + timedelta(days)
+    policy = parsed("dated = 2026-01-01", f"dated = {dated}")
+    assert ("dated is" in "\n".join(policy.objections(on))) == (days > 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ('[[beperkingGebruik]]\ntype = "Overig"\ngrond = " "\nlooptijd = "P1Y"', r"beperkingGebruik\.0\.grond"),
+        ('[[beperkingGebruik]]\ntype = "Overig"\ngrond = "a"\nlooptijd = "P0Y"', "longer than no time at all"),
+        ('[[beperkingGebruik]]\ntype = "Overig"\ngrond = "a"\nlooptijd = "10 years"', "years, months and days"),
+        ('[[beperkingGebruik]]\ntype = "Overig"\ngrond = "a"', r"beperkingGebruik\.0\.looptijd is missing"),
+        (
+            '[[beperkingGebruik]]\ntype = "x"\ngrond = "a"\nlooptijd = "P1Y"\nuntil = 1',
+            r"beperkingGebruik\.0\.until is not known: known are type, grond, looptijd, start, toelichting, variables",
+        ),
+        ('[[beperkingGebruik]]\ntype = "x"\ngrond = "a"\nlooptijd = "P1Y"\nvariables = [""]', "variables"),
+        ('[lossy]\nt = ""', r"lossy\.t"),
+        ('[[funding]]\naward = "1"', r"funding\.0\.naam is missing"),
+    ],
+)
+def test_a_reason_that_is_empty_and_a_term_that_is_none_are_refused(more: str, said: str) -> None:
+    with pytest.raises(BadPolicy, match=said):
+        Policy.parse(f"{GOOD}\n{more}\n".encode())
+
+
+@pytest.mark.parametrize("code", ["xx", "english", "EN", "e", "en_GB", ""])
+def test_m2_a_language_is_a_code_of_iso_639(code: str) -> None:
+    with pytest.raises(BadPolicy, match=r"taal\.0 must be a language by its code in ISO 639"):
+        parsed("dated = 2026-01-01", f'dated = 2026-01-01\ntaal = ["{code}"]')
+
+
+def test_rights_of_others_forbid_opening_a_part_too() -> None:
+    opened = '\n[[beperkingGebruik]]\ntype = "Geen beperking"\ngrond = "ok"\nlooptijd = "P1Y"\nvariables = ["a"]\n'
+    text = GOOD.replace('"open unless"', '"private unless"').replace("[rights]", '[rights]\nthird_parties = ["A"]')
+    assert Policy.parse(text.encode()).objections(TODAY) == []
+    assert "forbid opening, also in part" in Policy.parse((text + opened).encode()).objections(TODAY)[0]
+
+
+BY, SA, NC, ND = (f"https://creativecommons.org/licenses/by{kind}/4.0/" for kind in ("", "-sa", "-nc", "-nd"))
+ZERO, NC_SA = "https://creativecommons.org/publicdomain/zero/1.0/", "https://creativecommons.org/licenses/by-nc-sa/4.0/"
+
+
+@pytest.mark.parametrize(
+    ("read", "own", "openness", "said"),
+    [
+        (ZERO, BY, "open unless", ""),
+        (BY, BY, "open unless", ""),
+        (BY, NC, "open unless", ""),
+        (BY, ZERO, "open unless", "its makers are to be named"),
+        (BY, "CC0", "private unless", "its makers are to be named"),
+        (NC, BY, "open unless", "has to say nc too"),
+        (NC, BY, "private unless", "has to say nc too"),
+        (NC, NC, "open unless", ""),
+        (SA, BY, "open unless", "shared alike, so rights.licence has to say by, sa and nothing else"),
+        (SA, NC_SA, "open unless", "shared alike"),
+        (SA, SA, "open unless", ""),
+        (ND, BY, "open unless", "allows no derivatives"),
+        (ND, BY, "private unless", ""),
+        ("All rights reserved", BY, "open unless", "lets nobody share it"),
+        ("https://rightsstatements.org/vocab/InC/1.0/", BY, "open unless", "lets nobody share it"),
+        ("Niet verspreiden", BY, "open unless", "lets nobody share it"),
+        ("All rights reserved", BY, "private unless", ""),
+        ("Apache-2.0", BY, "open unless", ""),
+    ],
+)
+def test_the_licence_of_an_input_follows_into_the_output(read: str, own: str, openness: str, said: str) -> None:
+    text = GOOD.replace("https://creativecommons.org/licenses/by/4.0/", own).replace("open unless", openness)
+    against = Policy.parse(text.encode()).licence_objections([Read("obs.nc", "", read)])
+    assert (said in against[0] if against else "") if said else against == []
+    assert bool(against) == bool(said)
+
+
+def test_what_opens_a_part_opens_what_forbids_derivatives() -> None:
+    opened = '\n[[beperkingGebruik]]\ntype = "Geen beperking"\ngrond = "ok"\nlooptijd = "P1Y"\nvariables = ["a"]\n'
+    policy = Policy.parse((GOOD.replace("open unless", "private unless") + opened).encode())
+    assert "allows no derivatives" in policy.licence_objections([Read("obs.nc", "", ND)])[0]
+
+
+def test_two_inputs_of_one_name_are_two() -> None:
+    policy = parsed()
+    assert len(policy.licence_objections([Read("obs.nc", "1", NC), Read("obs.nc", "2", ZERO)])) == 1
+
+
+def test_what_an_input_tells_of_itself_goes_before_what_is_said_of_all_and_after_what_is_said_of_it() -> None:
+    told = Read("obs.nc", "ab" * 32, NC, "private unless, decided by A on 2026-01-01")
+    against = parsed().licence_objections([told])
+    assert "the input obs.nc is not open to all (private unless, decided by A on 2026-01-01)" in against[0]
+    assert "has to say nc too" in against[1]
+    for name in ("obs.nc", "ab" * 32):
+        named = parsed('inputs = { "*" =', f'inputs = {{ "{name}" =')
+        assert named.licence_objections([told]) == []
 
 
 def test_rights_of_others_forbid_opening() -> None:
