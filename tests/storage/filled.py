@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
-from terp.storage.archive.policy import Beperking, Organisation, Policy
+from terp.storage.archive.policy import Beperking, Funding, Organisation, Policy
 from terp.storage.environment import Environment
 from terp.storage.machine import Machine
 from terp.storage.metadata.coverage import Coverage
@@ -36,6 +36,20 @@ RECORD = Record(
 DAYS = Coverage("1982-01-01", "2010-12-31", -20.0, 45.5, 12.25, 60.0, variables=("air_temperature",))
 KEPT = Kept("urn:terp:anomalies:12", RECORD, POLICY, TAKEN, DAYS)
 
+PAID = POLICY.model_copy(
+    update={
+        "taal": ("nl", "fry"),
+        "funding": (
+            Funding(naam="NWO", identificatie="https://ror.org/04jsz6e67", award="https://example.org/grant/12"),
+            Funding(
+                naam="Een fonds", identificatie="https://doi.org/10.13039/501100003246", award="OCENW.1", titel="Warm"
+            ),
+            Funding(naam="Een stichting", identificatie="0000 0001 2158 5405"),
+            Funding(naam="Een gever", identificatie="KvK 12345678"),
+            Funding(naam="Een ander"),
+        ),
+    }
+)
 RESTRICTED = POLICY.model_copy(
     update={
         "beperkingGebruik": (

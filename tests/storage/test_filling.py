@@ -1,5 +1,6 @@
 """The metadata of an archived object are filled from its record, policy and coverage, and complain of nothing."""
 
+import json
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,7 +14,7 @@ import xarray as xr
 
 sys.path.insert(0, str(Path(__file__).parent))
 from bound import schema, wrong
-from filled import FILES, KEPT, POLICY, RECORD, RESTRICTED, TAKEN
+from filled import FILES, KEPT, PAID, POLICY, RECORD, RESTRICTED, TAKEN
 
 from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import Bewaartermijn
@@ -34,6 +35,7 @@ KINDS = {
         ),
     ),
     "for ever": replace(KEPT, policy=POLICY.model_copy(update={"waardering": "B", "bewaartermijn": None})),
+    "paid": replace(KEPT, policy=PAID),
     "sky": replace(KEPT, coverage=SKY),
     "nothing known": replace(
         KEPT, coverage=Coverage(), record=replace(RECORD, agent=Agent("A"), inputs=[], warnings=[])
@@ -63,6 +65,70 @@ def test_what_is_filled_has_no_complaints_and_is_valid_by_every_schema(kind: str
             told = schema(vectors / f"datacite/meta/kernel-{version}/metadata.xsd")
             assert wrong(told, datacite.write(datacite_of(kept, doi))) == []
     assert missing(kept.policy, kept.record, TAKEN) == []
+
+
+def test_m2_its_languages_are_those_decided_or_those_of_the_texts_that_are_put_into_it() -> None:
+    assert informatieobject(KEPT).taal == ("en", "nl")
+    assert datacite_of(KEPT).language == "en"
+    paid = replace(KEPT, policy=PAID)
+    assert informatieobject(paid).taal == ("nl", "fry")
+    assert datacite_of(paid).language == "nl"
+
+
+def test_dc_who_paid_is_told_with_the_grant_and_by_the_scheme_of_the_number() -> None:
+    told = [
+        (one.funderName, one.funderIdentifier and one.funderIdentifier.funderIdentifierType, one.awardNumber)
+        for one in datacite_of(replace(KEPT, policy=PAID)).fundingReferences
+    ]
+    url = "https://example.org/grant/12"
+    assert told == [
+        ("NWO", "ROR", datacite.AwardNumber(url, url)),
+        ("Een fonds", "Crossref Funder ID", datacite.AwardNumber("OCENW.1")),
+        ("Een stichting", "ISNI", None),
+        ("Een gever", "Other", None),
+        ("Een ander", None, None),
+    ]
+    roles = informatieobject(replace(KEPT, policy=PAID)).betrokkene
+    paid = [one.betrokkeneActor for one in roles if one.betrokkeneTypeRelatie.begripLabel == "Financier"]
+    assert paid[0] == mdto.verwijzing("NWO", "https://ror.org/04jsz6e67", "Financier")
+    assert len(paid) == 5
+    assert datacite_of(KEPT).fundingReferences == ()
+
+
+def test_dc_the_one_who_paid_did_so_by_the_grant_that_the_run_was_made_under() -> None:
+    alone = POLICY.model_copy(update={"funding": PAID.funding[-1:]})
+    [told] = datacite_of(replace(KEPT, policy=alone)).fundingReferences
+    assert told.awardNumber == datacite.AwardNumber("12")  # TERP_GRANT of the run
+    two = POLICY.model_copy(update={"funding": PAID.funding[-2:]})
+    assert [one.awardNumber for one in datacite_of(replace(KEPT, policy=two)).fundingReferences] == [None, None]
+
+
+def test_dc_language_and_funding_are_as_the_json_schema_of_datacite_has_them(shared: Path) -> None:
+    path = shared / "vectors/datacite/json/kernel-4.3/datacite_4.3_schema.json"
+    if not path.is_file():
+        pytest.skip("needs the JSON schema of DataCite (../shared/vectors), which is not here")
+    jsonschema = pytest.importorskip("jsonschema")
+    whole, told = json.loads(path.read_text()), datacite_of(replace(KEPT, policy=PAID))
+    names = ("language", "fundingReferences")
+    asked = {"properties": {name: whole["properties"][name] for name in names}, "definitions": whole["definitions"]}
+    paid = [
+        {"funderName": one.funderName}
+        | ({"awardNumber": one.awardNumber.value} if one.awardNumber else {})
+        | ({"awardUri": one.awardNumber.awardURI} if one.awardNumber and one.awardNumber.awardURI else {})
+        | ({"awardTitle": one.awardTitle} if one.awardTitle else {})
+        | (
+            {
+                "funderIdentifier": one.funderIdentifier.value,
+                "funderIdentifierType": one.funderIdentifier.funderIdentifierType,
+            }
+            if one.funderIdentifier
+            else {}
+        )
+        for one in told.fundingReferences
+    ]
+    checker = jsonschema.Draft7Validator(asked, format_checker=jsonschema.FormatChecker())
+    assert list(checker.iter_errors({"language": told.language, "fundingReferences": paid})) == []
+    assert list(checker.iter_errors({"fundingReferences": [{"awardNumber": "1"}]}))  # it can say no
 
 
 def test_m2_the_object_tells_of_its_time_place_events_term_and_category() -> None:
