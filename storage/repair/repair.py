@@ -24,6 +24,7 @@ from terp.storage.errors import Damaged, PlaceTrouble
 from terp.storage.meter import Tell, silent
 from terp.storage.places import Folder, Place
 from terp.storage.repair.assembling import Made, by_bytes, by_parts, whole
+from terp.storage.repair.given import Given
 from terp.storage.repair.noting import PART, Change, Intent, finish
 from terp.storage.repair.quarantine import move_aside
 
@@ -47,11 +48,15 @@ class Mended:
 
 @dataclass
 class Outcome:
-    """What a repair came to: what was mended, what could not be and why, and what the audit before it said."""
+    """What a repair came to: what was mended, what could not be and why, and what the audit before it said.
+
+    `refused` are files of given folders of which nothing was put back, each with why.
+    """
 
     report: Report
     mended: list[Mended] = field(default_factory=list)
     left: list[tuple[Damage, str]] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -63,6 +68,7 @@ class Outcome:
         return {
             "mended": [vars(one) for one in self.mended],
             "left": [{**damage.to_json(), "why": why} for damage, why in self.left],
+            "refused": self.refused,
             "away": self.report.away,
             "waiting": self.report.waiting,
         }
@@ -71,6 +77,7 @@ class Outcome:
         """Return all of it for people."""
         lines = [*map(str, self.mended), *(f"{damage}\n  not mended: {why}" for damage, why in self.left)]
         lines += [f"{name}: {words}" for name, words in self.report.away.items()]
+        lines += self.refused
         lines += [f"still on tape: {name}" for name in self.report.waiting]
         if not self.mended and not self.left:
             return "\n".join([*lines, "nothing is damaged"])
@@ -81,7 +88,7 @@ class Outcome:
 class Work:
     """What is to be mended: in the places named `targets`, with bytes of those named `sources`, of some objects.
 
-    `scratch` is a folder for files that are being put together.
+    `given` are folders that bytes may be taken from too; `scratch` is a folder for files that are being put together.
     """
 
     places: Sequence[Place]
@@ -91,6 +98,7 @@ class Work:
     sources: Sequence[str]
     folders: Sequence[str] = ()
     tell: Tell = silent
+    given: Sequence[Given] = ()
 
 
 def repair(work: Work) -> Outcome:
@@ -105,6 +113,7 @@ def repair(work: Work) -> Outcome:
         found.setdefault((damage.place, damage.object), []).append(damage)
     for (place, identifier), damages in found.items():
         _Mending(work, outcome, place, identifier).mend(damages)
+    outcome.refused += [said for one in work.given for said in one.refused()]
     return outcome
 
 
@@ -151,6 +160,8 @@ class _Mending:
             self.outcome.left += [(damage, f"{'; '.join(why)}: a person has to decide") for damage in damages]
             return
         wanted = looked.there[self.place.name].wanted
+        for given in self.work.given:
+            given.told(wanted)
         whole_object = any(not damage.path for damage in damages)
         paths = set(wanted) if whole_object else {damage.path for damage in damages if damage.kind != ADDED}
         by_path = {damage.path: damage for damage in damages}
@@ -182,10 +193,15 @@ class _Mending:
         if known is not None:
             files.write_new(fresh, known)
             return Made(fresh, ("what the inventories say",))
-        others = [one for one in self.work.places if one.name in self.work.sources and one is not self.place]
+        others: list[Place] = [
+            one for one in self.work.places if one.name in self.work.sources and one is not self.place
+        ]
         for other in others:
             if waiting := other.stage([task.name]):
                 self.outcome.report.waiting += [f"{other.name}: {name}" for name in waiting]
+        for given in self.work.given:
+            given.offer(task.name, task.digest)
+        others += self.work.given
         near = sorted([self.place, *others], key=lambda one: not isinstance(one, Folder))
         if task.layout:
             return by_parts(task, task.layout, near, fresh)
@@ -199,6 +215,9 @@ class _Mending:
             self.intent.failed(task.path)
             self.outcome.left.append((damage, f"what was put together is not what was stored: {unlike}"))
             return
+        for given in self.work.given:
+            if given.name in made.sources:
+                given.taken(task.name)
         make_read_only(self.place, task.name)
         how = f"is as it was stored again: from {', '.join(made.sources) or 'its table'}"
         self.outcome.mended.append(Mended(self.place.name, self.identifier, task.path, how))
@@ -206,8 +225,12 @@ class _Mending:
     def _refusal(self, task: Task, lost: Sequence[Spot]) -> str:
         """Say what is lost, and how it may be made again."""
         what = "; ".join(spot.what for spot in lost) or task.path
-        looked_in = ", ".join(dict.fromkeys([self.place.name, *self.work.sources]))
-        again = f"compute it again with `terp replay {self.identifier}`, or name another place with a copy"
+        given = [one.name for one in self.work.given]
+        looked_in = ", ".join(dict.fromkeys([self.place.name, *self.work.sources, *given]))
+        again = (
+            f"compute it again (`terp replay {self.identifier} --keep FOLDER`), or find it elsewhere, and "
+            f"`terp repair {self.identifier} --from FOLDER`"
+        )
         return f"no place that was asked ({looked_in}) has it sound. Lost: {what}. To get it back: {again}"
 
     def _has_changed(self, looked: Looked) -> bool:

@@ -20,8 +20,10 @@ from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.audit import Order, audit
 from terp.storage.audit.layout import layouts
+from terp.storage.errors import PlaceTrouble
 from terp.storage.places import Folder
 from terp.storage.repair import Outcome, repair
+from terp.storage.repair.given import Given
 from terp.storage.repair.repair import Work
 
 ZIP, TABLE = "v1/content/rows.zarr.zip", "v1/content/rows.zarr.zip.members.json"
@@ -53,6 +55,11 @@ class House:
         self, targets: Sequence[str] = ("archive", "attic"), sources: Sequence[str] = ("archive", "attic")
     ) -> Outcome:
         return repair(Work((self.archive, self.attic), self.custody, self.scratch, targets, sources))
+
+    def repair_from(self, folder: Path) -> Outcome:
+        """Repair both places with nothing but what a folder has."""
+        both, given = ("archive", "attic"), [Given(folder)]
+        return repair(Work((self.archive, self.attic), self.custody, self.scratch, both, (), given=given))
 
     def flip(self, place: Folder, path: str, byte: int) -> None:
         target = self.home(place) / path
@@ -211,6 +218,67 @@ def test_where_the_places_contradict_each_other_a_person_has_to_decide(house: Ho
     Events(house.custody).append(kept.URN, "ingested", {"version": "v2", "inventory": true})
     assert {one.path for one in house.repair().mended} >= {"inventory.json", "v2/inventory.json.sha512"}
     house.assert_sound()
+
+
+# what no copy has, from a folder that somebody brings
+
+
+def test_what_is_lost_everywhere_is_put_back_from_a_folder_whatever_its_files_are_called(
+    house: House, tmp_path: Path
+) -> None:
+    for place in (house.archive, house.attic):
+        (house.home(place) / ZIP).unlink()
+        house.flip(place, "v2/content/prov.json", 10)
+    brought = tmp_path / "brought"
+    (brought / "deep").mkdir(parents=True)
+    (brought / "deep/1.bin").write_bytes(house.sound[ZIP])
+    (brought / "prov.json").write_bytes(house.sound["v2/content/prov.json"].replace(b"1", b"2"))
+    (brought / "README.md").write_bytes(house.sound["v1/content/README.md"])
+    (brought / "thesis.tex").write_bytes(b"no file of it")
+    (brought / "link").symlink_to("/etc/hostname")
+    outcome = house.repair_from(brought)
+    assert ([one.path for one in outcome.mended], len(outcome.left), outcome.exit_code) == ([ZIP, ZIP], 2, 65)
+    assert {(one["place"], one["path"], *one["sources"]) for one in house.repaired()} == {
+        (name, ZIP, f"the folder {brought}") for name in ("archive", "attic")
+    }
+    said = "\n".join(outcome.refused)
+    assert "prov.json is not what was stored as v2/content/prov.json: its SHA-512 is" in said
+    assert "README.md was not needed" in said
+    assert "thesis.tex is no file of what is damaged" in said
+    assert "link is a link" in said
+    (brought / "prov.json").write_bytes(house.sound["v2/content/prov.json"])
+    assert house.repair_from(brought).left == []
+    house.assert_sound()
+
+
+def test_a_package_that_was_made_again_mends_by_those_of_its_members_that_are_the_same(
+    house: House, tmp_path: Path
+) -> None:
+    lost, other = (members(house)[name]["offset"] + 3 for name in ("wind/c/3/0", "rain/c/0/0"))
+    for place in (house.archive, house.attic):
+        house.flip(place, ZIP, lost)
+    (tmp_path / "brought").mkdir()
+    (tmp_path / "brought/rows.zarr.zip").write_bytes(damaging.flipped(house.sound[ZIP], other, 1))
+    outcome = house.repair_from(tmp_path / "brought")
+    assert (len(outcome.mended), outcome.left, outcome.refused) == (2, [], [])
+    house.assert_sound()
+
+
+def test_a_folder_with_forged_files_changes_nothing(house: House, tmp_path: Path) -> None:
+    (tmp_path / "brought").mkdir()
+    for place in (house.archive, house.attic):
+        house.flip(place, "v1/content/README.md", 3)
+    before = damaging.files_of(house.home(house.archive))
+    for name in ("README.md", "inventory.json", "0=ocfl_object_1.1"):
+        (tmp_path / "brought" / name).write_bytes(b"forged")
+    outcome = house.repair_from(tmp_path / "brought")
+    assert (outcome.mended, len(outcome.left), len(outcome.refused)) == ([], 2, 3)
+    assert damaging.files_of(house.home(house.archive)) == before
+
+
+def test_a_folder_that_is_not_there_is_told_of(tmp_path: Path) -> None:
+    with pytest.raises(PlaceTrouble, match="is no folder"):
+        Given(tmp_path / "nowhere")
 
 
 def test_two_repairs_at_once_do_no_harm(house: House) -> None:

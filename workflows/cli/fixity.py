@@ -68,7 +68,7 @@ def audit_command(
 @click.command("repair")
 @click.argument("identifiers", nargs=-1, metavar="[URN]...")
 @click.option("--place", "places", multiple=True, metavar="NAME", help="Mend only there.")
-@click.option("--from", "sources", multiple=True, metavar="NAME", help="Take sound bytes from there only.")
+@click.option("--from", "sources", multiple=True, metavar="NAME|FOLDER", help="Take sound bytes from there only.")
 @_json
 def repair_command(
     identifiers: tuple[str, ...], places: tuple[str, ...], sources: tuple[str, ...], as_json: bool
@@ -77,6 +77,8 @@ def repair_command(
 
     What the last audits found damaged, unless objects are named. It is read again first; nothing is replaced but by
     bytes that are what was stored, what was added is moved to custody/quarantine, and all is noted with the object.
+    A folder (--from) may hold files of the objects under any names, as `terp replay --keep` makes them: those that
+    are what was stored are put back, the others are named.
     """
     from terp.workflows.results.audit import mended
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 @with_site
 @click.option("--room", type=click.Path(file_okay=False, exists=True, path_type=Path), help="Where its home is made.")
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), help="A file for the report.")
+@click.option("--keep", type=click.Path(file_okay=False, path_type=Path), help="A new folder for what is made.")
 @click.option("--json", "as_json", is_flag=True, help="Print the report as JSON.")
 def replay_command(
     run: str,
@@ -36,27 +37,34 @@ def replay_command(
     site_set: tuple[str, ...],
     room: Path | None,
     report: Path | None,
+    keep: Path | None,
     as_json: bool,
 ) -> None:
     """Make a run again from its crate alone, in a home of its own, and compare each result region by region.
 
     RUN is a run, an archived object, or a folder or ZIP with the files of a crate. Inputs are found by their digests:
     where they were, below --input, or among the samples. --room must be a folder that nodes of a --site see (default
-    then: the present one). The report goes to replay-RUN.json; TERP_HOME is not changed.
+    then: the present one). The report goes to replay-RUN.json; TERP_HOME is not changed. With --keep the packages are
+    written there, and compared by the digests of those in the crate, which may be lost: `terp repair --from` puts
+    them back.
     """
     from terp.storage.archive.ocfl import is_kept
-    from terp.storage.files import disk
+    from terp.storage.files import disk, make_folders
     from terp.storage.home import Home
     from terp.workflows.errors import Differs, Usage
     from terp.workflows.results.replay import How, replay
 
     room = room or (Path.cwd() if site else None)
     beside = report.absolute().parent if report else Path.cwd()
-    if any(is_kept(folder) for folder in (beside, room) if folder):
+    if any(is_kept(folder) for folder in (beside, room, keep and keep.absolute()) if folder):
         raise Usage("nothing but results may be in an archive: start this elsewhere, or name another place (--report)")
-    done = replay(
-        Home.here(), run, How(inputs, environment, workers, site, site_set, scheduler, processor or "", room, as_json)
-    )
+    if keep:
+        if keep.is_dir() and any(keep.iterdir()):
+            raise Usage(f"{keep} is not empty: name a new folder to keep what is made")
+        with disk(keep):
+            make_folders(keep)
+    about = (inputs, environment, workers, site, site_set, scheduler, processor or "", room, as_json, keep)
+    done = replay(Home.here(), run, How(*about))
     plain = json.dumps(done.to_json(), indent=1)
     place = report or Path(f"replay-{done.run}.json")
     with disk(place):

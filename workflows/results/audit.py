@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 
 from terp.storage.archive.copies import open_place
 from terp.storage.archive.custody import Events
@@ -15,6 +16,7 @@ from terp.storage.home import Home
 from terp.storage.meter import Tell, silent
 from terp.storage.places import Folder, Place, Places, Tape
 from terp.storage.repair import Outcome, repair
+from terp.storage.repair.given import Given
 from terp.storage.repair.repair import Work
 from terp.workflows.errors import Usage
 
@@ -68,18 +70,26 @@ def mended(
     sources: Sequence[str],
     tell: Tell = silent,
 ) -> Outcome:
-    """Mend objects in places from others.
+    """Mend objects in places from others, and from folders with files of theirs; `sources` are names or paths.
 
     Where no object is named, those that the last audits found damaged, and what is beside objects; all of them where
     there was no audit.
     """
     places = places_of(home)
-    chosen, sources = _chosen(places, names), _chosen(places, sources)
+    chosen, (known, given) = _chosen(places, names), _sources(places, sources, tell)
     folders = _folders(home, places, identifiers)
     if not identifiers:
         lasts = audits(home).values()
         folders = sorted({last.folder for last in lasts if last.damage and last.place in chosen})
-    return repair(Work(places, home.custody, home.cache / "repair", chosen, sources, folders, tell))
+    return repair(Work(places, home.custody, home.cache / "repair", chosen, known, folders, tell, given))
+
+
+def _sources(places: Sequence[Place], names: Sequence[str], tell: Tell) -> tuple[list[str], list[Given]]:
+    """Return which of some names are places, and the folders that others are; all places where none is named."""
+    folders = [name for name in names if name not in {place.name for place in places} and Path(name).is_dir()]
+    known = [name for name in names if name not in folders]
+    given = [Given(Path(name).absolute(), tell) for name in dict.fromkeys(folders)]
+    return _chosen(places, known) if known or not given else [], given
 
 
 def _chosen(places: Sequence[Place], names: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from terp.storage.environment import LOCK
 from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
-from terp.storage.package.table import MEMBERS
+from terp.storage.package.table import MEMBERS, PACKAGE
 from terp.workflows.errors import Usage
 from terp.workflows.results.bundle import SOURCES
 from terp.workflows.results.recipe import FORMAT, RECIPE
@@ -69,10 +69,15 @@ class Recorded:
         python = str(graph.get("https://www.python.org/", {}).get("softwareVersion", ""))
         return Stood(python, found)
 
-    def prove(self) -> None:
-        """Read what is needed and compare it with SHA512SUMS; raises BadPackage for what is gone or not as it was."""
+    def prove(self, packages: bool = True) -> None:
+        """Read what is needed and compare it with SHA512SUMS; raises BadPackage for what is gone or not as it was.
+
+        Without `packages`, the results may be lost: they are needed to compare with, and not to make them again.
+        """
         known = checksums(self.file(CHECKSUMS).read_text())
         for name in self.needed:
+            if name.endswith(PACKAGE) and not packages:
+                continue
             path = self.file(name)
             with disk(path), path.open("rb") as file:
                 if hashlib.file_digest(file, "sha512").hexdigest() != known.get(name):

@@ -21,13 +21,14 @@ from terp.storage.errors import BadPackage
 from terp.storage.files import disk
 from terp.storage.home import Home
 from terp.storage.machine import NATIVE, Machine
+from terp.storage.package import pack_product
 from terp.storage.package.packed import PackedProduct
 from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
 from terp.workflows.results.bundle import SOURCES
-from terp.workflows.results.compare import Comparison, compared
+from terp.workflows.results.compare import Comparison, Difference, compared
 from terp.workflows.results.environment import build, differences, other_processors
 from terp.workflows.results.inputs import Inputs
 from terp.workflows.results.recipe import digest_of
@@ -53,6 +54,7 @@ class How:
     processor: str = ""  # the level to compute at; "": the recorded one
     room: Path | None = None  # in which the temporary home is made
     quiet: bool = False
+    keep: Path | None = None  # a new folder for the packages that are made; then those of the crate are not read
 
 
 @dataclass
@@ -87,7 +89,7 @@ def replay(home: Home, reference: str, how: How) -> Replay:
     with disk(how.room or "/"), TemporaryDirectory("", "terp-replay-", how.room, ignore_cleanup_errors=True) as made:
         scratch = Path(made).resolve()
         crate = recorded(home, reference, scratch)
-        crate.prove()
+        crate.prove(packages=how.keep is None)
         told = Replay(crate.name, crate.recipe["run"], crate.recipe["flow"], now(), how.environment, [], [])
         told.notes += _notes_on_code(crate.recipe)
         python = _environment(crate, how, told, scratch)
@@ -96,7 +98,7 @@ def replay(home: Home, reference: str, how: How) -> Replay:
         fresh = Home(scratch / "home")
         _run(python, _job(crate, how, fresh, where, _unpacked(crate, scratch)), scratch)
         record = load_run(fresh, "last")
-        told.results = _compared(crate, fresh, record)
+        told.results = _kept(crate, fresh, record, how.keep, told) if how.keep else _compared(crate, fresh, record)
         told.notes += _notes_on_keys(crate.recipe, fresh, record) + _notes_on_machines(crate.recipe, record)
     told.seconds = round(time.monotonic() - began, 1)
     return told
@@ -200,10 +202,31 @@ def _run(python: Path, job: Mapping[str, Any], scratch: Path) -> None:
         raise failure
 
 
-def _compared(crate: Recorded, fresh: Home, record: RunRecord) -> list[Comparison]:
+def _results(crate: Recorded, record: RunRecord) -> Mapping[str, str]:
     results: Mapping[str, str] = crate.recipe["results"]
     if results.keys() != record.results.keys():
         raise BadPackage(f"{crate.name} holds {', '.join(results)}, but its flow returns {', '.join(record.results)}")
+    return results
+
+
+def _kept(crate: Recorded, fresh: Home, record: RunRecord, folder: Path, told: Replay) -> list[Comparison]:
+    """Pack what was made as it was packed, in a folder; compare it by the digests that the crate has of it."""
+    found = []
+    for name in _results(crate, record):
+        table = json.loads(crate.file(f"{name}{MEMBERS}").read_bytes())
+        product = StoredProduct(fresh.product(record.results[name]))
+        packed = pack_product(product, folder, name, table["most"])
+        known = {one["name"]: one["sha512"] for one in table["packages"]}
+        other = [one.path.name for one in packed if one.sha512 != known.get(one.path.name)]
+        told.notes += [f"{file} is not byte for byte what is archived" for file in other]
+        values = product.seal.values if product.seal else ""
+        away = Difference("the digest of all values", -1, table["values"], values)
+        found.append(Comparison(name, product.regions, values, first=None if values == table["values"] else away))
+    return found
+
+
+def _compared(crate: Recorded, fresh: Home, record: RunRecord) -> list[Comparison]:
+    results = _results(crate, record)
     tolerances = {stage["key"]: stage["tolerance"] for stage in crate.recipe["stages"]}
     return [
         compared(
