@@ -234,6 +234,25 @@ def test_what_counts_is_the_code_in_the_crate_not_the_edited_file(made: dict[str
     assert report(desk)["same"] is True
 
 
+def test_a_result_that_is_lost_everywhere_is_made_again_and_put_back(
+    made: dict[str, Any], terp: Terp, desk: Path, tmp_path: Path
+) -> None:
+    urn, package = made["archived"]["identifier"], Path(made["archived"]["path"]) / "v1/content/scaled.zarr.zip"
+    stored = package.read_bytes()
+    package.unlink()
+    left = terp("repair", urn)
+    assert (left.returncode, f"`terp replay {urn} --keep FOLDER`" in left.stdout) == (65, True), left.stderr
+    again = tmp_path / "again"
+    done = terp("replay", urn, "--workers=1", "--keep", str(again))
+    assert done.returncode == 0, done.stderr
+    assert "scaled: identical (3 regions)" in done.stdout
+    assert "not byte for byte" not in "".join(report(desk)["notes"])
+    mended = terp("repair", urn, "--from", str(again))
+    assert (mended.returncode, package.read_bytes() == stored) == (0, True), mended.stdout + mended.stderr
+    assert f"scaled.zarr.zip is as it was stored again: from the folder {again}" in mended.stdout
+    assert f"the folder {again}: scaled.zarr.zip.members.json is no file of what is damaged" not in mended.stdout
+
+
 def test_a_crate_taken_elsewhere_is_enough_once_the_home_is_gone(
     crate: Path, terp: Terp, tmp_path: Path, desk: Path
 ) -> None:
