@@ -17,6 +17,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from terp.storage import files
 from terp.storage.audit.damage import Damage
 from terp.storage.canonical import canonical
@@ -58,12 +60,12 @@ class Record:
                     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND
                     return os.open(self.folder / f"{number:06}.jsonl", flags, 0o666)
 
-    def add(self, line: Line, durable: bool = False) -> None:
-        """Append a line; it is durable a second later at most, or at once."""
-        text = canonical(line)
+    def add(self, *lines: Line) -> None:
+        """Append lines; they are durable a second later at most."""
+        texts = (orjson.dumps(line, option=orjson.OPT_SORT_KEYS) for line in lines)
         with files.disk(self.folder):
-            files.write_all(self._descriptor, b"%08x %s\n" % (zlib.crc32(text), text))
-            if durable or time.monotonic() - self._synced > _SYNCED:
+            files.write_all(self._descriptor, b"".join(b"%08x %s\n" % (zlib.crc32(text), text) for text in texts))
+            if time.monotonic() - self._synced > _SYNCED:
                 os.fsync(self._descriptor)
                 self._synced = time.monotonic()
 

@@ -4,37 +4,31 @@ It shares nothing with what writes: only hashes, JSON, and the descriptions of O
 moment, and goes on where it was; a place that does not answer holds up no other.
 """
 
-import os
-import queue
-import threading
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from terp.storage.audit.bundled import Bundled
-from terp.storage.audit.checking import Task, check
+from terp.storage.audit.checking import Task
 from terp.storage.audit.damage import Damage
 from terp.storage.audit.looking import Looked, destroyed, known, look, remains
-from terp.storage.audit.record import Record, damages, now
+from terp.storage.audit.readers import Batch, Readers, Stopped, batches
+from terp.storage.audit.record import Line, Record, damages, now
 from terp.storage.audit.report import Report
 from terp.storage.audit.root import check_root, survey
 from terp.storage.audit.truth import folder_of
 from terp.storage.audit.unit import Unit
-from terp.storage.errors import NotStaged, PlaceTrouble
+from terp.storage.errors import PlaceTrouble
 from terp.storage.meter import Meter, Tell, silent
 from terp.storage.places import Place
 
 _AHEAD = 8  # objects that are looked at before their turn comes
-_WINDOW = 16  # files that wait for each thread
 _AGAIN = 3  # times that an object is looked at anew because it changed meanwhile
 type Wanted = Callable[[str, str], bool]  # whether an object (by its folder) in a place (by its name) is wanted
-
-
-class _Stopped(Exception):
-    """The time is up."""
 
 
 @dataclass(frozen=True)
@@ -78,30 +72,27 @@ class _Audit:
         if order.scope == "due":  # what ended is wanted again only where it is due again
             record.read_anew()
         self._ended, self._checked = record.ended, record.checked  # what was damaged may be mended by now
-        self._done = queue.SimpleQueue[tuple[Unit, Task, Future[Damage | None]]]()
-        self._flying, self._open = 0, list[Unit]()
+        self._open = list[Unit]()
         self._began = time.monotonic()
         self._deadline = self._began + order.seconds if order.seconds is not None else None
         self._meter = Meter(order.tell, "read", 0)
-        self._lock = threading.Lock()
 
     def run(self) -> Report:
         """Do it, and return what came of it."""
-        threads = self.order.threads or _cores()
-        with ThreadPoolExecutor(threads) as self._readers, ThreadPoolExecutor(threads) as self._aside:
+        with Readers(self.order.threads) as self._readers:
             try:
                 self._all()
-            except _Stopped:
+            except Stopped:
                 self.report.out_of_time = True
             except BaseException:
                 self._deadline = 0.0  # what flies ends with its next block
-                self._readers.shutdown(cancel_futures=True)
                 raise
             self._land_all()
         return self._finished()
 
     def _finished(self) -> Report:
         report = self.report
+        report.bytes = self._meter.done
         report.seconds, report.ended = time.monotonic() - self._began, now()
         report.damage += [one for unit in self._open for one in unit.damage]
         report.damage += [one for place in self.order.places if isinstance(place, Bundled) for one in place.broken()]
@@ -118,7 +109,7 @@ class _Audit:
         left = iter(folders)
         while True:
             while len(ahead) < _AHEAD and (folder := next(left, None)) is not None:
-                ahead.append(self._readers.submit(look, self.order.places, self.order.custody, folder))
+                ahead.append(self._readers.submit(partial(look, self.order.places, self.order.custody, folder)))
             if not ahead:
                 break
             looked = self._waited(ahead.pop(0))
@@ -131,7 +122,7 @@ class _Audit:
         """Wait for a look, taking in meanwhile what comes back."""
         while not future.done():
             self._demand_time()
-            if self._flying:
+            if self._readers.flying:
                 self._land(0.01)
             else:
                 wait([future], 1.0)
@@ -189,8 +180,8 @@ class _Audit:
         tasks = unit.tasks()
         if tasks and self._on_tape(unit, tasks):
             return
-        for task in tasks:
-            self._hand_out(unit, task)
+        for batch in batches(unit, [task for task in tasks if not self._was_checked(unit, task)]):
+            self._hand_out(batch)
         unit.handed_out = True
         self._close_if_over(unit)
 
@@ -206,63 +197,62 @@ class _Audit:
 
     # reading
 
-    def _hand_out(self, unit: Unit, task: Task) -> None:
-        if _key(task) in self._checked:
-            unit.files, unit.bytes = unit.files + 1, unit.bytes + self._checked[_key(task)]
-            return
-        while self._flying >= _WINDOW * (self.order.threads or _cores()):
+    def _was_checked(self, unit: Unit, task: Task) -> bool:
+        size = self._checked.get(_key(task))
+        if size is None:
+            return False
+        unit.files, unit.bytes = unit.files + 1, unit.bytes + size
+        return True
+
+    def _hand_out(self, batch: Batch) -> None:
+        while self._readers.full:
             self._land(1.0)
         self._demand_time()
-        unit.left += 1
-        self._flying += 1
+        batch.unit.left += 1
         others = [place for place in self.order.places if place.name not in self.report.away]
-        future = self._readers.submit(check, task, others, self._aside, self._count)
-        future.add_done_callback(lambda done: self._done.put((unit, task, done)))
+        self._readers.read(batch, others, self._count)
 
     def _count(self, size: int) -> None:
         self._demand_time()
         self._meter.add(size)
-        with self._lock:
-            self.report.bytes += size
 
     def _demand_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise _Stopped
+            raise Stopped
 
     def _land_all(self) -> None:
-        while self._flying:
+        while self._readers.flying:
             self._land(1.0)
 
-    def _land(self, patience: float) -> bool:
-        """Take in what comes back; return whether something did."""
-        try:
-            unit, task, future = self._done.get(timeout=patience)
-        except queue.Empty:
-            return False
-        self._flying, unit.left = self._flying - 1, unit.left - 1
-        try:
-            damage = future.result()
-        except _Stopped:
-            self.report.out_of_time, unit.whole = True, False
-        except NotStaged:
-            self.report.waiting.append(f"{unit.place.name}: {task.name}")
-            unit.whole = False
-        except PlaceTrouble as trouble:
-            self.report.away.setdefault(unit.place.name, str(trouble))
-            unit.whole = False
-        else:
-            self._landed(unit, task, damage)
+    def _land(self, patience: float) -> None:
+        """Take in a batch that comes back."""
+        came = self._readers.landed(patience)
+        if came is None:
+            return
+        batch, ended = came
+        unit = batch.unit
+        self._landed(batch)
+        ended.result()
+        if isinstance(batch.failed, Stopped):
+            self.report.out_of_time = True
+        elif batch.failed:
+            self.report.away.setdefault(unit.place.name, str(batch.failed))
+        self.report.waiting += [f"{unit.place.name}: {task.name}" for task in batch.not_staged]
+        unit.left, unit.whole = unit.left - 1, unit.whole and batch.whole
         self._close_if_over(unit)
-        return True
 
-    def _landed(self, unit: Unit, task: Task, damage: Damage | None) -> None:
-        size = max(unit.there.sizes.get(task.path, 0), 0)
-        unit.files, unit.bytes = unit.files + 1, unit.bytes + size
-        self.report.files += 1
-        if damage:
-            unit.damage.append(damage)
-        else:
-            self.record.add({"checked": list(_key(task)), "bytes": size, "damage": []})
+    def _landed(self, batch: Batch) -> None:
+        """Take in what was found of those files that were read."""
+        unit, sound = batch.unit, list[Line]()
+        for task, damage in batch.found:
+            size = max(unit.there.sizes.get(task.path, 0), 0)
+            unit.files, unit.bytes = unit.files + 1, unit.bytes + size
+            if damage:
+                unit.damage.append(damage)
+            else:
+                sound.append({"checked": list(_key(task)), "bytes": size, "damage": []})
+        self.report.files += len(batch.found)
+        self.record.add(*sound)
 
     # an object that was read
 
@@ -290,10 +280,6 @@ class _Audit:
             return True
         unit.forget_what_went(fresh)
         return False
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _key(task: Task) -> tuple[str, str, str]:
