@@ -9,8 +9,9 @@ from terp.storage import files
 from terp.storage.audit.bundled import Bundled
 from terp.storage.audit.damage import ADDED, ALTERED, LOST, UNREADABLE, Damage, Spot
 from terp.storage.audit.layout import Layout, from_directory
-from terp.storage.audit.looking import Looked, sound_bytes
+from terp.storage.audit.looking import Looked
 from terp.storage.audit.reading import Read, read_through, spots, unlike
+from terp.storage.audit.truth import sound_bytes
 from terp.storage.errors import BadPackage, NotStaged, PlaceTrouble
 from terp.storage.places import Place
 
@@ -45,16 +46,15 @@ class Task:
 def check(task: Task, others: Sequence[Place], aside: Executor, count: Callable[[int], object]) -> Damage | None:
     """Read a file and return what is wrong with it, None where nothing is.
 
-    What is not as it should be is read once more: a read that went wrong is no damage. Raises PlaceTrouble where the
-    place as a whole does not answer, NotStaged, and what `count` raises.
+    What is not as it should be is read once more: a read that went wrong is no damage, and where it is damaged is looked
+    for only then. Raises PlaceTrouble where the place as a whole does not answer, NotStaged, and what `count` raises.
     """
     try:
         if isinstance(task.place, Bundled) and task.place.is_proven(task.name, count):
             return None
-        read = _read(task, aside, count)
-        if read.sha512 == task.digest:
+        if _read(task, None, aside, count).sha512 == task.digest:
             return None
-        read = _read(task, aside, count)
+        read = _read(task, task.layout, aside, count)
     except FileNotFoundError:
         return task.damage(LOST, "is gone")
     except NotStaged:
@@ -67,11 +67,11 @@ def check(task: Task, others: Sequence[Place], aside: Executor, count: Callable[
     return None if read.sha512 == task.digest else _altered(task, read, others)
 
 
-def _read(task: Task, aside: Executor, count: Callable[[int], object]) -> Read:
+def _read(task: Task, layout: Layout | None, aside: Executor, count: Callable[[int], object]) -> Read:
     """Read a file, again where that fails, and patiently where it cannot be seen."""
 
     def once() -> Read:
-        return read_through(task.place.read(task.name), task.layout, aside, count)
+        return read_through(task.place.read(task.name), layout, aside, count)
 
     for _ in range(_TRIES - 1):
         with suppress(PlaceTrouble):

@@ -13,10 +13,12 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import unquote
 
+from terp.storage.errors import PlaceTrouble
 from terp.storage.places import Place
 
 MARK, INVENTORY, SIDECAR = "0=ocfl_object_1.1", "inventory.json", "inventory.json.sha512"
@@ -97,7 +99,7 @@ def identifier_in(folder: str, heard: "Sequence[Witness]") -> str:
 def _named(heard: "Sequence[Witness]") -> Iterator[str]:
     for one in heard:
         with suppress(ValueError, KeyError, TypeError, RecursionError):
-            yield str(json.loads(one.data)["id"])
+            yield str(one.plain["id"])
 
 
 def head_in(place: str, truth: Truth, heard: "Sequence[Witness]") -> int:
@@ -115,10 +117,17 @@ class Witness:
     data: bytes
     claim: str
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """The SHA-512 of its bytes."""
         return hashlib.sha512(self.data).hexdigest()
+
+    @cached_property
+    def plain(self) -> Any:
+        """It as it reads; None where it is no JSON."""
+        with suppress(ValueError, RecursionError):
+            return json.loads(self.data)
+        return None
 
     @property
     def sound(self) -> bool:
@@ -130,15 +139,11 @@ class Witness:
         """The version that it is of: its folder tells, at the top its own word."""
         if self.path:
             return int(self.path[1:-1])
-        return _version(self.data)
-
-
-def _version(data: bytes) -> int:
-    try:
-        head = json.loads(data)["head"]
-        return int(head[1:]) if re.fullmatch(r"v[1-9]\d*", head) else 0
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return 0
+        try:
+            head = self.plain["head"]
+            return int(head[1:]) if re.fullmatch(r"v[1-9]\d*", head) else 0
+        except (ValueError, KeyError, TypeError):
+            return 0
 
 
 def witnesses(place: Place, folder: str, names: Iterable[str]) -> list[Witness]:
@@ -163,12 +168,22 @@ def small(place: Place, name: str) -> bytes:
         return b""
 
 
+def sound_bytes(places: Iterable[Place], name: str, digest: str) -> bytes | None:
+    """Return the bytes of a small file from the first place where they have a SHA-512."""
+    for place in places:
+        with suppress(PlaceTrouble):
+            data = small(place, name)
+            if hashlib.sha512(data).hexdigest() == digest:
+                return data
+    return None
+
+
 def truth_of(identifier: str, folder: str, heard: Sequence[Witness], noted: Noted) -> Truth:
     """Return what stands of an object after hearing all witnesses."""
     standing, doubts = dict[int, tuple[str, bytes]](), list[str]()
     newest = max({one.version for one in heard if one.sound} or {one.version for one in heard} | set(noted), default=0)
     for number in sorted(({one.version for one in heard if one.version <= newest} | set(noted)) - {0}):
-        texts = {one.digest: one.data for one in heard if _is_inventory(one.data, identifier, number)}
+        texts = {one.digest: one.data for one in heard if _is_inventory(one.plain, identifier, number)}
         votes = _votes(number, heard, noted, texts)
         best = sorted(votes, key=lambda digest: (votes[digest], digest in texts), reverse=True)
         if best:
@@ -192,7 +207,7 @@ def _votes(number: int, heard: Sequence[Witness], noted: Noted, texts: dict[str,
             votes.update([one.digest, *([one.claim] if one.claim else [])])
     for later in heard:  # a later inventory repeats what an earlier one says
         if later.sound and later.version > number:
-            text = _earlier(later.data, number)
+            text = _earlier(later.plain, number)
             digest = hashlib.sha512(text).hexdigest()
             if digest in votes:  # else it was not terp that wrote them
                 votes[digest] += 1
@@ -200,9 +215,8 @@ def _votes(number: int, heard: Sequence[Witness], noted: Noted, texts: dict[str,
     return votes
 
 
-def _earlier(data: bytes, number: int) -> bytes:
+def _earlier(plain: Any, number: int) -> bytes:
     """Return the inventory of an earlier version as it is if it was written as terp writes it."""
-    plain = json.loads(data)
     try:
         versions = {name: one for name, one in plain["versions"].items() if int(name[1:]) <= number}
         manifest = {
@@ -217,13 +231,13 @@ def _earlier(data: bytes, number: int) -> bytes:
     return text.encode()
 
 
-def _is_inventory(data: bytes, identifier: str, version: int) -> bool:
-    """Say whether some bytes are an inventory of this object at a version, naming nothing outside of its folder."""
+def _is_inventory(plain: Any, identifier: str, version: int) -> bool:
+    """Say whether this is an inventory of this object at a version, naming nothing outside of its folder."""
     try:
-        plain = json.loads(data)
+        if (plain["id"], plain["head"]) != (identifier, f"v{version}"):
+            return False
         paths = [path for paths in plain["manifest"].values() for path in paths]
         inside = all(re.fullmatch(r"v[1-9]\d*/content(/[^/\0\\]+)+", path) for path in paths)
-        climbing = any({".", ".."} & set(path.split("/")) for path in paths)
-        return plain["id"] == identifier and plain["head"] == f"v{version}" and inside and not climbing
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return inside and not any({".", ".."} & set(path.split("/")) for path in paths)
+    except (ValueError, KeyError, TypeError, AttributeError):
         return False
