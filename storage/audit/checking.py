@@ -46,8 +46,8 @@ class Task:
 def check(task: Task, others: Sequence[Place], aside: Executor, count: Callable[[int], object]) -> Damage | None:
     """Read a file and return what is wrong with it, None where nothing is.
 
-    What is not as it should be is read once more: a read that went wrong is no damage, and where it is damaged is looked
-    for only then. Raises PlaceTrouble where the place as a whole does not answer, NotStaged, and what `count` raises.
+    What is not as it should be is read once more: a read that went wrong is no damage, and only then is looked where it
+    is damaged. Raises PlaceTrouble where the place as a whole does not answer, NotStaged, and what `count` raises.
     """
     try:
         if isinstance(task.place, Bundled) and task.place.is_proven(task.name, count):

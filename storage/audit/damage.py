@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 ALTERED, LOST, ADDED, UNREADABLE = "altered", "lost", "added", "unreadable"
+CONTRADICTED = "contradicted"  # it is what was stored by the inventory, and another file of the object says other
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,10 @@ class Spot:
 
 @dataclass(frozen=True)
 class Damage:
-    """One file that is not as it should be; `path` is relative to the object's folder, digests are SHA-512."""
+    """One file that is not as it should be; `path` is relative to the object's folder, digests are SHA-512.
+
+    `rule` and `cure` are there where no bytes are damaged, and no repair mends it.
+    """
 
     place: str
     object: str
@@ -37,10 +41,13 @@ class Damage:
     spots: tuple[Spot, ...] = ()
     expected: str = ""
     found: str = ""
+    rule: str = ""
+    cure: str = ""
 
     def __str__(self) -> str:
         which = f"{self.object}: " if self.object else ""
         words = f"{self.place}: {which}{self.path or 'the object'} {self.what}"
+        words += f"; {self.cure} ({self.rule})" if self.rule else ""
         return "\n".join([words, *(f"    {spot}" for spot in self.spots)])
 
     def to_json(self) -> dict[str, Any]:

@@ -1,15 +1,16 @@
 """What is there of an object in each place, and what should be: found out before any of it is read through."""
 
-import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 from terp.storage.archive.custody import Events, slug
 from terp.storage.audit.layout import Layout, layouts
+from terp.storage.audit.sums import Contradiction, contradictions
 from terp.storage.audit.truth import (
     INVENTORY,
     SIDECAR,
@@ -18,7 +19,7 @@ from terp.storage.audit.truth import (
     Witness,
     head_in,
     identifier_in,
-    small,
+    sound_bytes,
     truth_of,
     witnesses,
 )
@@ -30,6 +31,8 @@ TABLE = ".members.json"
 _DIGEST_IN = {"ingested": "inventory", "copied": "sha512"}  # where events tell the SHA-512 of an inventory
 UNFINISHED = ".terp-part-"  # in the name of a file that is being put into a place
 STAGED = ("extensions/terp-staging/", "extensions/terp-destroying/")  # what is being made, or removed
+
+type Files = Callable[[int], Mapping[str, str]]  # the SHA-512 of each file at a version
 
 
 @runtime_checkable
@@ -55,12 +58,16 @@ class There:
 
 @dataclass(frozen=True)
 class Looked:
-    """An object in all places: what stands of it, what is where, and how its packages are laid out (by SHA-512)."""
+    """An object in all places: what stands of it, what is where, and how its packages are laid out (by SHA-512).
+
+    `contradictions` is what it says against itself.
+    """
 
     truth: Truth
     there: Mapping[str, There]
     layouts: Mapping[str, Layout]
     away: Mapping[str, str] = field(default_factory=dict)
+    contradictions: Sequence[Contradiction] = ()
 
     def same(self, other: "Looked", place: str) -> bool:
         """Say whether the same should be in a place as in another look."""
@@ -147,9 +154,10 @@ def look(places: Sequence[Place], custody: Path, folder: str) -> Looked:
         doubts.append(str(altered))
     truth = truth_of(identifier, folder, heard, noted.inventories)
     truth = Truth(truth.identifier, folder, truth.inventories, (*truth.doubts, *doubts))
-    there = {name: _there(name, sizes, truth, heard, noted) for name, sizes in names.items()}
+    files = cache(truth.files)  # for places with the same version
+    there = {name: _there(name, sizes, truth, files, heard, noted) for name, sizes in names.items()}
     there = {name: one for name, one in there.items() if one.sizes or name == ARCHIVE or name in noted.copies}
-    return Looked(truth, there, _layouts(places, truth), away)
+    return Looked(truth, there, _layouts(places, truth, files), away, contradictions(places, truth))
 
 
 def listed(place: Place, folder: str) -> dict[str, int]:
@@ -166,7 +174,9 @@ def empty_folders(place: Place, prefix: str = "") -> Iterator[str]:
         yield from (f"{name}/" for name in place.empty_folders(prefix))
 
 
-def _there(name: str, sizes: Mapping[str, int], truth: Truth, heard: Sequence[Witness], noted: Kept) -> There:
+def _there(
+    name: str, sizes: Mapping[str, int], truth: Truth, files: Files, heard: Sequence[Witness], noted: Kept
+) -> There:
     """Hold a place to the newest version that it has, by an inventory of any state, or that it was given."""
     seen = [number for number in truth.inventories if {f"v{number}/{INVENTORY}", f"v{number}/{SIDECAR}"} & sizes.keys()]
     least = truth.head if name == ARCHIVE or (INVENTORY in sizes and not seen) else noted.copies.get(name, 0)
@@ -176,28 +186,18 @@ def _there(name: str, sizes: Mapping[str, int], truth: Truth, heard: Sequence[Wi
         behind = (
             f"v{version}, where the archive has v{truth.head}" if version else "no version yet: it is there in part"
         )
-        unfinished = truth.files(truth.head).keys() - (truth.files(version).keys() if version else set())
+        unfinished = files(truth.head).keys() - (files(version).keys() if version else set())
         sizes = {path: size for path, size in sizes.items() if path not in unfinished}
-    return There(sizes, truth.files(version) if version else {}, version, behind)
+    return There(sizes, files(version) if version else {}, version, behind)
 
 
-def _layouts(places: Sequence[Place], truth: Truth) -> dict[str, Layout]:
+def _layouts(places: Sequence[Place], truth: Truth, files: Files) -> dict[str, Layout]:
     """Return how the packages of an object are laid out, by tables that are what the inventory says."""
     found: dict[str, Layout] = {}
     if truth.head:
-        for path, digest in truth.files(truth.head).items():
+        for path, digest in files(truth.head).items():
             if path.endswith(TABLE):
                 table = sound_bytes(places, f"{truth.folder}/{path}", digest)
                 with suppress(ValueError):
                     found |= layouts(table) if table is not None else {}
     return found
-
-
-def sound_bytes(places: Iterable[Place], name: str, digest: str) -> bytes | None:
-    """Return the bytes of a small file from the first place where they have a SHA-512."""
-    for place in places:
-        with suppress(PlaceTrouble):
-            data = small(place, name)
-            if hashlib.sha512(data).hexdigest() == digest:
-                return data
-    return None

@@ -8,8 +8,9 @@ from typing import Any
 from terp.storage.archive.custody import Events
 from terp.storage.archive.known import Known
 from terp.storage.audit.checking import Task, added
-from terp.storage.audit.damage import ADDED, ALTERED, LOST, Damage
+from terp.storage.audit.damage import ADDED, ALTERED, CONTRADICTED, LOST, Damage
 from terp.storage.audit.looking import Looked, There
+from terp.storage.audit.sums import CURE
 from terp.storage.errors import BadPackage
 from terp.storage.places import Place
 
@@ -62,9 +63,14 @@ class Unit:
             if path not in self.there.wanted:
                 self.damage.append(added(Task(self.place, self.looked, path, ""), size))
         self.damage += [self._damage("inventory.json", ALTERED, doubt) for doubt in truth.doubts]
+        self.damage += [
+            self._damage(one.path, CONTRADICTED, one.what, rule=one.rule, cure=CURE)
+            for one in self.looked.contradictions
+            if one.version <= self.there.version
+        ]
 
-    def _damage(self, path: str, kind: str, what: str) -> Damage:
-        return Damage(self.place.name, self.looked.truth.identifier, path, kind, what)
+    def _damage(self, path: str, kind: str, what: str, rule: str = "", cure: str = "") -> Damage:
+        return Damage(self.place.name, self.looked.truth.identifier, path, kind, what, rule=rule, cure=cure)
 
     def forget_what_went(self, fresh: Looked) -> None:
         """Take back what was added and is gone again."""

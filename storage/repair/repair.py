@@ -16,7 +16,7 @@ from terp.storage import files
 from terp.storage.audit import Damage, Order, Report, audit
 from terp.storage.audit.bundled import Bundled
 from terp.storage.audit.checking import Task
-from terp.storage.audit.damage import ADDED, Spot
+from terp.storage.audit.damage import ADDED, CONTRADICTED, Spot
 from terp.storage.audit.looking import Looked, look
 from terp.storage.audit.root import expected_root
 from terp.storage.audit.truth import INVENTORY, MARK, SIDECAR, folder_of
@@ -159,6 +159,8 @@ class _Mending:
             why = looked.truth.doubts or ("no inventory is left in any place",)
             self.outcome.left += [(damage, f"{'; '.join(why)}: a person has to decide") for damage in damages]
             return
+        self.outcome.left += [(damage, damage.cure) for damage in damages if damage.kind == CONTRADICTED]
+        damages = [damage for damage in damages if damage.kind != CONTRADICTED]
         wanted = looked.there[self.place.name].wanted
         for given in self.work.given:
             given.told(wanted)

@@ -1,9 +1,11 @@
 """A small archive for tests: real products, packed, in real objects, and a copy of it in another folder."""
 
+import hashlib
 import io
 import json
 import random
 import shutil
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 
 SHAPE = (4, 60)
+SUMS = "SHA512SUMS"
 URN = "urn:terp:kept:0123456789"
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
@@ -58,22 +61,29 @@ def contents(work: Path) -> dict[str, Path]:
         "prov.json": json.dumps({"entity": list(range(100))}).encode(),
         "picture.png": rng.randbytes(2000),
         "lineage.zip": zipped.getvalue(),
-        "SHA512SUMS": f"{packed.sha512}  rows.zarr.zip\n".encode(),
     }
     for name, data in texts.items():
         (work / name).write_bytes(data)
     return {"rows.zarr.zip": packed.path, table.name: table, **{name: work / name for name in texts}}
 
 
+def summed(work: Path, files: Mapping[str, Path]) -> Path:
+    """Write the checksums of some files, as `sha512sum` does."""
+    lines = [f"{hashlib.sha512(path.read_bytes()).hexdigest()}  {name}\n" for name, path in sorted(files.items())]
+    (work / SUMS).write_text("".join(lines))
+    return work / SUMS
+
+
 def archive(home: Path, urns: tuple[str, ...] = (URN,)) -> Folder:
     """An archive with an object of two versions for each name."""
     files = contents(home / "work")
+    first = {name: path for name, path in files.items() if name != "prov.json"}
     made = Archive(home / "archive")
     made.create_if_missing()
     for urn in urns:
         about = {"message": "kept", "user_name": "A Tester", "created": NOON}
-        made.ingest(urn, {name: path for name, path in files.items() if name != "prov.json"}, **about)  # type: ignore[arg-type]
-        made.ingest(urn, files, **about)  # type: ignore[arg-type]
+        for version in (first, files):
+            made.ingest(urn, {**version, SUMS: summed(home / "work", version)}, **about)  # type: ignore[arg-type]
     shutil.rmtree(home / "work")
     return Folder("archive", made.root)
 
