@@ -79,9 +79,13 @@ def described(
         resources=resources(run),
         hosts=_hosts(run),
         program=version("terp"),
-        licence=provenance.Licence(rights.licence, rights.licence_name, f"Rights holder: {rights.holder}."),
+        licence=provenance.Licence(rights.licence, rights.licence_name, _terms(policy)),
         journal=str(run.journal["head"]),
     )
+
+
+def _terms(policy: Policy) -> str:
+    return f"Rights holder: {policy.rights.holder}. To be used for: {policy.decision.purpose.strip().rstrip('.')}."
 
 
 def with_new_files(record: provenance.Record, folder: Path) -> provenance.Record:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from terp.storage import files
 from terp.storage.archive.policy import POLICY, Policy
+from terp.storage.archive.terms import First, Terms
 from terp.storage.errors import BadPolicy
 from terp.storage.home import Home
 from terp.workflows.running.record import RunRecord
@@ -40,8 +41,9 @@ def decide(home: Home, given: Path | None = None) -> bytes:
 
 def demand(policy: Policy, name: str, more: tuple[str, ...] = ()) -> None:
     """Raise BadPolicy where something is against archiving under a policy today."""
-    against = [*policy.objections(date.today()), *more]  # noqa: DTZ011 (a term ends on a day of this place)
-    if against:
+    today = date.today()  # noqa: DTZ011 (a term ends on a day of this place)
+    of_today = Terms(policy, First(today, today))  # of what is made now; the archive asks again of what was made before
+    if against := dict.fromkeys((*policy.objections(today), *of_today.over(today), *more)):
         raise BadPolicy(f"nothing can be archived under {name}:\n" + "\n".join(f"  {one}" for one in against))
 
 
