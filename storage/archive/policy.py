@@ -11,10 +11,11 @@ from dataclasses import replace
 from datetime import date, timedelta
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from terp.storage.archive.asking import complaints
 from terp.storage.archive.languages import language
 from terp.storage.archive.licences import Read, followed
 from terp.storage.errors import BadPolicy
@@ -178,7 +179,7 @@ class Policy(_Part):
         except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
             raise BadPolicy(f"{name} is no TOML: {error}; `terp policy new` prints one to fill in") from None
         except ValidationError as error:
-            wrong = "\n".join(f"  {line}" for line in _complaints(error))
+            wrong = "\n".join(f"  {line}" for line in complaints(error, cls))
             raise BadPolicy(f"{name} does not decide all that must be decided:\n{wrong}") from None
         return policy
 
@@ -253,43 +254,6 @@ class Policy(_Part):
         """Return the licence of an input: what is decided of it by name, what it tells of itself, or that of others."""
         known = self.rights.inputs
         return known.get(sha256) or known.get(name) or told or known.get("*", "")
-
-
-def _complaints(error: ValidationError) -> Iterator[str]:
-    for one in error.errors():
-        where = ".".join(str(part) for part in one["loc"])
-        if one["type"] == "missing":
-            yield f"{where} is missing{_holds(one['loc'])}"
-        elif one["type"] == "extra_forbidden":
-            yield f"{where} is not known: {_allowed(one['loc'][:-1])}"
-        else:
-            yield f"{where} {one['msg'].removeprefix('Value error, ').removeprefix('Input ')}, not {one['input']!r}"
-
-
-def _allowed(above: tuple[int | str, ...]) -> str:
-    return f"known are {', '.join(_model_at(above).model_fields)}"
-
-
-def _holds(where: tuple[int | str, ...]) -> str:
-    """Say what a table that is missing has to hold."""
-    model = _model_at(where)
-    needed = [name for name, one in model.model_fields.items() if one.is_required()] if model else []
-    return f": a table [{where[-1]}] with {', '.join(needed)}" if needed else ""
-
-
-def _model_at(where: tuple[int | str, ...]) -> Any:
-    model: Any = Policy
-    for part in where:
-        if isinstance(part, str):
-            model = _model_of(model.model_fields[part].annotation)
-    return model
-
-
-def _model_of(annotation: Any) -> Any:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model_of(one) for one in getattr(annotation, "__args__", ()))
-    return next((one for one in found if one is not None), None)
 
 
 def template() -> str:

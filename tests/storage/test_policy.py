@@ -81,6 +81,29 @@ def test_a_table_that_is_missing_is_asked_for_with_all_it_has_to_hold(table: str
         Policy.parse(f"{before}{'[' if rest[1] else ''}{rest[2]}".encode())
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("dated = 2026-01-01", 'dated = "soon"', "dated should be a day, without quotation marks or a time, as 2026-"),
+        ("dated = 2026-01-01", "dated = 2026-01-01T10:00:00Z", "as 2026-11-28, not 2026-01-01 10:00:00"),
+        ("at_most = 3", 'at_most = "many"', "copies.at_most should be a whole number, without quotation marks, not 'm"),
+        ("at_most = 3", 'at_most = 3\nplaces = "tape"', 'copies.places should be a list, as \\["one", "two"\\], not'),
+        ("dated = 2026-01-01", 'dated = 2026-01-01\ntaal = "nl"', "taal should be a list"),
+        ("inputs = {", 'inputs = "CC0" # {', "rights.inputs should be a table"),
+        ("[copies]", 'copies = "three"\n[x]', "x is not known: known are version, dated, "),
+        (
+            'openness = "open unless"',
+            'openness = "open"',
+            "decision.openness should be 'open unless' or 'private",
+        ),
+        ('by = "A Tester"', 'by = ""', "decision.by should not be blank, not ''"),
+    ],
+)
+def test_what_is_of_another_kind_is_told_as_it_is_written(old: str, new: str, said: str) -> None:
+    with pytest.raises(BadPolicy, match=said):
+        parsed(old, new)
+
+
 def test_an_empty_file_is_asked_for_all_of_it() -> None:
     with pytest.raises(BadPolicy) as refused:
         Policy.parse(b"", "/home/policy.toml")
