@@ -27,8 +27,11 @@ def built(target: Path) -> Iterator[Path]:
     Raises BadPackage where something stands at `target` already, or it would be within an archived object, and
     DiskTrouble.
     """
+    name = f".{target.name[:_SHOWN]}.part"
+    _writable(target)
+    sweep(target.parent, name)  # also where the last one was killed when all was done
     _free(target)
-    with files.disk(target), hidden(target.parent, f".{target.name[:_SHOWN]}.part") as folder:
+    with files.disk(target), hidden(target.parent, name) as folder:
         made = folder / "made"
         made.mkdir()
         yield made
@@ -40,9 +43,7 @@ def built(target: Path) -> Iterator[Path]:
 @contextmanager
 def hidden(parent: Path, name: str) -> Iterator[Path]:
     """Give a folder of our own in `parent`, gone afterwards; what dead processes left under `name` goes too."""
-    for other in parent.glob(f"{name},*"):
-        if _is_gone(other):
-            shutil.rmtree(other, ignore_errors=True)
+    sweep(parent, name)
     holder = ",".join(quote(str(value), safe=":") for value in Holder.me().to_json().values())
     folder = parent / f"{name},{secrets.token_hex(4)},{holder}"
     folder.mkdir()
@@ -52,9 +53,19 @@ def hidden(parent: Path, name: str) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def sweep(parent: Path, name: str) -> None:
+    """Remove what dead processes left in `parent` under a name."""
+    for other in parent.glob(f"{name},*"):
+        if _is_gone(other):
+            shutil.rmtree(other, ignore_errors=True)
+
+
 def _free(target: Path) -> None:
     if os.path.lexists(target):
         raise BadPackage(f"{target} is there already, and nothing is written over it: choose another name")
+
+
+def _writable(target: Path) -> None:
     if not target.parent.is_dir():
         raise DiskTrouble(f"{target.parent} is no folder: make it, then do the same again")
     if is_kept(target.parent):
