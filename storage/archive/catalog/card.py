@@ -1,6 +1,6 @@
 """A card: what the catalog knows of one object. It follows from the object's folder alone."""
 
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Self
 
 import orjson
@@ -92,7 +92,7 @@ class Card:
 
     def dumps(self) -> bytes:
         """Return it as JSON, the same each time."""
-        return orjson.dumps(asdict(self), option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(self)
 
     @classmethod
     def loads(cls, data: bytes | str) -> Self:
@@ -135,12 +135,11 @@ def text(value: Any) -> str:
 
     Metadata are written by anyone, and end up on terminals.
     """
+    if isinstance(value, str) and len(value) < _LONGEST and value.isprintable() and "  " not in value:
+        return value.strip()  # nearly all are
     if isinstance(value, list | tuple):
         return ", ".join(filter(None, map(text, value)))[:_LONGEST]
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return ""
-    sound = str(value)[:_LONGEST]
-    if sound.isprintable() and "  " not in sound:  # nearly all are
-        return sound.strip()
-    sound = sound.encode(errors="replace").decode()
+    sound = str(value)[:_LONGEST].encode(errors="replace").decode()
     return " ".join("".join(one if one.isprintable() else " " for one in sound).split())

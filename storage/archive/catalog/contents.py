@@ -56,9 +56,7 @@ class Contents:
         for group, names in self._groups:
             for name in names:
                 path = f"{group}/{name}".strip("/")
-                said = self._document(path).get("attributes") or {}
-                told = (text(said.get(one)) for one in ("standard_name", "long_name", "units"))
-                yield Variable(text(path), result, *told)
+                yield _variable(path, result, self._document(path))
 
     def spans(self) -> Iterator[tuple[str, Span]]:
         """Yield what coordinates span: ("time", seconds since 1970), ("latitude" or "longitude", degrees)."""
@@ -69,22 +67,20 @@ class Contents:
                 yield from self._span(path)
 
     def _span(self, path: str) -> Iterator[tuple[str, Span]]:
-        said = self._document(path)
-        attributes = said.get("attributes") or {}
-        kind = _kind(path.rpartition("/")[2], attributes)
-        if said.get("node_type") != "array" or not kind:
+        kind, said = _coordinate(path.rpartition("/")[2], self._document(path))
+        if not kind:
             return
         with suppress(ValueError, TypeError, KeyError, OverflowError, AttributeError):
             ends = self._ends(path, said)
-            found = ends if kind != TIME else _moments(ends, attributes)
+            found = ends if kind != TIME else _moments(ends, said.get("attributes", {}))
             if all(map(math.isfinite, found)):
                 yield kind, found
 
     def _package_of(self, path: str) -> Path:
         return Path(self._where(self._packages[self._members[f"{path}/zarr.json"].get("package", 0)]))
 
-    def _document(self, path: str) -> Mapping[str, Any]:
-        return _said(self._read(f"{path}/zarr.json".lstrip("/"), _DOCUMENT))
+    def _document(self, path: str) -> bytes:
+        return self._read(f"{path}/zarr.json".lstrip("/"), _DOCUMENT)
 
     def _ends(self, path: str, said: Mapping[str, Any]) -> Span:
         """Return the least and greatest value of a small array; of one chunk as terp writes them, else by zarr."""
@@ -123,8 +119,22 @@ class Contents:
 
 
 @lru_cache(maxsize=1024)
+def _variable(path: str, result: str, document: bytes) -> Variable:
+    said = _said(document).get("attributes") or {}
+    return Variable(text(path), result, *(text(said.get(one)) for one in ("standard_name", "long_name", "units")))
+
+
+@lru_cache(maxsize=1024)
+def _coordinate(name: str, document: bytes) -> tuple[str, Mapping[str, Any]]:
+    """Return of which kind an array is, time, latitude or longitude, "" for all else, and what its zarr.json says."""
+    said = _said(document)
+    attributes = said.get("attributes") or {}
+    told = kinds(name, text(attributes.get("standard_name")), text(attributes.get("units")), attributes.get("axis"))
+    found = (kind for kind in (LATITUDE, LONGITUDE, TIME) if kind in told and said.get("node_type") == "array")
+    return next(found, ""), said
+
+
 def _said(document: bytes) -> Mapping[str, Any]:
-    """Return what a zarr.json says, which nobody changes; nothing where it is none."""
     with suppress(ValueError):
         found = orjson.loads(document)
         return found if isinstance(found, dict) and isinstance(found.get("attributes", {}), dict) else {}
@@ -146,12 +156,6 @@ def _ends(values: "np.ndarray[Any, Any]") -> Span:
     if values.dtype.kind not in "iuf" or not values.size:
         raise ValueError("no numbers")
     return float(np.nanmin(values)), float(np.nanmax(values))
-
-
-def _kind(name: str, attributes: Mapping[str, Any]) -> str:
-    """Say whether an array is a coordinate of time, latitude or longitude; "" for all else."""
-    told = kinds(name, text(attributes.get("standard_name")), text(attributes.get("units")), attributes.get("axis"))
-    return next((kind for kind in (LATITUDE, LONGITUDE, TIME) if kind in told), "")
 
 
 def _moments(ends: Span, attributes: Mapping[str, Any]) -> Span:

@@ -7,6 +7,7 @@ looked for tells nothing. Raises ValueError where a file is not JSON, XML or TOM
 import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -33,8 +34,8 @@ def _json(data: bytes) -> dict[str, Any]:
 
 def crate(data: bytes, draft: Draft) -> None:
     """Title, description, licence, run and people, as the root of an RO-Crate tells them."""
-    graph = [one for one in _list(_json(data).get("@graph")) if isinstance(one, dict)]
-    entities = {one["@id"]: one for one in graph if isinstance(one.get("@id"), str)}
+    graph = _list(_json(data).get("@graph"))
+    entities = {one["@id"]: one for one in graph if isinstance(one, dict) and isinstance(one.get("@id"), str)}
     about = _named(entities.get("ro-crate-metadata.json", {}).get("about"), entities) or entities.get("./", {})
     draft.say(
         title=text(about.get("name")),
@@ -145,7 +146,7 @@ def _openness(kinds: list[str]) -> str:
 
 def policy(data: bytes, draft: Draft) -> None:
     """Classification, licence and who answers for it, as the decision to archive tells them (`policy.toml`)."""
-    plain = tomllib.loads(data.decode())
+    plain = _decision(data)
     part: Callable[[str], dict[str, Any]] = lambda name: found if isinstance(found := plain.get(name), dict) else {}  # noqa: E731
     restrictions = [one for one in _list(plain.get("beperkingGebruik")) if isinstance(one, dict)]
     chosen, decision, rights = part("selectielijst"), part("decision"), part("rights")
@@ -161,6 +162,11 @@ def policy(data: bytes, draft: Draft) -> None:
     roles = {"archiefvormer": part("archiefvormer").get("naam"), "zorgdrager": part("zorgdrager").get("naam")}
     roles |= {"decided": decision.get("by"), "rights": rights.get("holder")}
     draft.add("people", (Person(name, role) for role, one in roles.items() if (name := text(one))))
+
+
+@lru_cache(maxsize=64)  # many objects are archived under one decision
+def _decision(data: bytes) -> dict[str, Any]:
+    return tomllib.loads(data.decode())
 
 
 def _decided(openness: str, restrictions: list[dict[str, Any]]) -> str:

@@ -20,7 +20,8 @@ from terp.storage.metadata.coverage import LATITUDE, LONGITUDE, TIME, Span, box,
 _LARGEST = 64 << 20  # bytes of a metadata file that is read
 _VALUES = "values.json"
 _SLUG = 32  # letters of the name of a tombstone; other files beside it have more
-_PACKAGE, _TABLE = ".zarr.zip", ".zarr.zip.members.json"
+_TABLE = ".zarr.zip.members.json"
+_OF_RESULT = re.compile(r"(\.(\d{4,}|whole))?\.zarr\.zip")  # behind the name of a result: its package, or one of them
 
 # in the order in which they are believed
 _TOLD: tuple[tuple[str, Callable[[bytes, Draft], None]], ...] = (
@@ -152,8 +153,8 @@ class _Object:
 
     def _packages(self, result: str) -> list[str]:
         """Return the names of the packages of a result: one, or bands and what is in none."""
-        form = re.compile(rf"{re.escape(result)}(\.(\d{{4,}}|whole))?{re.escape(_PACKAGE)}")
-        return sorted(name for name in self.digests if form.fullmatch(name))
+        parts = ((name, name[len(result) :]) for name in self.digests if name.startswith(result))
+        return sorted(name for name, rest in parts if _OF_RESULT.fullmatch(rest))
 
     def _package(self, name: str) -> str:
         if name not in self.sizes:
