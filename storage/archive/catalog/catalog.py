@@ -8,25 +8,22 @@ and a reader has a whole file. Where the cache cannot be written, it is used fro
 """
 
 import os
-import shutil
 import sqlite3
-import tempfile
-import weakref
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from itertools import batched, islice
+from itertools import batched
 from pathlib import Path
-from urllib.parse import unquote
 
 from terp.storage import files
 from terp.storage.archive.catalog.card import DAMAGED, DESTROYED, THERE, Card
+from terp.storage.archive.catalog.making import Folder, build, missing, order
 from terp.storage.archive.catalog.query import Query
 from terp.storage.archive.catalog.reader import card_of, is_as_told, tombstone_card
-from terp.storage.archive.catalog.shelf import Beside, forget_dead, listed, put
-from terp.storage.archive.catalog.tables import Index, is_catalog, write
+from terp.storage.archive.catalog.reading import card_now
+from terp.storage.archive.catalog.shelf import Beside, listed, put
+from terp.storage.archive.catalog.tables import Index, is_catalog
 from terp.storage.archive.catalog.walking import seen
 from terp.storage.archive.custody import slug
 from terp.storage.archive.ocfl import place
@@ -34,8 +31,6 @@ from terp.storage.errors import DiskTrouble
 
 FEW = 1000  # objects that are walked over before each search, and held against the archive after it
 _MOST_NEW = 200  # cards beside the catalog before they are put into it
-_AT_ONCE = 64  # objects being read
-_PREFIX = "terp-catalog-"  # of folders in the temporary folder of this machine
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class Catalog:
         self.archive, self.path = archive, cache / "catalog.sqlite"
         self._beside = Beside(cache / "catalog.new")
         self.tombstones, self._told = custody / "tombstones", told
-        self._here: _Folder | None = None  # where it is while the cache cannot be written
+        self._here: Folder | None = None  # where it is while the cache cannot be written
 
     def made(self) -> datetime | None:
         """Return when the archive was last walked over; None where there is no catalog."""
@@ -118,7 +113,7 @@ class Catalog:
         if self._usable():
             for card in self._asked(lambda indexes: _named(indexes, path, identifier)):
                 return self._as_it_is(card)
-        return self._card(path)
+        return card_now(self.archive, path)
 
     def beginning(self, start: str, most: int = 10) -> list[str]:
         """Return identifiers that begin so, as the catalog knows them."""
@@ -137,7 +132,7 @@ class Catalog:
         if card.state == THERE and is_as_told(self.archive / card.path, card.inventory):
             return card
         gone = replace(card, state=DAMAGED, why="it is not in the archive any more; restore it from another copy")
-        return self._card(card.path) or gone
+        return card_now(self.archive, card.path) or gone
 
     def _asked[T](self, ask: Callable[[list[Index]], T], beside: bool = True) -> T:
         """Ask the catalog and what is beside it; one that cannot be asked is made again, once."""
@@ -163,7 +158,7 @@ class Catalog:
     def _new_to(self, base: Index) -> list[Card]:
         """Return the cards beside the catalog that say something else than it does, in order."""
         cards = [card for card in self._beside.cards() if base.at(card.path) != card and self._counts(card)]
-        return sorted(cards, key=lambda card: _order(card.path))
+        return sorted(cards, key=lambda card: order(card.path))
 
     def _counts(self, card: Card) -> bool:
         """Say whether what a card tells of has not gone since."""
@@ -223,8 +218,8 @@ class Catalog:
         gone = sum(state != DESTROYED and path not in there for path, (state, _) in known.items())
         kept = {path for path, (state, told) in known.items() if state == THERE and told == there.get(path)}
         news = sorted(there.keys() - kept - stones.keys())
-        same = len(news) <= FEW and all(base.at(path) == self._card(path) for path in news)
-        if not same or gone or base.destroyed() != [stones[path] for path in sorted(stones, key=_order)]:
+        same = len(news) <= FEW and all(base.at(path) == card_now(self.archive, path) for path in news)
+        if not same or gone or base.destroyed() != [stones[path] for path in sorted(stones, key=order)]:
             return replace(self._write(there, kept, base), gone=gone)
         if walked:
             with suppress(OSError):
@@ -235,47 +230,22 @@ class Catalog:
     def _write(self, there: Mapping[str, str], kept: Collection[str], base: Index | None) -> Refreshed:
         """Build a catalog of what is there, taking from `base` what is kept, and show it."""
         stones = self._stones()
-        missing = [path for path in sorted(there, key=_order) if path not in kept and path not in stones]
-        if len(missing) > FEW:
-            self._told(f"making the catalog: {len(missing):,} objects are read")
-        read = self._read(missing)
-        paths = sorted({*there, *stones}, key=_order)
-        cards = (stones.get(path) or (base.at(path) if base and path in kept else next(read)) for path in paths)
-        here = _Folder()
-        fresh = here.path / self.path.name
-        try:
-            objects = write(fresh, filter(None, cards))
-        except sqlite3.Error as error:
-            raise DiskTrouble(f"{here.path}: the catalog cannot be written there ({error}): set TMPDIR") from error
-        self._show(here, fresh)
-        return Refreshed(objects, len(missing), 0, made_again=True)
-
-    def _read(self, paths: Iterable[str]) -> Iterator[Card | None]:
-        """Yield the cards of objects, in order; None for one that went away meanwhile."""
-        waiting = iter(paths)
-        with ThreadPoolExecutor(8) as threads:  # on a network file system reading is mostly waiting
-            while batch := list(islice(waiting, _AT_ONCE)):
-                yield from threads.map(self._card, batch)
-
-    def _card(self, path: str) -> Card | None:
-        """Return the card of the object in a folder, which may say that it cannot be read; None where there is none."""
-        try:
-            return card_of(self.archive, path)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            why = f"it cannot be read: {files.trouble(error) or error.strerror}"
-            return Card(path, unquote(Path(path).name), DAMAGED, why)
+        read = len(missing(there, kept, stones))
+        if read > FEW:
+            self._told(f"making the catalog: {read:,} objects are read")
+        here, objects = build(self.archive, self.path.name, there, kept, stones, base)
+        self._show(here)
+        return Refreshed(objects, read, 0, made_again=True)
 
     def _stones(self) -> dict[str, Card]:
         """Return the cards of all tombstones, by the folder that the object had."""
         found = filter(None, map(tombstone_card, listed(self.tombstones)))
         return {card.path: card for card in found}
 
-    def _show(self, here: "_Folder", fresh: Path) -> None:
+    def _show(self, here: Folder) -> None:
         """Put a catalog where all look for it; where that cannot be, use it from where it was built."""
         try:
-            put(fresh, self.path)
+            put(here.path / self.path.name, self.path)
         except DiskTrouble as trouble:
             self._told(f"the catalog is used from {here.path} and not kept: {trouble}")
             self._here = here
@@ -288,20 +258,6 @@ def _stone_of(card: Card, stones: Mapping[str, Path]) -> Card | None:
     """Return the card of the tombstone of an object, if there is one among those given by the object's slug."""
     path = stones.get(slug(card.identifier))
     return tombstone_card(path) if path else None
-
-
-class _Folder:
-    """A folder of this machine, for as long as somebody holds it."""
-
-    def __init__(self) -> None:
-        forget_dead(Path(tempfile.gettempdir()), f"{_PREFIX}*")
-        self.path = Path(tempfile.mkdtemp(prefix=_PREFIX))
-        self.remove = weakref.finalize(self, shutil.rmtree, self.path, True)
-
-
-def _order(path: str) -> tuple[str, str]:
-    """Sort folders of objects by the identifiers that they are named by."""
-    return unquote(path.rpartition("/")[2]), path
 
 
 def _named(indexes: list[Index], path: str, identifier: str) -> list[Card]:
