@@ -225,6 +225,10 @@ def standing(home: Home, identifier: str) -> Standing:
     wrong = [f"{place}: {_WORDS[state]}" for place, _, state in copies if state != "whole"]
     if missing := max(rule.at_least - 1 - len(whole), 0):
         wrong.append(f"{missing} more {'is' if missing == 1 else 'are'} wanted")
+    if len(copies) > rule.at_most - 1:
+        wrong.append(f"there are {len(copies) + 1} of it, where {rule.at_most} may be: remove some (`terp uncopy`)")
+    strange = [place for place, _, _ in copies if rule.places and place not in rule.places]
+    wrong += [f"{place}: its policy does not name that place, remove it there (`terp uncopy`)" for place in strange]
     if len(set(whole)) < 2 <= rule.at_most - 1:
         wrong.append("there are not two copies of different kind")
     return Standing(identifier, copies, rule.at_least - 1, rule.at_most - 1, wrong)

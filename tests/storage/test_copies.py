@@ -163,6 +163,17 @@ def test_a_place_that_the_decision_does_not_name_is_refused(at: Home) -> None:
 
 
 @pytest.mark.usefixtures("root")
+def test_where_a_later_decision_allows_fewer_copies_or_other_places_that_is_wrong_with_it(at: Home) -> None:
+    one = archived(at, "one")
+    copy(at, one)
+    assert not any("uncopy" in said for said in standing(at, one).wrong)
+    archived(at, "one", policy=POLICY.replace("at_most = 3", 'at_most = 1\nplaces = ["tape"]'))
+    said = standing(at, one).wrong
+    assert "there are 2 of it, where 1 may be: remove some (`terp uncopy`)" in said
+    assert "disk: its policy does not name that place, remove it there (`terp uncopy`)" in said
+
+
+@pytest.mark.usefixtures("root")
 def test_a_decision_that_was_altered_decides_nothing(at: Home) -> None:
     one = archived(at, "one", policy=ONE_MORE)
     path = at.archive / where(one) / "v1/content/policy.toml"

@@ -25,6 +25,7 @@ from objects import CANARY, URN
 from terp.storage.archive import Archive
 from terp.storage.archive.custody import Events
 from terp.storage.archive.ocfl import place
+from terp.storage.archive.terms import first_version
 from terp.storage.errors import BadInput, BadPackage, BadPolicy, Destroyed, DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.metadata import mdto
@@ -254,6 +255,43 @@ def test_m5_mdto_that_comes_in_is_read_kept_and_goes_on_under_the_decision_here(
     assert kept.waardering.begripCode == "V"  # as is decided here
     assert kept.event[-1].eventType.begripLabel == "Import"
     assert mdto.complaints(kept) == []
+
+
+def test_l6_what_comes_in_counts_its_terms_from_when_it_was_made_not_from_when_it_came(house: Home, sip: Path) -> None:
+    short = b'\n[[beperkingGebruik]]\ntype = "Overig"\ngrond = "embargo"\nlooptijd = "P20Y"\n'
+    with pytest.raises(
+        BadPolicy, match=r"'embargo' is over since 2005-07-21 .*when the object was made.*give it the st"
+    ):
+        take(house, sip, POLICY + short)
+    assert_nothing_stays(house)
+    told = take(house, sip, POLICY + short + b"start = 2020-01-01\n")
+    assert first_version(house.archive, told["identifier"]).made == date(1985, 7, 21)
+    kept = mdto.read(stored(house, told["identifier"])["mdto.xml"])
+    assert isinstance(kept, mdto.Informatieobject)
+    assert kept.bewaartermijn
+    assert kept.bewaartermijn.termijnStartdatumLooptijd == "1985-07-21"
+    assert kept.beperkingGebruik[0].beperkingGebruikTermijn
+    assert kept.beperkingGebruik[0].beperkingGebruikTermijn.termijnEinddatum == "2040-01-01"
+    assert not take(house, sip, POLICY + short + b"start = 2020-01-01\n")["created"], "the same again is there"
+
+
+@pytest.fixture
+def sip(tmp_path: Path) -> Path:
+    """A SIP of one informatieobject that tells when it was made."""
+    made = mdto.Event(
+        eventType=mdto.begrip("Creatie", "Begrippenlijst EventTypeLijst MDTO"), eventTijd="1985-07-21T13:20:00"
+    )
+    about = mdto.Informatieobject(
+        identificatie=(mdto.Identificatie("DC/359", "Archief"),),
+        naam="Kust",
+        event=(made,),
+        waardering=mdto.waardering("B"),
+        archiefvormer=(mdto.verwijzing("Een ministerie"),),
+        beperkingGebruik=(mdto.BeperkingGebruik(beperkingGebruikType=mdto.begrip("CC0", "Een eigen lijst")),),
+    )
+    (tmp_path / "their" / "Kust").mkdir(parents=True)
+    (tmp_path / "their/Kust/Kust.MDTO.xml").write_bytes(mdto.write(about))
+    return tmp_path / "their"
 
 
 def test_m5_the_official_examples_come_in_as_they_are(house: Home, shared: Path, tmp_path: Path) -> None:
