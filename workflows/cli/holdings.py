@@ -8,9 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from terp.storage.home import Home
     from terp.storage.product import StoredProduct
 
+_PAGE = 50  # lines that a person is shown
 _json = click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 
 
@@ -23,10 +26,11 @@ def _home() -> "Home":
 @click.command("ls")
 @click.option("--products", is_flag=True, help="List working products instead of what is archived.")
 @click.option("--where", default="", metavar="QUERY", help="Only what is found: words, and conditions as field:value.")
-@click.option("--limit", type=click.IntRange(min=1), help="Only the first so many.")
+@click.option("--limit", type=click.IntRange(min=1), help=f"Only the first so many; {_PAGE} unless it is JSON.")
+@click.option("--all", "every", is_flag=True, help="All that is found, however many.")
 @click.option("--fresh", is_flag=True, help="Look at all of the archive first, however large it is.")
 @_json
-def ls_command(products: bool, where: str, limit: int | None, fresh: bool, as_json: bool) -> None:
+def ls_command(products: bool, where: str, limit: int | None, every: bool, fresh: bool, as_json: bool) -> None:
     """List what is archived, or search it.
 
     A QUERY is words, phrases in quotation marks, beginnings (temp*) and conditions, all of which have to hold; with -
@@ -37,15 +41,25 @@ def ls_command(products: bool, where: str, limit: int | None, fresh: bool, as_js
     --where 'bbox:3,50,7,54 openness:open -flow:imaging size:1GB..'
     """  # noqa: D301 (click keeps the lines after a backspace as they are)
     home = _home()
-    rows = _products(home) if products else _archived(home, where, limit, fresh)
+    most = limit if limit or every or as_json else _PAGE
+    rows = iter(_products(home)) if products else _archived(home, where, most, fresh)
     if as_json:
-        click.echo(json.dumps(rows, indent=1))
-    elif rows:
-        click.echo("\n".join(_product_text(row) if products else _archived_text(row) for row in rows))
-    elif where:
-        click.echo("nothing is found")
-    else:
-        click.echo(f"nothing yet in {home.root}: try `terp run climatology`")
+        _stream(rows)
+        return
+    row: dict[str, Any] | None = None
+    for row in rows:
+        click.echo(_product_text(row) if products else _archived_text(row))
+    if row is None:
+        click.echo("nothing is found" if where else f"nothing yet in {home.root}: try `terp run climatology`")
+
+
+def _stream(rows: "Iterator[dict[str, Any]]") -> None:
+    """Print a list as JSON, a row at a time."""
+    start = "["
+    for row in rows:
+        click.echo(start + json.dumps([row], indent=1)[1:-2], nl=False)
+        start = ","
+    click.echo("[]" if start == "[" else "\n]")
 
 
 def _products(home: "Home") -> list[dict[str, Any]]:
@@ -54,7 +68,7 @@ def _products(home: "Home") -> list[dict[str, Any]]:
     return show.products(home)
 
 
-def _archived(home: "Home", where: str, limit: int | None, fresh: bool) -> list[dict[str, Any]]:
+def _archived(home: "Home", where: str, limit: int | None, fresh: bool) -> "Iterator[dict[str, Any]]":
     from terp.workflows.results.catalogue import listed
 
     return listed(home, where, limit, fresh, lambda text: click.echo(text, err=True))

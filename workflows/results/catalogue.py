@@ -3,7 +3,7 @@
 It imports little: `terp ls` and `terp show` are asked often.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -24,22 +24,26 @@ def catalog(home: Home, told: Callable[[str], None] = _silent) -> Catalog:
 
 def listed(
     home: Home, where: str = "", limit: int | None = None, fresh: bool = False, told: Callable[[str], None] = _silent
-) -> list[dict[str, Any]]:
-    """Return a line for each archived object, or for each that a query finds (terp.storage.archive.catalog.query).
+) -> Iterator[dict[str, Any]]:
+    """Yield a line for each archived object, or for each that a query finds (terp.storage.archive.catalog.query).
 
-    What was destroyed is listed only where it is found. A large archive is walked over only if asked (`fresh`); how old
-    what is said about it is, is told. Raises BadQuery, DiskTrouble.
+    Without a limit all are, one after the other, however many; with one, it is told how many there are. What was
+    destroyed is listed only where it is found. A large archive is walked over only if asked (`fresh`); how old what is
+    said about it is, is told. Raises BadQuery, DiskTrouble.
     """
     query = Query.of(where or "-is:destroyed")
     index = catalog(home, told)
     if fresh:
         index.refresh()
-    cards, total = index.search(query, limit)
-    if limit is not None and total > limit:
-        told(f"{total:,} objects are found; these are the first {limit:,}")
+    if limit is None:
+        yield from map(row, index.each(query))
+    else:
+        cards, total = index.search(query, limit)
+        yield from map(row, cards)
+        if total > limit:
+            told(f"{total:,} objects are found; these are the first {limit:,}: --all lists all")
     if not fresh and len(index) > FEW and (made := index.made()):
         told(f"as the catalog of {made:%Y-%m-%d %H:%M} UTC has it: --fresh looks at all {len(index):,} objects")
-    return [row(card) for card in cards]
 
 
 def row(card: Card) -> dict[str, Any]:
