@@ -11,6 +11,7 @@ from terp.storage.archive import bundles, tombstone
 from terp.storage.archive.bundled import Bundled
 from terp.storage.archive.claim import claimed
 from terp.storage.archive.custody import Events
+from terp.storage.archive.keeping import demand_all, drop, send
 from terp.storage.archive.known import Copy, Known, State
 from terp.storage.archive.ocfl import place as where
 from terp.storage.archive.original import Original
@@ -84,6 +85,7 @@ def copy_to(
             try:
                 tombstone.demand_none(home.custody, identifier)
                 original = Original.find(home.archive, identifier)
+                demand_all(home.custody, place, identifier)
                 _allow(known, original, about)
                 if isinstance(about, AboutTape):
                     allowed.append(original)
@@ -94,6 +96,7 @@ def copy_to(
         if isinstance(about, AboutTape) and isinstance(place, Tape):
             for copy, sent, why in bundles.send(known, place, allowed, home.archive, about.min_average, tell):
                 done.append(Sent(copy.object, name, copy.state, 1 if sent else 0, sent, why))
+        send(home.custody, place)
     return done, refused
 
 
@@ -195,6 +198,7 @@ def remove_copy(home: Home, name: str, identifier: str, tell: Tell = silent, tak
             gone = place.clear(f"{where(identifier).as_posix()}/")
         if record or gone:
             Events(home.custody).append(identifier, "uncopied", {"place": name, "bytes": gone})
+        drop(home.custody, place, identifier)
         known.forget(name, identifier)
     return gone
 

@@ -4,28 +4,21 @@
 number, time, event, facts, and the BLAKE3 of the event before. Two who append at once make two events, one after the
 other: a file that is there cannot be made again, on network file systems too.
 What happens to nobody's harm and again and again, like an audit that finds nothing, has a record of its own instead.
+Each place of copies keeps the events of what is there, too: see terp.storage.archive.keeping.
 """
 
-import hashlib
-import json
 from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from blake3 import blake3
-
+from terp.storage.archive.chain import NOTHING, Chain, chained, digest, event, slug
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadPackage
 from terp.storage.files import create_once, disk, make_folders, sync_folder
 
-_NOTHING = "0" * 64
-
-
-def slug(identifier: str) -> str:
-    """Return the name by which custody knows an object: 32 hexadecimal digits of the SHA-256 of its identifier."""
-    return hashlib.sha256(identifier.encode()).hexdigest()[:32]
+__all__ = ["Events", "slug"]
 
 
 class Events:
@@ -52,31 +45,53 @@ class Events:
     def of(self, identifier: str) -> list[dict[str, Any]]:
         """Return the events of an object, the oldest first; raises BadPackage where one was altered or is gone."""
         home = self.folder / slug(identifier)
-        found, before = [], _NOTHING
+        found, before = [], NOTHING
         with disk(home):
             for number, path in enumerate(_files(home), 1):
                 data = path.read_bytes()
-                entry = _read(data)
-                if entry is None or (entry["number"], entry["before"]) != (number, before):
-                    raise BadPackage(f"{path} was altered, or one before it is gone: restore custody/ from a copy")
+                entry = event(data, home.name, number)
+                if entry is None or entry["before"] != before:
+                    raise BadPackage(
+                        f"{path} was altered, or one before it is gone: `terp repair` brings it back from a copy"
+                    )
                 found.append(entry)
-                before = blake3(data).hexdigest()
+                before = digest(data)
         return found
+
+    def held(self, name: str) -> dict[int, bytes]:
+        """Return what is there of an object that is known by its slug: the bytes of each event by its number."""
+        with disk(self.folder):
+            return {int(path.stem): path.read_bytes() for path in _files(self.folder / name)}
+
+    def chain(self, name: str) -> Chain:
+        """Return the events of an object that is known by its slug, as far as each fits the one before."""
+        held = self.held(name)
+        found = chained(name, (held[number] for number in range(1, len(held) + 1) if number in held))
+        return found if len(found.lines) == len(held) else Chain(name, found.lines, whole=False)
+
+    def slugs(self) -> set[str]:
+        """Return by what names all those are known of whom there are events."""
+        with disk(self.folder):
+            return {one.name for one in self.folder.iterdir()} if self.folder.is_dir() else set()
+
+    def put_back(self, name: str, number: int, line: bytes) -> None:
+        """Make an event anew that was there once; raises FileExistsError where another is there by now."""
+        home = self.folder / name
+        with disk(home):
+            make_folders(home)
+            create_once(home / f"{number:06}.json", line)
+            sync_folder(home)
+
+    def path(self, name: str, number: int) -> Path:
+        """Return where an event is."""
+        return self.folder / name / f"{number:06}.json"
 
     def _last(self, home: Path) -> tuple[int, str]:
         there = _files(home)
         if not there:
-            return 0, _NOTHING
-        return int(there[-1].stem), blake3(there[-1].read_bytes()).hexdigest()
+            return 0, NOTHING
+        return int(there[-1].stem), digest(there[-1].read_bytes())
 
 
 def _files(home: Path) -> list[Path]:
     return sorted(home.glob("[0-9][0-9][0-9][0-9][0-9][0-9].json")) if home.is_dir() else []
-
-
-def _read(data: bytes) -> dict[str, Any] | None:
-    with suppress(ValueError, KeyError, TypeError):
-        entry = json.loads(data)
-        if canonical(entry) == data and isinstance(entry["facts"], dict):
-            return dict(entry)
-    return None

@@ -11,6 +11,7 @@ from typing import Any
 from terp.storage.archive import erasing, tombstone
 from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.hold import DESTROYING, WITHDRAWN, begun, holds
+from terp.storage.archive.keeping import send_to_all
 from terp.storage.archive.known import Known
 from terp.storage.archive.ocfl import place as place_of
 from terp.storage.archive.proposal import SAME, Scope, Survey, versions
@@ -35,8 +36,10 @@ def execute(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tom
     stone = tombstone.find(home.custody, identifier)
     if stone and stone.state == DESTROYED:
         forget(path_of(home, identifier))
+        send_to_all(home.custody, scope.places.values())
         raise stone.error()
     stone = stone or _begin(home, identifier, scope, by, on)
+    send_to_all(home.custody, scope.places.values())  # so that no copy is ever taken for one that was not to go
     remains = _erase(home, stone, scope)
     if not remains:
         remains, proof = _prove(home, stone, scope)
@@ -45,7 +48,9 @@ def execute(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tom
         raise Unfinished(
             f"{identifier} is being destroyed, and this remains: {'; '.join(remains)}. See to it, and do the same again"
         )
-    return _close(home, stone, proof)
+    stone = _close(home, stone, proof)
+    send_to_all(home.custody, scope.places.values())
+    return stone
 
 
 def _begin(home: Home, identifier: str, scope: Scope, by: str, on: date) -> Tombstone:

@@ -78,7 +78,7 @@ class People:
             raise BadKey(f"{name!r} is no name of a person: give it in one line") from None
         facts = {"name": name, "key": line, "fingerprint": fingerprint, "roles": list(roles), "by": by}
         self._events.append(REGISTER, "person added", facts)
-        self._write()
+        self.write()
         there = next((one for one in self.all() if one.fingerprint == fingerprint), None)
         if there is None or there.name != name:
             raise BadKey(f"{name!r} was registered by somebody else in this moment: look with `terp people list`")
@@ -89,7 +89,7 @@ class People:
         if not any(one.name == name and not one.revoked for one in self.all()):
             raise BadKey(f"there is no {name!r} whose key can be revoked: `terp people list` shows who there is")
         self._events.append(REGISTER, "person revoked", {"name": name, "reason": reason, "by": by})
-        self._write()
+        self.write()
         return [one for one in self.all() if one.name == name][-1]
 
     def with_key(self, fingerprint: str) -> Person:
@@ -119,7 +119,8 @@ class People:
     def _there(self) -> bool:
         return self.path.exists()
 
-    def _write(self) -> None:
+    def write(self) -> None:
+        """Write for people who is registered, as the events tell."""
         with disk(self.path):
             make_folders(self.path.parent)
         head = "# Who may sign; written by `terp people`, never by hand: what counts are the events beside it.\n"

@@ -27,14 +27,20 @@ HOW_EN = (
 
 def publish_statement(stone: Path, plain: Mapping[str, Any]) -> None:
     """Write the statement beside the tombstone: for people, what was signed, and the signatures."""
-    text = statement(plain, stone.stem).encode()
-    replace(stone.with_suffix(".specification.json"), canonical(plain["specification"]))
-    for number, one in enumerate(plain["signatures"], 1):
-        replace(stone.with_suffix(f".{number}.sig"), one["signature"].encode())
+    *before, (suffix, text) = parts(plain, stone.stem).items()
+    for name, data in before:
+        replace(stone.with_suffix(name), data)
     key = SigningKey.here()
     if key:
         replace(stone.with_suffix(".md.sig"), key.sign(text))
-    replace(stone.with_suffix(".md"), text)
+    replace(stone.with_suffix(suffix), text)
+
+
+def parts(plain: Mapping[str, Any], name: str) -> dict[str, bytes]:
+    """Return what follows from a tombstone and is written beside it, by the ends of their names; the statement last."""
+    found = {".specification.json": canonical(plain["specification"])}
+    found |= {f".{number}.sig": one["signature"].encode() for number, one in enumerate(plain["signatures"], 1)}
+    return found | {".md": statement(plain, name).encode()}
 
 
 def statement(plain: Mapping[str, Any], name: str) -> str:

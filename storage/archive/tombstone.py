@@ -6,6 +6,7 @@ object is being destroyed, nothing that may be left of it counts as an object.
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -89,13 +90,29 @@ def write(custody: Path, plain: dict[str, Any]) -> Tombstone:
     return Tombstone(path, plain)
 
 
+def weight(name: str, data: bytes) -> int:
+    """Return how much a tombstone says: 2 that its object was destroyed, 1 that it is being destroyed, 0 nothing.
+
+    `name` is the slug of the object that it has to be of.
+    """
+    plain = parsed(data)
+    if plain is None or slug(plain["identifier"]) != name:
+        return 0
+    return 2 if plain["state"] == DESTROYED else 1
+
+
+def parsed(data: bytes) -> dict[str, Any] | None:
+    """Return a tombstone as it reads; None where it is none."""
+    with suppress(ValueError, KeyError, TypeError, RecursionError):
+        plain = json.loads(data)
+        if plain["format"] == FORMAT and plain["state"] in (GOING, DESTROYED) and isinstance(plain["identifier"], str):
+            return dict(plain)
+    return None
+
+
 def _read(path: Path) -> Tombstone:
-    try:
-        with disk(path):
-            plain = json.loads(path.read_bytes())
-        sound = plain["format"] == FORMAT and plain["state"] in (GOING, DESTROYED)
-    except (ValueError, KeyError, TypeError):
-        sound = False
-    if not sound:
-        raise BadPackage(f"the tombstone {path} is damaged: restore custody/ from a copy")
-    return Tombstone(path, dict(plain))
+    with disk(path):
+        plain = parsed(path.read_bytes())
+    if plain is None:
+        raise BadPackage(f"the tombstone {path} is damaged: `terp repair` brings it back from a copy")
+    return Tombstone(path, plain)

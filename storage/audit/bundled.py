@@ -70,6 +70,13 @@ class Bundled:
     def sweep(self, prefix: str = "") -> None:
         """Do nothing: what is written there is not written by way of this."""
 
+    def holds(self, identifier: str) -> tuple[str, str]:
+        """Return in which bundle an object is, and the SHA-512 of its inventory, as the tables tell; "" for none."""
+        for table in self._tables:
+            if identifier in table["objects"]:
+                return table["bundle"], table["objects"][identifier]["inventory"]
+        return "", ""
+
     def stage(self, names: Sequence[str]) -> Sequence[str]:
         """Ask for the bundles of files; return the files whose bundles are not there yet."""
         bundles = sorted({self._members[name][0] for name in names if name in self._members})

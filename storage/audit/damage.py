@@ -6,6 +6,7 @@ from typing import Any
 
 ALTERED, LOST, ADDED, UNREADABLE = "altered", "lost", "added", "unreadable"
 CONTRADICTED = "contradicted"  # it is what was stored by the inventory, and another file of the object says other
+FORKED = "contradicts"  # of what custody and a place tell
 
 
 @dataclass(frozen=True)

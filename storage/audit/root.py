@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from terp.storage import files
+from terp.storage.archive.keeping import is_kept
 from terp.storage.audit.damage import ADDED, ALTERED, LOST, Damage, Spot
-from terp.storage.audit.looking import STAGED, UNFINISHED, empty_folders
+from terp.storage.audit.looking import ARCHIVE, STAGED, UNFINISHED, empty_folders
 from terp.storage.audit.reading import unlike
 from terp.storage.audit.truth import small
 from terp.storage.canonical import canonical
@@ -32,11 +33,16 @@ def survey(place: Place, folders: Sequence[str] = ()) -> tuple[dict[str, int], s
             folder = _folder(one.name)
             if folder:
                 found[folder] = found.get(folder, 0) + max(one.size, 0)
-            elif not one.name.startswith(STAGED) and UNFINISHED not in one.name:
+            elif not one.name.startswith(STAGED) and UNFINISHED not in one.name and not _is_custody(place, one.name):
                 beside.add(one.name)
     empty = empty_folders(place) if not folders else ()
     beside |= {name for name in empty if not name.startswith(STAGED) and _folder(name) not in found}
     return found, beside
+
+
+def _is_custody(place: Place, name: str) -> bool:
+    """Whether a file is of what a place of copies keeps of custody, which is held against custody itself."""
+    return place.name != ARCHIVE and is_kept(name)
 
 
 def _folder(name: str) -> str:

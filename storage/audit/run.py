@@ -37,7 +37,7 @@ class Order:
 
     `places` bear witness; those of the names `audited` are read through: of the objects in `folders` (all where none is
     named) those that are `wanted`. `scope` names what `wanted` wants, `seconds` is how long it may take, `threads` how
-    many files are read at a time (0: one for each core).
+    many files are read at a time (0: one for each core), `unnoted` of which objects (slugs) nothing is noted now.
     """
 
     places: Sequence[Place]
@@ -49,6 +49,7 @@ class Order:
     seconds: float | None = None
     threads: int = 0
     tell: Tell = silent
+    unnoted: Collection[str] = ()
 
 
 def audit(order: Order) -> Report:
@@ -130,8 +131,7 @@ class _Audit:
 
     def _survey(self) -> list[str]:
         """Return the folders of all objects that are to be looked at, and check what is beside objects."""
-        found = set(self.order.folders)
-        total = 0
+        found, total = set(self.order.folders), 0
         for name in self.order.audited:
             self._demand_time()
             try:
@@ -266,7 +266,7 @@ class _Audit:
         self.record.add(line)
         self._take_over(line)
         if unit.damage:
-            unit.note(self.order.custody, self.report.audit)
+            unit.note(self.order.custody, self.report.audit, self.order.unnoted)
 
     def _changed(self, unit: Unit) -> bool:
         """Look again at an object that seems damaged: if it is another by now, begin anew with it."""

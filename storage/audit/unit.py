@@ -1,11 +1,11 @@
 """An object in one place while it is audited."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from terp.storage.archive.custody import Events
+from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.known import Known
 from terp.storage.audit.checking import Task, added
 from terp.storage.audit.damage import ADDED, ALTERED, CONTRADICTED, LOST, Damage
@@ -84,8 +84,10 @@ class Unit:
         counts = {"files": self.files, "bytes": self.bytes, "version": self.there.version}
         return {**about, **counts, "damage": [one.to_json() for one in self.damage]}
 
-    def note(self, custody: Path, audit: str) -> None:
-        """Note damage with the object's events, unless it is what was noted last of this place."""
+    def note(self, custody: Path, audit: str, unnoted: Collection[str] = ()) -> None:
+        """Note damage with the object's events, unless it is what was noted last of this place, or they are unsure."""
+        if slug(self.looked.truth.identifier) in unnoted:
+            return  # what is added behind events that were lost would contradict them
         facts: Mapping[str, Any] = {
             "place": self.place.name,
             "files": sorted([one.path, one.kind, one.found] for one in self.damage),

@@ -44,6 +44,14 @@ def _known(home: "Home", identifier: str) -> str:
     return identifier
 
 
+def _tell_places(home: "Home", identifier: str) -> None:
+    """Let the places of copies know at once: a hold that only one disk knows of is lost with it."""
+    from terp.workflows.results.copies import told
+
+    for words in told(home, identifier):
+        click.echo(f"note: {words}", err=True)
+
+
 @click.command("retain")
 @click.option("--on", type=click.DateTime(["%Y-%m-%d"]), help="As on this day (default: today).")
 @_json
@@ -73,6 +81,7 @@ def hold_command(urn: str, reason: str, by: str) -> None:
 
     home = _home()
     click.echo(str(lay(Events(home.custody), _known(home, urn), reason, _who(by))))
+    _tell_places(home, urn)
 
 
 @click.command("release")
@@ -87,6 +96,7 @@ def release_command(urn: str, reason: str, by: str, number: int) -> None:
 
     home = _home()
     click.echo(f"released: {release(Events(home.custody), _known(home, urn), reason, _who(by), number)}")
+    _tell_places(home, urn)
 
 
 @click.group("people")
@@ -101,13 +111,15 @@ def people_command() -> None:
 @_by
 def people_add(name: str, key: str, roles: Sequence[str], by: str) -> None:
     """Register a person NAME with a public key."""
-    from terp.storage.archive.people import People
+    from terp.storage.archive.people import REGISTER, People
     from terp.storage.errors import BadKey
 
     if "PRIVATE KEY" in (line := Path(key).read_text(errors="replace")):
         raise BadKey(f"{key} is a private key: give the public one, {key}.pub")
-    person = People(_home().custody).add(name, line, roles, _who(by))
+    home = _home()
+    person = People(home.custody).add(name, line, roles, _who(by))
     click.echo(f"{person.name}  {person.fingerprint}")
+    _tell_places(home, REGISTER)
 
 
 @people_command.command("list")
@@ -132,10 +144,12 @@ def people_list(as_json: bool) -> None:
 @_by
 def people_revoke(name: str, reason: str, by: str) -> None:
     """Revoke the key of NAME: from now on it signs nothing; who it was stays in the register."""
-    from terp.storage.archive.people import People
+    from terp.storage.archive.people import REGISTER, People
 
-    person = People(_home().custody).revoke(name, reason, _who(by))
+    home = _home()
+    person = People(home.custody).revoke(name, reason, _who(by))
     click.echo(f"{person.name}  {person.fingerprint}  revoked on {person.revoked[:10]}")
+    _tell_places(home, REGISTER)
 
 
 @click.command("destroy")

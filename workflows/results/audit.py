@@ -5,9 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from terp.storage.archive.copies import open_place
-from terp.storage.archive.custody import Events
+from terp.storage.archive.custody import Events, slug
+from terp.storage.archive.keeping import send_to_all
 from terp.storage.audit import Order, Report, audit
 from terp.storage.audit.bundled import Bundled
+from terp.storage.audit.custody import check
 from terp.storage.audit.history import Last, history
 from terp.storage.audit.looking import ARCHIVE
 from terp.storage.audit.truth import folder_of
@@ -16,6 +18,7 @@ from terp.storage.home import Home
 from terp.storage.meter import Tell, silent
 from terp.storage.places import Folder, Place, Places, Tape
 from terp.storage.repair import Outcome, repair
+from terp.storage.repair.custody import Restoring, recall
 from terp.storage.repair.given import Given
 from terp.storage.repair.repair import Work
 from terp.workflows.errors import Usage
@@ -56,11 +59,20 @@ def audited(
     places = places_of(home)
     chosen = _chosen(places, names)
     folders = _folders(home, places, identifiers)
-    order = Order(places, home.custody, chosen, folders, scope="due" if due else "", seconds=seconds, tell=tell)
+    copies = [place for place in places if place.name in chosen and place.name != ARCHIVE]
+    found = check(home.custody, copies, {slug(one) for one in identifiers})
+    order = Order(places, home.custody, chosen, folders, seconds=seconds, tell=tell, unnoted=found.unsure())
     if due:
         lasts, today = audits(home), datetime.now(UTC).date()
-        order = Order(**{**vars(order), "wanted": lambda *key: key not in lasts or lasts[key].is_due(today)})
-    return audit(order)
+        order = Order(
+            **{**vars(order), "scope": "due", "wanted": lambda *key: key not in lasts or lasts[key].is_due(today)}
+        )
+    report = audit(order)
+    report.damage, report.away = found.damage() + report.damage, found.away | report.away
+    if not report.out_of_time:
+        answering = [place for place in copies if place.name not in report.away]
+        report.notes += send_to_all(home.custody, answering, identifiers or None)
+    return report
 
 
 def mended(
@@ -77,11 +89,21 @@ def mended(
     """
     places = places_of(home)
     chosen, (known, given) = _chosen(places, names), _sources(places, sources, tell)
+    slugs = {slug(one) for one in identifiers}
+    found = check(home.custody, [one for one in places if one.name in known and one.name != ARCHIVE], slugs)
+    restoring = Restoring(home.custody, found)
+    restoring.run()
+    places = places_of(home)  # what is known of tapes may have come back
+    restoring.mended += recall(home.custody, [one for one in places if one.name != ARCHIVE])
     folders = _folders(home, places, identifiers)
     if not identifiers:
         lasts = audits(home).values()
         folders = sorted({last.folder for last in lasts if last.damage and last.place in chosen})
-    return repair(Work(places, home.custody, home.cache / "repair", chosen, known, folders, tell, given))
+    outcome = repair(Work(places, home.custody, home.cache / "repair", chosen, known, folders, tell, given))
+    outcome.mended[:0], outcome.left[:0] = restoring.mended, restoring.left
+    outcome.report.away |= found.away
+    send_to_all(home.custody, [one for one in places if one.name in chosen and one.name != ARCHIVE])
+    return outcome
 
 
 def _sources(places: Sequence[Place], names: Sequence[str], tell: Tell) -> tuple[list[str], list[Given]]:

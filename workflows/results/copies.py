@@ -5,14 +5,15 @@ from collections.abc import Iterator
 from terp.storage.archive import erasing, tombstone
 from terp.storage.archive.bundles import indices
 from terp.storage.archive.claim import claimed
-from terp.storage.archive.copies import remove_copy
+from terp.storage.archive.copies import open_place, remove_copy
+from terp.storage.archive.keeping import send_to_all
 from terp.storage.archive.known import Known
 from terp.storage.archive.lost import declare_lost
 from terp.storage.archive.proposal import unseen
 from terp.storage.audit.elsewhere import sound_elsewhere
 from terp.storage.audit.looking import listed
 from terp.storage.audit.truth import folder_of
-from terp.storage.errors import MustStay, PlaceTrouble
+from terp.storage.errors import BadPlaces, MustStay, PlaceTrouble
 from terp.storage.home import Home
 from terp.storage.meter import Meter, Tell, silent
 from terp.storage.places import Place, Places, Stored, Tape
@@ -55,6 +56,15 @@ def lose(home: Home, name: str, by: str, reason: str, even_last: bool = False, t
     """
     damaged = {(last.place, last.folder) for last in audits(home).values() if last.damage}
     return declare_lost(home, name, by, reason, damaged, even_last, take_over)
+
+
+def told(home: Home, identifier: str) -> list[str]:
+    """Let places know at once what happened to an object, where they keep that; return what could not be, and why."""
+    try:
+        places = [open_place(home, about.name)[1] for about in Places.load(home.custody).place]
+    except BadPlaces as wrong:
+        return [str(wrong)]
+    return send_to_all(home.custody, places, [identifier])
 
 
 def files_at(home: Home, place: Place, identifier: str) -> Iterator[Stored]:
