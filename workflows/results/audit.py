@@ -23,6 +23,7 @@ from terp.storage.repair.given import Given
 from terp.storage.repair.repair import Work
 from terp.workflows.errors import Usage
 
+LAYOUT = "ocfl_layout.json"  # the last file that a storage root gets
 ARCHIVE_EVERY = "P90D"  # between two audits of the archive itself
 
 
@@ -96,7 +97,7 @@ def mended(
     places = places_of(home)  # what is known of tapes may have come back
     restoring.mended += recall(home.custody, [one for one in places if one.name != ARCHIVE])
     folders = _folders(home, places, identifiers)
-    if not identifiers:
+    if not identifiers and (home.archive / LAYOUT).exists():  # else all is lost, whatever was found damaged before
         lasts = audits(home).values()
         folders = sorted({last.folder for last in lasts if last.damage and last.place in chosen})
     outcome = repair(Work(places, home.custody, home.cache / "repair", chosen, known, folders, tell, given))
