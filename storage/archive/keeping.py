@@ -207,8 +207,8 @@ def _outdated(custody: Path, there: Iterable[str]) -> Iterator[str]:
     for name in there:
         parts = name.split("/")
         if parts[0] == "bundles" and _NAME.fullmatch(name):
-            folder = custody / "copies" / parts[1] / "bundles"
-            if folder.is_dir() and not (folder / parts[2]).exists():
+            known, folder = Known(custody), Known(custody).bundles(parts[1])
+            if not (folder / parts[2]).exists() and (folder.is_dir() or known.lost(parts[1]).exists()):
                 yield name
 
 

@@ -147,8 +147,10 @@ class Restoring:
         """Bring back what is known of the bundles of a tape, where nothing is: all in one step."""
         names = [name.split("/") for name in kept.names() if name.startswith("bundles/")]
         for tape in sorted({parts[1] for parts in names}):
-            folder = Known(self.custody).folder / tape / "bundles"
-            if folder.exists():
+            folder = Known(self.custody).bundles(tape)
+            if (
+                folder.exists() or Known(self.custody).lost(tape).exists()
+            ):  # of a tape that was declared lost nothing is
                 continue
             fresh = folder.with_name(f".bundles-{secrets.token_hex(6)}")
             with files.disk(folder):

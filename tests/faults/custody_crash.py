@@ -1,10 +1,10 @@
 """Custody sent to a place, or brought back from one, in processes that are killed: `... WHAT TEMPLATE FOLDER TRIES`.
 
 First one is not killed, in FOLDER/whole; then TRIES are (0: one before each operation on files), each in a folder named
-by the number of the operation. For each a line is printed: its folder, whether it was killed, and what it said if not.
+by the number of the operation. For each a line is printed: its folder, whether it was killed, how many operations there
+were.
 """
 
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -40,27 +40,17 @@ def work(what: str, top: Path) -> None:
         mended(home, [], [], [])
 
 
-def child(what: str, point: int, top: Path, report: int) -> None:
-    count, write = [0], os.write
-    for name in killing.OPERATIONS:
-        killing.wrap(name, count, point)
-    work(what, top)
-    write(report, b"%d" % count[0])
-
-
 def main() -> None:
     files.GLANCE = 0.0
     what, template, folder, tries = sys.argv[1:]
-    count, names = 10**6, ["whole"]
+    names = ["whole"]
     for name in names:
-        top = Path(folder) / name
-        shutil.copytree(template, top)
+        top = Path(shutil.copytree(template, Path(folder) / name))
         places(Home(top / "home"), folder_place("disk", top / "disk"))
-        point = count if name == "whole" else int(name)
-        said = killing.killed(lambda report, point=point, top=top: child(what, point, top, report))  # type: ignore[misc]
-        print(name, said, flush=True)
+        point = killing.NEVER if name == "whole" else int(name)
+        dead, _, count = killing.killed(point, lambda _, top=top: work(what, top))
+        print(name, int(dead), count, flush=True)
         if name == "whole":
-            count = int(said.split()[1])
             names += map(str, range(0, count, count // int(tries) if int(tries) else 1))
 
 

