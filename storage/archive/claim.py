@@ -8,6 +8,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 
 from terp.storage.canonical import canonical
 from terp.storage.errors import Busy
@@ -15,6 +16,8 @@ from terp.storage.files import create_once, disk, forget, make_folders, replace,
 from terp.storage.holder import Holder
 
 _OVER = canonical({"over": True})
+_held = set[Path]()  # what this very process works on
+_claiming = Lock()
 
 
 @contextmanager
@@ -27,12 +30,13 @@ def claimed(folder: Path, what: str, take_over: bool = False) -> Iterator[None]:
     try:
         yield
     finally:
+        _held.discard(mine.resolve())
         if mine.exists():  # else it was taken over
             replace(mine, _OVER)
 
 
 def _claim(folder: Path, what: str, take_over: bool) -> Path:
-    with disk(folder):
+    with _claiming, disk(folder):
         make_folders(folder)
         while True:
             there = _there(folder)
@@ -45,6 +49,7 @@ def _claim(folder: Path, what: str, take_over: bool) -> Path:
                 now = _there(folder)
                 if now[-1] == mine:
                     forget(now[:-1])
+                    _held.add(mine.resolve())
                     return mine
                 forget([mine])  # what was seen was old: the number was used up, and others went on from there
 
@@ -63,6 +68,8 @@ def _ask(path: Path, what: str) -> None:
             holder = Holder.from_json(json.loads(data))
         except (ValueError, TypeError):
             raise Busy(f"somebody is just beginning to work on {what}; do the same again") from None
+        if holder.is_me() and path.resolve() not in _held:  # whose last word the disk had no room for
+            return
         if not holder.is_gone():
             raise Busy(f"{holder} works on {what}: {_advice(holder)}")
 

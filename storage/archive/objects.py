@@ -24,6 +24,7 @@ from terp.storage.archive.ocfl import (
     is_kept,
     link,
     make_read_only,
+    make_ready,
     newest,
     number_of,
     place,
@@ -215,6 +216,8 @@ class _Ingest:
         version = f"v{number_of(before) + 1}"
         placed = self._fill(staging / rest, version, before["manifest"])
         self._describe(staging / rest, version, before, placed, state)
+        if version != "v1":
+            make_ready(staging, (staging / rest / version / "inventory.json").read_bytes())
         sync_folders(staging / rest.parts[0])
         reveal(staging, self.archive.root, rest if version == "v1" else rest / version)
         settle(home, staging)

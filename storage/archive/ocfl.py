@@ -71,7 +71,7 @@ def settle(home: Path, staging: Path) -> None:
                 with suppress(FileNotFoundError):
                     folder.rename(staging / folder.name)
     while (sound(home) or ({}, b""))[1] != data:
-        write_inventory(staging, data)
+        make_ready(staging, data)
         for name in (_INVENTORY, _SIDECAR):
             (staging / name).replace(home / name)
         sync_folder(home)
@@ -99,6 +99,14 @@ def _unread(folder: Path) -> str:
         f"{folder} has no inventory that fits its checksum, and the versions before it are not the newest: nothing was "
         "touched; `terp audit` says what is damaged, and `terp repair` mends it from a copy"
     )
+
+
+def make_ready(staging: Path, data: bytes) -> None:
+    """Have an inventory for the top of an object lie ready in staging, so that a full disk cannot part the two."""
+    if (sound(staging) or ({}, b""))[1] != data:
+        for name in (_INVENTORY, _SIDECAR):
+            (staging / name).unlink(missing_ok=True)
+        write_inventory(staging, data)
 
 
 def write_inventory(folder: Path, data: bytes) -> None:

@@ -30,8 +30,13 @@ SAMPLE = 23  # of so many points one is tried
 
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A scene, made once."""
+    return prepared(tmp_path_factory.mktemp("template"))
+
+
+def prepared(folder: Path) -> Path:
     """Make a scene in which all has been signed."""
-    home = custody_of.scene(tmp_path_factory.mktemp("template"))
+    home = custody_of.scene(folder)
     propose(home, custody_of.URN, custody_of.scope(home), "A. Archivist", custody_of.TODAY)
     for name in custody_of.PEOPLE:
         sign(home, custody_of.URN, custody_of.scope(home), home.root.parent / name, custody_of.TODAY)
