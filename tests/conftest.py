@@ -77,6 +77,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def module_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A TERP_HOME for all tests of a file, in a folder of its own."""
+    return tmp_path_factory.mktemp("module") / "home"
+
+
+@pytest.fixture
+def one_home(module_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, named in the environment: what one test made another finds."""
+    monkeypatch.setenv("TERP_HOME", str(module_home))
+    monkeypatch.setenv("TERP_AGENT", "A Tester")
+    return module_home
+
+
 @pytest.fixture
 def terp(home: Path, prefect: dict[str, str]) -> Terp:
     """The command line, in a process of its own, in the test's home."""

@@ -61,16 +61,9 @@ def source(path: Path, length: int) -> Path:
     return path
 
 
-@pytest.fixture(scope="module")
-def module_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("versions") / "home"
-
-
 @pytest.fixture
-def home(module_home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("TERP_HOME", str(module_home))
-    monkeypatch.setenv("TERP_AGENT", "A Tester")
-    return module_home
+def home(one_home: Path) -> Path:
+    return one_home
 
 
 @pytest.fixture
