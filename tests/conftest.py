@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
 os.environ.setdefault("TERP_POLICY", str(ROOT / "tests" / "policy.toml"))  # no decision, no archiving
+
+settings.register_profile("here", deadline=None)  # how long one example takes tells of the machine's other work
+settings.load_profile("here")
 
 Terp = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -15,7 +15,7 @@ import runs
 from terp.storage import files
 from terp.storage.product import StoredProduct
 
-SAMPLE = 5  # of so many points one is tried
+SAMPLE = 13  # of so many points one is tried
 
 
 def begun(scenario: str, folder: Path) -> Path:

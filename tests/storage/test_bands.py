@@ -256,14 +256,15 @@ def test_a_disk_that_fails_at_any_step_is_told_and_leaves_no_table(
             xr.testing.assert_identical(terp.storage.open(target).load(), product.open().load())
 
 
+@pytest.mark.parametrize("step", [31, pytest.param(1, marks=pytest.mark.campaign)])
 def test_killed_at_any_step_nothing_looks_whole_and_the_same_work_ends_in_the_same_bytes(
-    product: StoredProduct, bands: list[Packed], tmp_path: Path
+    product: StoredProduct, bands: list[Packed], tmp_path: Path, step: int
 ) -> None:
     command = (Path(banded.__file__), product.folder, tmp_path)
     [honest] = killing.told(*command, killing.NEVER)
     killed, total = map(int, honest.split())
     assert not killed
-    points = [str(point) for point in range(0, total, 11)]
+    points = [str(point) for point in range(0, total, step)]
     assert killing.told(*command, *points) == [f"1 {point}" for point in points]
     expected = {one.path.name: one.path.read_bytes() for one in bands}
     for point in points:
