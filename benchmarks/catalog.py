@@ -3,7 +3,12 @@
 An archive of so many objects is written, each a copy of a real one (made by the flow `climatology`, or the object in
 the folder that --like names) under its own identifier, title and input; what they have in common are hard links. Then
 the catalog is made from nothing, an object is added, and things are looked up as `terp show`, `terp open` and `terp ls
---where` do. The objects' files are in the page cache, as they were just written: disks that have to seek are slower.
+--where` do: a page of hits, each held against its object, and how many there are in all. The objects' files are in the
+page cache, as they were just written: disks that have to seek are slower.
+
+Beside them, in the same run: reading, hashing and parsing the files that a card is made of, and nothing else; SQLite
+asked for a card by its key, and nothing else; a look at the text of all cards. Whole commands are told apart from what
+they ask: what they take beyond it is Python's start.
 """
 
 import argparse
@@ -12,6 +17,7 @@ import json
 import os
 import random
 import shutil
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -22,12 +28,17 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import orjson
+
 from terp.storage.archive import Archive
 from terp.storage.archive.catalog import Catalog, Query
+from terp.storage.archive.catalog.reader import card_of
+from terp.storage.archive.catalog.walking import seen
 from terp.storage.archive.ocfl import OBJECT, place
 from terp.storage.home import Home
 
-LOOK_UPS, SEARCHES = 1000, 20
+LOOK_UPS, SEARCHES, READ = 1000, 100, 500  # times each is done; objects that the limit is measured on
+PAGE, BESIDE = 50, 150
 LINKS = 30_000  # of one file; ext4 allows 65,000
 WORDS = (
     *("salinity", "wind", "wave", "tide", "current", "level", "depth", "storm"),
@@ -65,13 +76,21 @@ MDTO = (
     """<MDTO xmlns="https://www.nationaalarchief.nl/mdto"><informatieobject><naam>{}</naam></informatieobject></MDTO>"""
 )
 QUERIES = {
-    "one word, in all": "temperature",
-    "one word, in an eighth": "salinity",
-    "three conditions, in a few": "variable:surface_temperature time:2008 bbox:3,-2,7,2 title:salinity title:storm",
+    "all": "",
+    "all that was not destroyed, as terp ls": "-is:destroyed",
+    "a word that all have": "temperature",
+    "a word in an eighth": "salinity",
+    "a word that none has": "zeeearend",
     "one title": '"number 4711"',
-    "time and space, in all": "time:2006..2009 bbox:-10,-10,10,10",
+    "words that begin so, in all": "n* cl*",
+    "an identifier that begins so, in all": "urn:terp",
     "a digest": "digest:4a44dc15364204a80f",
-    "nothing": "zeearend",
+    "words that are not there": "-salinity -storm",
+    "a box, in all": "bbox:-10,-10,10,10",
+    "a period, in all": "time:2006..2009",
+    "text, box, period and classification, in all": "temperature bbox:-10,-10,10,10 time:2008 waardering:V",
+    "the same, in a few": "title:salinity title:storm bbox:-10,-10,10,10 time:2008 waardering:V",
+    "all of it at once": "urn:terp temperature -salinity bbox:-10,-10,10,10 time:2008 waardering:V size:1KB.. is:there",
 }
 
 
@@ -176,10 +195,7 @@ def spread(seconds: list[float]) -> str:
 def figures(home: Home, copies: Copies, objects: int) -> Iterator[tuple[str, str]]:
     """Yield what was measured, each as what it is and how much."""
     new = partial(Catalog, home.archive, home.cache, home.custody)
-    took = timed(new().make)
-    yield "made from nothing", f"{took:.1f} s, {objects / took:,.0f} objects/s"
-    size = (home.cache / "catalog.sqlite").stat().st_size
-    yield "its file", f"{size / 1e6:,.1f} MB, {size / objects:,.0f} bytes an object"
+    yield from made(new, home, objects)
     first = digest(home.cache / "catalog.sqlite")
     yield "a walk that finds nothing new", f"{timed(new().refresh):.2f} s"
     added = copies.add(objects, title="Added since")
@@ -191,19 +207,71 @@ def figures(home: Home, copies: Copies, objects: int) -> Iterator[tuple[str, str
     new().refresh()
     last = digest(home.cache / "catalog.sqlite")
     yield "the same bytes as before it was added", str(first == last != grown)
-    yield from asked(new, copies, objects)
+    yield from asked(new, home, copies, objects)
 
 
-def asked(new: Callable[[], Catalog], copies: Copies, objects: int) -> Iterator[tuple[str, str]]:
+def made(new: Callable[[], Catalog], home: Home, objects: int) -> Iterator[tuple[str, str]]:
+    """Yield what it takes to make the catalog from nothing, beside reading what it is made of in one process."""
+    some = [home.archive / path for path in list(seen(home.archive))[:READ]]
+    took = timed(lambda: [*map(read, some)]) / len(some)
+    yield "limit: the files of a card read, hashed, parsed, one process", f"{1000 * took:.2f} ms an object"
+    took = timed(lambda: [card_of(home.archive, str(path.relative_to(home.archive))) for path in some]) / len(some)
+    yield "a card made of them, one process", f"{1000 * took:.2f} ms an object"
+    took = timed(new().make)
+    yield "made from nothing", f"{took:.1f} s, {1000 * took / objects:.2f} ms an object"
+    size = (home.cache / "catalog.sqlite").stat().st_size
+    yield "its file", f"{size / 1e6:,.1f} MB, {size / objects:,.0f} bytes an object"
+
+
+def read(folder: Path) -> None:
+    """Read what a card is made of."""
+    told = ("policy.toml", "mdto.xml", "ro-crate-metadata.json", "replay.json", "inputs.sha256", "values.json")
+    data = [(folder / name).read_bytes() for name in ("inventory.json", "inventory.json.sha512")]
+    content = folder / "v1/content"
+    names = [name for name in os.listdir(content) if name in told or name.endswith(".members.json")]
+    data += [(content / name).read_bytes() for name in names]
+    for one in data:
+        hashlib.sha512(one).digest()
+        if one[:1] == b"{":
+            orjson.loads(one)
+
+
+def asked(new: Callable[[], Catalog], home: Home, copies: Copies, objects: int) -> Iterator[tuple[str, str]]:
     """Yield how long look-ups and searches take in a process that has imported all, each with a fresh catalog."""
+    file = home.cache / "catalog.sqlite"
     some = random.Random(1).sample(range(objects), min(objects, LOOK_UPS))
     names = [copies.identifier(number) for number in some]
+    yield "peer: SQLite opened and asked for a card", spread([timed(partial(_by_key, file, name)) for name in names])
     yield "look-up of an identifier", spread([timed(partial(_find, new, name)) for name in names])
     yield "look-up of its beginning", spread([timed(partial(_begins, new, name[:36])) for name in names])
+    yield (
+        "peer: a look at the text of all cards",
+        spread([timed(partial(_by_text, file)) for _ in range(3)]),
+    )
     for what, text in QUERIES.items():
-        total = new().search(Query.of(text), 20)[1]
-        times = [timed(partial(_search, new, text)) for _ in range(SEARCHES)]
-        yield f"search: {what} ({total:,})", spread(times)
+        yield from searched(new, what, text)
+    for number in range(objects, objects + BESIDE):
+        assert new().noted(copies.add(number))
+    yield from searched(new, f"all of it at once, {BESIDE} newer beside it", QUERIES["all of it at once"])
+
+
+def searched(new: Callable[[], Catalog], what: str, text: str) -> Iterator[tuple[str, str]]:
+    """Yield how long a search takes."""
+    total = new().search(Query.of(text), PAGE)[1]
+    yield f"search: {what} ({total:,})", spread([timed(partial(_search, new, text)) for _ in range(SEARCHES)])
+
+
+def _by_key(file: Path, name: str) -> None:
+    connection = sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)
+    sql = "SELECT card FROM card WHERE number = (SELECT number FROM name WHERE name = ?)"
+    assert connection.execute(sql, [name]).fetchone()
+    connection.close()
+
+
+def _by_text(file: Path) -> None:
+    connection = sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)
+    connection.execute("SELECT count(*) FROM card WHERE CAST(card AS TEXT) LIKE '%salinity%'").fetchone()
+    connection.close()
 
 
 def _find(new: Callable[[], Catalog], name: str) -> None:
@@ -217,7 +285,7 @@ def _begins(new: Callable[[], Catalog], start: str) -> None:
 
 
 def _search(new: Callable[[], Catalog], text: str) -> None:
-    new().search(Query.of(text), 20)
+    new().search(Query.of(text), PAGE)
 
 
 def commands(home: Home, copies: Copies, objects: int) -> Iterator[tuple[str, str]]:
@@ -226,7 +294,7 @@ def commands(home: Home, copies: Copies, objects: int) -> Iterator[tuple[str, st
     for words in (
         ["--help"],
         ["show", identifier],
-        ["ls", "--where", "salinity", "--limit", "20"],
+        ["ls", "--where", "salinity"],
         ["open", identifier, "index"],
     ):
         command = [str(Path(sys.executable).with_name("terp")), "--home", str(home.root), *words]
@@ -238,7 +306,7 @@ def commands(home: Home, copies: Copies, objects: int) -> Iterator[tuple[str, st
 def main() -> None:
     """Print all figures."""
     asking = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    asking.add_argument("--objects", type=int, default=100_000)
+    asking.add_argument("--objects", type=int, default=2000, help="100,000 is what is claimed (default: %(default)s)")
     asking.add_argument("--place", type=Path, default=Path(".bench"), help="where the archive is while it is measured")
     asking.add_argument("--like", type=Path, help="the folder of an archived object to copy")
     given = asking.parse_args()
@@ -250,7 +318,7 @@ def main() -> None:
         took = timed(lambda: generate(copies, given.objects))
         print(f"{given.objects:,} objects, written in {took:.0f} s")
         for what, how_much in chain(figures(home, copies, given.objects), commands(home, copies, given.objects)):
-            print(f"{what:<62} {how_much}", flush=True)
+            print(f"{what:<78} {how_much}", flush=True)
 
 
 if __name__ == "__main__":
