@@ -3,7 +3,6 @@
 import base64
 import hashlib
 import os
-import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -103,27 +102,23 @@ def inputs_of(home: Home, run: RunRecord) -> list[provenance.Input]:
 
 def objections_of(home: Home, run: RunRecord, policy: Policy) -> list[str]:
     """Say what the terms of what a run has read forbid of its results."""
-    told = zip(inputs_of(home, run), run.told().values(), strict=True)
-    return policy.licence_objections(Read(one.name, one.sha256, one.licence, said.closed) for one, said in told)
+    told = run.told()
+    return policy.licence_objections(_read(one, told[given]) for given, one in run.identities(home).items())
 
 
 def demand_licences(decision: bytes, sources: Iterable[Identity]) -> None:
     """Raise BadPolicy where licences of what will be read are against archiving what is made of it.
 
-    Nothing is where nobody has decided. The SHA-256 of what was not read yet is not known: where the policy goes by
-    that, the archive will ask again.
+    Nothing is where nobody has decided.
     """
-    if not decision:
-        return
-    policy = Policy.parse(decision)
-    by_digest = any(re.fullmatch("[0-9a-f]{64}", name) for name in policy.rights.inputs)
-    read = []
-    for source in sources:
-        name, told = Path(source.path).name, told_of(Path(source.path), source.reader)
-        licence = _licence(source, told)
-        if not by_digest or policy.licence_of(name, "", licence):
-            read.append(Read(name, "", licence, "" if by_digest else told.closed))
-    demand(policy, "the policy", tuple(policy.licence_objections(read)))
+    if decision:
+        policy = Policy.parse(decision)
+        read = (_read(one, told_of(Path(one.path), one.reader)) for one in sources)
+        demand(policy, "the policy", tuple(policy.licence_objections(read)))
+
+
+def _read(source: Identity, told: Told) -> Read:
+    return Read(Path(source.path).name, source.sha256, _licence(source, told), told.closed)
 
 
 def _licensed(one: provenance.Input, policy: Policy) -> provenance.Input:
