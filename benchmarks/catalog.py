@@ -258,12 +258,18 @@ def asked(new: Callable[[], Catalog], home: Home, copies: Copies, objects: int) 
 def searched(new: Callable[[], Catalog], what: str, text: str) -> Iterator[tuple[str, str]]:
     """Yield how long a search takes."""
     total = new().search(Query.of(text), PAGE)[1]
-    yield f"search: {what} ({total:,})", spread([timed(partial(_search, new, text)) for _ in range(SEARCHES)])
+    times, own = list[float](), list[float]()
+    for _ in range(SEARCHES):
+        began = time.process_time()
+        times.append(timed(partial(_search, new, text)))
+        own.append(1000 * (time.process_time() - began))
+    processor = sorted(own)[min(SEARCHES - 1, SEARCHES * 99 // 100)]
+    yield f"search: {what} ({total:,})", f"{spread(times)} of the processor p99 {processor:.2f} ms"
 
 
 def _by_key(file: Path, name: str) -> None:
     connection = sqlite3.connect(f"file:{file}?mode=ro&immutable=1", uri=True)
-    sql = "SELECT card FROM card WHERE number = (SELECT number FROM name WHERE name = ?)"
+    sql = "SELECT card FROM card WHERE number = (SELECT number FROM object WHERE identifier = ?)"
     assert connection.execute(sql, [name]).fetchone()
     connection.close()
 

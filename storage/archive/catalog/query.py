@@ -57,18 +57,18 @@ class Query:
 
         `without`: numbers that are not looked for.
         """
-        wanted = self.words
+        wanted, unwanted = self.words, [one.words for holds, one in self.conditions if one.words and not holds]
         number = "words.rowid" if wanted else "object.number"
-        tests, values = ["words MATCH ?"] if wanted else [], list[Any]()
-        for holds, one in self.conditions:
-            if not one.words or not (holds or wanted):
-                test = one.sql or "object.number IN (SELECT rowid FROM words WHERE words MATCH ?)"
-                tests.append(test if holds else f"NOT ({test})")
-                values += [one.words] if one.words else one.values
-        table = "words JOIN object ON object.number = words.rowid" if values and wanted else number.partition(".")[0]
+        rest = [(holds, one) for holds, one in self.conditions if not one.words]
+        tests = [one.sql if holds else f"NOT ({one.sql})" for holds, one in rest]
+        values = [value for _, one in rest for value in one.values]
+        table = "words JOIN object ON object.number = words.rowid" if wanted and rest else number.partition(".")[0]
         if wanted:  # FTS5 leaves out what must not be there in the same pass
-            unwanted = (one.words for holds, one in self.conditions if one.words and not holds)
+            tests.insert(0, "words MATCH ?")
             values.insert(0, " NOT ".join([f"({wanted})", *unwanted]))
+        elif unwanted:
+            tests.insert(0, "object.number NOT IN (SELECT rowid FROM words WHERE words MATCH ?)")
+            values.insert(0, " OR ".join(unwanted))
         if without:
             tests.append(f"{number} NOT IN (SELECT value FROM json_each(?))")  # noqa: S608
             values.append(str(list(without)))
@@ -121,8 +121,11 @@ def _in(column: str) -> Callable[[str], _Condition]:
 
 
 def _beginning(said: str) -> _Condition:
-    sql = "object.number IN (SELECT number FROM name WHERE name >= ? AND name < ?)"
-    return _Condition(sql, (said, f"{said}\U0010ffff"))
+    ends = (said, f"{said}\U0010ffff")
+    other = "object.number IN (SELECT number FROM name WHERE name >= ? AND name < ?)"
+    return _Condition(
+        f"(+object.identifier >= ? AND +object.identifier < ? OR {other})", (*ends, *ends)
+    )  # +: in order of numbers
 
 
 def _digest(said: str) -> _Condition:

@@ -31,7 +31,7 @@ CREATE TABLE place (number INTEGER PRIMARY KEY, path TEXT NOT NULL, inventory TE
 CREATE TABLE object (
     number INTEGER PRIMARY KEY, state TEXT NOT NULL, waardering TEXT NOT NULL, openness TEXT NOT NULL,
     created TEXT NOT NULL, size INTEGER NOT NULL, "begin" TEXT NOT NULL, "end" TEXT NOT NULL,
-    west REAL, south REAL, east REAL, north REAL
+    west REAL, south REAL, east REAL, north REAL, identifier TEXT NOT NULL
 );
 CREATE TABLE card (number INTEGER PRIMARY KEY, card BLOB NOT NULL);
 CREATE TABLE name (name TEXT NOT NULL, number INTEGER NOT NULL, PRIMARY KEY (name, number)) WITHOUT ROWID;
@@ -52,6 +52,7 @@ _IN_ORDER = (
     "INSERT INTO name SELECT DISTINCT name, number FROM new_name ORDER BY name, number",
     "INSERT INTO digest SELECT DISTINCT digest, number FROM new_digest ORDER BY digest, number",
     "CREATE UNIQUE INDEX by_path ON place (path)",
+    "CREATE INDEX by_identifier ON object (identifier)",
     "INSERT INTO words (words) VALUES ('optimize')",
     "COMMIT",
 )
@@ -86,13 +87,13 @@ def fill(connection: sqlite3.Connection, cards: Iterable[Card]) -> int:
 
 
 def _put(connection: sqlite3.Connection, number: int, card: Card) -> None:
-    where = (card.begin, card.end, card.west, card.south, card.east, card.north)
+    where = (card.begin, card.end, card.west, card.south, card.east, card.north, card.identifier)
     row = (number, card.state, card.waardering, card.openness, card.created, card.size, *where)
-    connection.execute("INSERT INTO new_object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
+    connection.execute("INSERT INTO new_object VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
     connection.execute("INSERT INTO new_place VALUES (?, ?, ?)", (number, card.path, card.inventory))
     connection.execute("INSERT INTO card VALUES (?, ?)", (number, card.dumps()))
-    names = (card.identifier, *card.identifiers)
-    connection.executemany("INSERT INTO new_name VALUES (?, ?)", ((name, number) for name in names))
+    names = set(card.identifiers) - {card.identifier}
+    connection.executemany("INSERT INTO new_name VALUES (?, ?)", ((name, number) for name in sorted(names)))
     digests = [*(one.sha256 for one in card.inputs), *(digest for one in card.results for digest in one.sha512)]
     digests += filter(None, (one.values for one in card.results))
     connection.executemany("INSERT INTO new_digest VALUES (?, ?)", ((one, number) for one in digests))
@@ -198,7 +199,8 @@ class Index:
 
     def named(self, name: str) -> list[Card]:
         """Return the cards of those that have a name: their identifier, or another that their metadata tell."""
-        return self._cards("number IN (SELECT number FROM name WHERE name = ?)", name)
+        one = "SELECT number FROM object WHERE identifier = ?1 UNION SELECT number FROM name WHERE name = ?1"
+        return self._cards(f"number IN ({one})", name)
 
     def _cards(self, which: str, value: str | int) -> list[Card]:
         rows = self._connection.execute(f"SELECT card FROM card WHERE {which} ORDER BY number", (value,))  # noqa: S608
@@ -209,7 +211,9 @@ class Index:
 
     def beginning(self, start: str, most: int) -> list[str]:
         """Return names that begin so."""
-        asked = "SELECT DISTINCT name FROM name WHERE name >= ? AND name < ? ORDER BY name LIMIT ?"
+        own = "SELECT identifier AS name FROM object WHERE identifier >= ?1 AND identifier < ?2"
+        other = "SELECT name FROM name WHERE name >= ?1 AND name < ?2"
+        asked = f"{own} UNION {other} ORDER BY name LIMIT ?3"
         return [row[0] for row in self._connection.execute(asked, (start, f"{start}\U0010ffff", most))]
 
     def known(self) -> dict[str, tuple[str, str]]:
