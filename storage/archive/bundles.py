@@ -1,6 +1,7 @@
 """Copies on tape: few large files. A bundle is a ZIP64 that only stores: an OCFL storage root of one or more objects.
 
-An object that is large enough is a bundle; smaller ones wait until together they are. What is in each bundle, with
+An object that is large enough is a bundle, or several where it is larger than a file there may be; smaller ones wait
+until together they are. What is in each bundle, with
 offset, size and digests, is kept beside the archive (custody/copies/PLACE/bundles), so that nobody has to stage a
 file to know what it holds. Unzipped into one folder, bundles are an OCFL storage root again.
 """
@@ -50,9 +51,11 @@ def _parsed(path: Path, changed: int, inode: int) -> Index:  # noqa: ARG001
 
 
 def send(
-    known: Known, place: Tape, wanted: Sequence[Original], archive: Path, least: int, tell: Tell
+    known: Known, place: Tape, wanted: Sequence[Original], archive: Path, sizes: tuple[int, int], tell: Tell
 ) -> Iterator[tuple[Copy, int, str]]:
-    """Bring objects to tape in bundles of at least `least` bytes; yield each copy, bytes sent, and what it waits for.
+    """Bring objects to tape in bundles; yield each copy, bytes sent, and what it waits for.
+
+    `sizes` are the bytes of a bundle at least, and at most: only a file that is larger itself makes a larger bundle.
 
     Those that wait from earlier go with them.
     """
@@ -68,15 +71,15 @@ def send(
             yield record, 0, ""
         else:
             todo[original.identifier] = original
-    for index in indices(known, place.name):
-        inside = [one for one in todo.values() if _holds(index, one)]
-        for original in inside if inside and _is_there(place, index) else ():  # cut short behind that
-            yield _settle(known, place, todo.pop(original.identifier), index, archive, tell)
+    for original in list(todo.values()):
+        if there := _bundles_of(known, place, original):  # cut short behind that
+            yield _settle(known, place, todo.pop(original.identifier), there, archive, tell)
+    least, most = sizes
     groups, rest = _grouped([todo[name] for name in sorted(todo)], least)
     for group in groups:
-        index = _bundle(known, place, [_group(one) for one in group], tell)
+        made = [_bundle(known, place, part, tell) for part in _cut([_group(one) for one in group], most)]
         for original in group:
-            yield _settle(known, place, original, index, archive, tell)
+            yield _settle(known, place, original, made, archive, tell)
     together = sum(_size(one) for one in rest)
     for original in rest:
         why = f"{size(together)} are together, and go as one file when they are {size(least)}"
@@ -84,14 +87,15 @@ def send(
 
 
 def _settle(
-    known: Known, place: Tape, original: Original, index: Index, archive: Path, tell: Tell
+    known: Known, place: Tape, original: Original, made: Sequence[Index], archive: Path, tell: Tell
 ) -> tuple[Copy, int, str]:
-    """Record that an object is whole in a bundle, and take older versions of it out of others."""
+    """Record that an object is whole in its bundles, and take older versions of it out of others."""
+    names = [index["bundle"] for index in made]
     for old in indices(known, place.name):
-        if original.identifier in old["objects"] and old["bundle"] != index["bundle"]:
+        if original.identifier in old["objects"] and old["bundle"] not in names:
             _without(known, place, original.identifier, old, archive, tell)
-    copy = replace(_record(known, place, original, "begun"), bundle=index["bundle"])
-    return known.arrived(copy, 1, _size(original)), _size(original), ""
+    copy = replace(_record(known, place, original, "begun"), bundle=names[0])
+    return known.arrived(copy, len(names), _size(original)), _size(original), ""
 
 
 def remove(known: Known, place: Tape, identifier: str, archive: Path, tell: Tell) -> int:
@@ -150,18 +154,37 @@ _NAME = "terp-"
 
 @dataclass(frozen=True)
 class _Group:
-    """An object that goes into a bundle: what the index says of it, and its members; `top` is what all share."""
+    """An object that goes into a bundle: what the index says of it, and its members; `top` is what all share.
+
+    Of a part of an object `part` is what it holds.
+    """
 
     identifier: str
     about: Mapping[str, str]
     top: Sequence[Member]
     own: Sequence[Member]
+    part: Sequence[str] = ()
+
+
+def _cut(groups: Sequence[_Group], most: int) -> list[Sequence[_Group]]:
+    """Return what goes into one bundle each: all, or of an object that is larger parts of so many bytes at most."""
+    [group, *others] = groups
+    if others or sum(member.size for member in group.own) <= most:
+        return [groups]
+    parts, room = list[list[Member]](), 0
+    for member in group.own:
+        if not parts or member.size > room:
+            parts.append([])
+            room = most
+        parts[-1].append(member)
+        room -= member.size
+    return [[replace(group, own=part, part=[member.name for member in part])] for part in parts]
 
 
 def _bundle(known: Known, place: Tape, groups: Sequence[_Group], tell: Tell) -> Index:
     """Make a bundle, unless it is there; return what is in it."""
     groups = sorted(groups, key=lambda group: group.identifier)
-    named = canonical([[group.identifier, group.about["inventory"]] for group in groups])
+    named = canonical([[group.identifier, group.about["inventory"], *group.part] for group in groups])
     name = f"{_NAME}{hashlib.sha256(named).hexdigest()[:20]}.zip"
     path = _path(known, place.name, name)
     if path.exists() and _is_there(place, _read(path)):
@@ -243,10 +266,16 @@ def _holds(index: Index, original: Original) -> bool:
     return bool(index["objects"].get(original.identifier, {}).get("inventory") == original.digest)
 
 
+def _bundles_of(known: Known, place: Tape, original: Original) -> list[Index]:
+    """Return the bundles that are there and hold all of an object as it is now; none where a part is not there."""
+    holding = [index for index in indices(known, place.name) if _holds(index, original) and _is_there(place, index)]
+    inside = {member["name"] for index in holding for member in index["members"]}
+    return holding if all(original.prefix + path in inside for path in original.sizes) else []
+
+
 def _rests(known: Known, place: Tape, record: Copy, original: Original) -> bool:
-    path = _path(known, place.name, record.bundle)
     same = record.state == "whole" and record.inventory == original.digest
-    return same and path.exists() and _is_there(place, _read(path))
+    return same and bool(_bundles_of(known, place, original))
 
 
 def _waiting(known: Known, place: str, archive: Path) -> Iterator[Original]:

@@ -94,7 +94,8 @@ def copy_to(
             except (BadPackage, BadPolicy, Damaged) as error:
                 refused.append(error)
         if isinstance(about, AboutTape) and isinstance(place, Tape):
-            for copy, sent, why in bundles.send(known, place, allowed, home.archive, about.min_average, tell):
+            sizes = about.min_average, about.max_file
+            for copy, sent, why in bundles.send(known, place, allowed, home.archive, sizes, tell):
                 done.append(Sent(copy.object, name, copy.state, 1 if sent else 0, sent, why))
         send(home.custody, place)
     return done, refused

@@ -23,7 +23,7 @@ type State = Literal["waiting", "begun", "whole", "older", "going"]
 class Copy:
     """A copy of an object in a place: which version, by the SHA-512 of its inventory, and the files with their sizes.
 
-    `bundle` is the file on tape that it is in, if any.
+    `bundle` is the file on tape that it is in, if any: of several, the first.
     """
 
     object: str

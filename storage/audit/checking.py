@@ -34,6 +34,11 @@ class Task:
         return f"{self.looked.truth.folder}/{self.path}"
 
     @property
+    def key(self) -> tuple[str, str, str]:
+        """What a record of an audit knows it by."""
+        return self.place.name, self.name, self.digest[:16]
+
+    @property
     def layout(self) -> Layout | None:
         """How it is laid out, where it is a package."""
         return self.looked.layouts.get(self.digest)

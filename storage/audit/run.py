@@ -38,6 +38,7 @@ class Order:
     `places` bear witness; those of the names `audited` are read through: of the objects in `folders` (all where none is
     named) those that are `wanted`. `scope` names what `wanted` wants, `seconds` is how long it may take, `threads` how
     many files are read at a time (0: one for each core), `unnoted` of which objects (slugs) nothing is noted now.
+    `beside`: what is of no object too, where some are named.
     """
 
     places: Sequence[Place]
@@ -46,6 +47,7 @@ class Order:
     folders: Sequence[str] = ()
     wanted: Wanted = lambda folder, place: True  # noqa: ARG005
     scope: str = ""
+    beside: bool = False
     seconds: float | None = None
     threads: int = 0
     tell: Tell = silent
@@ -135,10 +137,10 @@ class _Audit:
         for name in self.order.audited:
             self._demand_time()
             try:
-                there, beside = survey(self.places[name], self.order.folders)
-                total += sum(there.values())
-                if not self.order.folders:
-                    found |= there.keys()
+                there, beside = survey(self.places[name], () if self.order.beside else self.order.folders)
+                found |= set() if self.order.folders else there.keys()
+                total += sum(size for folder, size in there.items() if folder in found)
+                if self.order.beside or not self.order.folders:
                     self.report.damage += self._beside(self.places[name], beside)
             except PlaceTrouble as trouble:
                 self.report.away[name] = str(trouble)
@@ -198,7 +200,7 @@ class _Audit:
     # reading
 
     def _was_checked(self, unit: Unit, task: Task) -> bool:
-        size = self._checked.get(_key(task))
+        size = self._checked.get(task.key)
         if size is None:
             return False
         unit.files, unit.bytes = unit.files + 1, unit.bytes + size
@@ -250,7 +252,7 @@ class _Audit:
             if damage:
                 unit.damage.append(damage)
             else:
-                sound.append({"checked": list(_key(task)), "bytes": size, "damage": []})
+                sound.append({"checked": list(task.key), "bytes": size, "damage": []})
         self.report.files += len(batch.found)
         self.record.add(*sound)
 
@@ -280,7 +282,3 @@ class _Audit:
             return True
         unit.forget_what_went(fresh)
         return False
-
-
-def _key(task: Task) -> tuple[str, str, str]:
-    return task.place.name, task.name, task.digest[:16]

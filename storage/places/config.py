@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from terp.storage.archive.policy import Term, Text
 from terp.storage.errors import BadPlaces
@@ -124,7 +124,10 @@ class AboutS3(_About):
 
 
 class AboutTape(_About):
-    """A folder whose files go to tape; `min_average` is the least average size of a file there, in bytes."""
+    """A folder whose files go to tape; `min_average` is the least average size of a file there, in bytes.
+
+    `max_file` is what such a file may have: an object that is larger goes in several.
+    """
 
     kind: Literal["tape"]
     path: Here
@@ -133,6 +136,13 @@ class AboutTape(_About):
     here: Words = HERE
     wait: Annotated[float, Field(ge=0, le=3600)] = 30.0
     min_average: Annotated[int, Field(ge=1)] = 1_000_000_000
+    max_file: Annotated[int, Field(ge=1)] = 200_000_000_000
+
+    @model_validator(mode="after")
+    def _roomy(self) -> "AboutTape":
+        if self.max_file < 2 * self.min_average:
+            raise ValueError("max_file must be twice min_average or more, else no files can have that average")
+        return self
 
     @property
     def where(self) -> str:

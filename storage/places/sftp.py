@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 import stat
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -45,6 +46,7 @@ class Sftp:
         self._client: Any = None
         self._channel: Any = None
         self._plain = set[str]()  # folders that were found to be no links
+        self._lock = threading.RLock()  # answers on one channel are told apart by order, so one asks at a time
 
     def list(self, prefix: str = "") -> Iterator[Stored]:
         """Yield the files whose names begin with a prefix, by name; links and what is no file too, of size -1."""
@@ -191,7 +193,11 @@ class Sftp:
     # the connection
 
     def _do[T](self, act: Callable[[Any], T]) -> T:
-        """Do something, again where the connection is lost meanwhile."""
+        """Do something, again where the connection is lost meanwhile; one at a time."""
+        with self._lock:
+            return self._tried(act)
+
+    def _tried[T](self, act: Callable[[Any], T]) -> T:
         for left in reversed(range(_TRIES)):
             try:
                 return act(self._connected())

@@ -89,6 +89,7 @@ class Work:
     """What is to be mended: in the places named `targets`, with bytes of those named `sources`, of some objects.
 
     `given` are folders that bytes may be taken from too; `scratch` is a folder for files that are being put together.
+    `beside`: mend what is of no object too, where some are named.
     """
 
     places: Sequence[Place]
@@ -99,6 +100,7 @@ class Work:
     folders: Sequence[str] = ()
     tell: Tell = silent
     given: Sequence[Given] = ()
+    beside: bool = False
 
 
 def repair(work: Work) -> Outcome:
@@ -107,7 +109,7 @@ def repair(work: Work) -> Outcome:
     _sweep(work.custody / "repairs", f"{PART}*")
     finish(work.custody, work.places)
     order = Order(work.places, work.custody, work.targets, work.folders, scope=f"repair {secrets.token_hex(4)}")
-    outcome = Outcome(audit(Order(**{**vars(order), "tell": work.tell})))
+    outcome = Outcome(audit(Order(**{**vars(order), "tell": work.tell, "beside": work.beside})))
     found: dict[tuple[str, str], list[Damage]] = {}
     for damage in outcome.report.damage:
         found.setdefault((damage.place, damage.object), []).append(damage)

@@ -8,14 +8,19 @@ from pathlib import Path
 import ocfl
 
 from terp.storage.archive import Archive
+from terp.storage.archive.bundles import indices
+from terp.storage.archive.known import Known
+from terp.storage.archive.ocfl import place as where
 from terp.storage.home import Home
 
 POLICY = (Path(__file__).parents[1] / "policy.toml").read_text()
 NOON = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
-def archived(home: Home, name: str, size: int = 5_000_000, policy: str | None = POLICY) -> str:
-    """Archive an object (or its next version) of so many bytes; return its identifier."""
+def archived(
+    home: Home, name: str, size: int = 5_000_000, policy: str | None = POLICY, more: Path | None = None
+) -> str:
+    """Archive an object (or its next version) of so many bytes, with the files of a folder; return its identifier."""
     archive, folder = Archive(home.archive), home.root / "made" / name
     archive.create_if_missing()
     folder.mkdir(parents=True, exist_ok=True)
@@ -23,7 +28,7 @@ def archived(home: Home, name: str, size: int = 5_000_000, policy: str | None = 
     (folder / "README.md").write_text(f"what {name} is")
     if policy is not None:
         (folder / "policy.toml").write_text(policy)
-    files = {path.name: path for path in folder.iterdir()}
+    files = {path.name: path for path in [*folder.iterdir(), *(more.iterdir() if more else ())]}
     about = {"message": "m", "user_name": "A. Maker", "user_address": "mailto:a@example.org"}
     archive.ingest(f"urn:terp:{name}", files, created=NOON, **about)  # type: ignore[arg-type]
     return f"urn:terp:{name}"
@@ -46,6 +51,14 @@ def said(**about: object) -> str:
         return f'"{value}"' if isinstance(value, str) else str(value)
 
     return "[[place]]\n" + "".join(f"{key} = {toml(value)}\n" for key, value in about.items())
+
+
+def bundled(home: Home, place: str, identifier: str) -> dict[str, tuple[str, int]]:
+    """In which bundle, and from which byte of it, the files of an object are, by their paths in it."""
+    prefix = f"{where(identifier).as_posix()}/"
+    members = ((one["bundle"], member) for one in indices(Known(home.custody), place) for member in one["members"])
+    inside = ((bundle, one) for bundle, one in members if one["name"].startswith(prefix))
+    return {one["name"].removeprefix(prefix): (bundle, one["offset"]) for bundle, one in inside}
 
 
 def complaints(root: Path, objects: int) -> list[str]:

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 import killing
-from holdings import POLICY, archived, complaints, contents, places, said
+from holdings import POLICY, archived, bundled, complaints, contents, places, said
 
 from terp.storage.archive import Archive
 from terp.storage.archive.bundles import indices
@@ -56,9 +56,17 @@ class Site:
         (top / "vault").mkdir()
         self.script.write_text(TAPE)
 
-    def known_as(self, verb: str = "get", state: bool = True, least: int = 1_000_000, wait: float = 30) -> None:
+    def known_as(
+        self, verb: str = "get", state: bool = True, least: int = 1_000_000, wait: float = 30, most: int = 10**9
+    ) -> None:
         command = [sys.executable, str(self.script)]
-        about = {"path": str(self.root), "stage": [*command, verb], "min_average": least, "wait": wait}
+        about = {
+            "path": str(self.root),
+            "stage": [*command, verb],
+            "min_average": least,
+            "wait": wait,
+            "max_file": most,
+        }
         about["state"] = [*command, "state"] if state else []
         places(self.home, said(name="tape", kind="tape", audit_every="P1Y", **about))
 
@@ -94,6 +102,13 @@ def copy(at: Home, *identifiers: str) -> dict[str, str]:
     return {one.identifier: one.state for one in done}
 
 
+def bands(folder: Path, count: int) -> None:
+    """Files of an object, each as large as a package may be."""
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"band.{number:04}.zarr.zip").write_bytes(os.urandom(1_500_000))
+
+
 def unzipped(tape: Site, to: Path) -> Path:
     for bundle in tape.bundles():
         subprocess.run(["unzip", "-q", "-o", bundle, "-d", to], check=True)
@@ -124,6 +139,41 @@ def test_a_large_object_is_a_file_of_its_own_and_the_average_holds(at: Home, tap
     made = [path.stat().st_size for path in tape.bundles()]
     assert len(made) == 3
     assert min(made) >= 1_000_000
+
+
+def test_an_object_larger_than_a_file_may_be_goes_in_several(at: Home, tape: Site, tmp_path: Path) -> None:
+    large = tmp_path / "large"
+    bands(large, 3)
+    one = archived(at, "one", size=1_500_000, more=large)
+    tape.known_as(most=2_000_000)
+    assert copy(at, one) == {one: "whole"}
+    sizes = [path.stat().st_size for path in tape.bundles()]
+    assert (len(sizes), max(sizes) < 2_100_000) == (4, True)
+    found = bundled(at, "tape", one)
+    assert {bundle for bundle, _ in found.values()} == {path.name for path in tape.bundles()}
+    assert found.keys() == contents(at.archive / where(one)).keys()
+    assert complaints(unzipped(tape, tmp_path / "got"), objects=1) == []
+    assert copy_to(at, "tape", [one])[0][0].files == 0
+    seen = [Folder("archive", at.archive), *places_of(at).values()]
+    assert audit(Order(seen, at.custody, ["tape"])).damage == []
+
+
+def test_a_part_that_is_lost_is_made_anew_and_none_of_them_stays_behind(at: Home, tape: Site, tmp_path: Path) -> None:
+    bands(tmp_path / "large", 3)
+    one = archived(at, "one", size=1_500_000, more=tmp_path / "large")
+    tape.known_as(most=2_000_000)
+    copy(at, one)
+    before = contents(tape.root)
+    tape.bundles()[2].unlink()
+    copy(at, one)
+    assert contents(tape.root) == before
+    tape.known_as(most=4_000_000)  # cut otherwise from now on
+    archived(at, "one", size=1_400_000, more=tmp_path / "large")
+    copy(at, one)
+    assert (copies_of(at, one), len(tape.bundles())) == ([("tape", "whole")], 3)
+    assert complaints(unzipped(tape, tmp_path / "got"), objects=1) == []
+    assert remove_copy(at, "tape", one) > 6_000_000
+    assert contents(tape.root) == {}
 
 
 def test_bundles_are_archives_that_any_tool_unpacks(at: Home, tape: Site, tmp_path: Path) -> None:

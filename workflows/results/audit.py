@@ -100,7 +100,9 @@ def mended(
     if not identifiers and (home.archive / LAYOUT).exists():  # else all is lost, whatever was found damaged before
         lasts = audits(home).values()
         folders = sorted({last.folder for last in lasts if last.damage and last.place in chosen})
-    outcome = repair(Work(places, home.custody, home.cache / "repair", chosen, known, folders, tell, given))
+    beside = not identifiers
+    work = Work(places, home.custody, home.cache / "repair", chosen, known, folders, tell, given, beside)
+    outcome = repair(work)
     outcome.mended[:0], outcome.left[:0] = restoring.mended, restoring.left
     outcome.report.away |= found.away
     send_to_all(home.custody, [one for one in places if one.name in chosen and one.name != ARCHIVE])
