@@ -464,8 +464,20 @@ for point in range(int(sys.argv[2]), 1000, int(sys.argv[3])):
 """
 
 
-@pytest.mark.parametrize("step", ["31", pytest.param("1", marks=pytest.mark.campaign)])
-def test_killed_at_any_moment_the_same_command_finishes(step: str, at: Home, tape: Site, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("sizes", "step"),
+    [
+        ("together", "31"),
+        ("in parts", "53"),
+        pytest.param("together", "1", marks=[pytest.mark.campaign, pytest.mark.timeout(3600)]),
+        pytest.param("in parts", "1", marks=[pytest.mark.campaign, pytest.mark.timeout(3600)]),
+    ],
+)
+def test_killed_at_any_moment_the_same_command_finishes(
+    sizes: str, step: str, at: Home, tape: Site, tmp_path: Path
+) -> None:
+    if sizes == "in parts":
+        tape.known_as(least=1, most=600_000)
     [points] = killing.told(KILLING, tmp_path, 3, step)
     assert int(points) > 50
     kept = [name for name in Archive(at.archive).list() if name.endswith("-2")]
