@@ -1,17 +1,16 @@
 """A place that is gone for good is declared so, and the last sound copy of anything is never removed (B, P)."""
 
 import json
-import os
 import shutil
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 import custody_of as decided
+import killing
 from damaging import flipped
 from holdings import POLICY, archived, complaints, folder_place, places, said
 
@@ -156,40 +155,28 @@ def test_bundles_of_a_lost_tape_are_made_anew_and_the_old_ones_known_again(at: H
     assert (audited(at, [], ["tape"]).exit_code, returned(at, open_place(at, "tape")[1])) == (0, [])
 
 
-KILLED = ("write", "rename", "replace", "link", "fsync", "mkdir", "unlink")
+KILLING = """
+import sys
+from pathlib import Path
+from killing import dies
+from terp.storage.home import Home
+from terp.workflows.results.copies import lose
+
+at = Home(Path(sys.argv[1]) / "home")
+for point in range(0, 1000, int(sys.argv[2])):
+    if not dies(point, lambda: lose(at, "disk", "A. Keeper", "it burnt")):
+        print(point)
+        break
+"""
 
 
 def test_killed_at_any_moment_the_same_declaration_finishes(at: Home, tmp_path: Path) -> None:
     names = [copied(at, name, "disk") for name in ("one", "two")]
     burn(tmp_path / "disk")
-    for count in range(0, 1000, 3):
-        child = os.fork()
-        if child == 0:
-            _kill_after(count)
-            lose(at, "disk", "A. Keeper", WHY)
-            os._exit(0)
-        if os.waitpid(child, 0)[1] != signal.SIGKILL:
-            break
-        assert all(state in ("whole", None) for one in names for state in [dict(copies_of(at, one)).get("disk")])
-    assert count > 20
+    [points] = killing.told(KILLING, tmp_path, 3)
+    assert int(points) > 20
     assert [events(at, one) for one in names] == [["copied", "copy lost"]] * 2
     assert [copies_of(at, one) for one in names] == [[], []]
-
-
-def _kill_after(count: int) -> None:
-    left = [count]
-
-    def deadly(real: Callable[..., object]) -> Callable[..., object]:
-        def call(*args: object, **kwargs: object) -> object:
-            if left[0] == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            return real(*args, **kwargs)
-
-        return call
-
-    for name in KILLED:
-        setattr(os, name, deadly(getattr(os, name)))
 
 
 # the last sound copy
