@@ -1,5 +1,6 @@
 """What tests share: a home of their own, one Prefect server for all, the command as a user types it, shared data."""
 
+import contextlib
 import json
 import os
 import subprocess
@@ -53,12 +54,14 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     """One Prefect server for the session, as environment variables for those who shall use it."""
     from terp.workflows.prefect import server as prefect_server
     from terp.workflows.prefect import watch as prefect_watch
+    from terp.workflows.prefect.lease import OWN, Lease
 
     home = tmp_path_factory.mktemp("prefect")
-    with prefect_server.connect(home) as connection:
-        state = prefect_watch.read(prefect_server.own_folder(home))
-        assert state is not None
-        yield {"PREFECT_API_URL": connection.api_url, "PREFECT_API_AUTH_STRING": state["auth"]}
+    folder = prefect_server.own_folder(home)
+    prefect_server.prepare(home)
+    with contextlib.closing(Lease(folder / "leases", OWN)):  # no connection: runs in this process are others'
+        state, _ = prefect_watch.reach(folder, prefect_server.IDLE, prefect_server.START)
+        yield {"PREFECT_API_URL": prefect_watch.url(state), "PREFECT_API_AUTH_STRING": state["auth"]}
     prefect_server.stop(home)
 
 

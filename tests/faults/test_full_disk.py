@@ -104,7 +104,7 @@ def no_half_copy(_: Path, folder: Path) -> None:
 
 def whole_copy(template: Path, folder: Path) -> None:
     no_half_copy(template, folder)
-    assert holdings.contents(folder / "disk").keys() == holdings.contents(folder / "home/archive").keys()
+    assert holdings.copied(folder / "disk").keys() == holdings.contents(folder / "home/archive").keys()
     assert copies_of(Home(folder / "home"), ONE) == [("disk", "whole")]
 
 

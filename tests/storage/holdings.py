@@ -78,3 +78,8 @@ def complaints(root: Path, objects: int) -> list[str]:
 
 def contents(root: Path) -> dict[str, bytes]:
     return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*") if path.is_file()}
+
+
+def copied(root: Path) -> dict[str, bytes]:
+    """What is in a place, but for custody."""
+    return {name: data for name, data in contents(root).items() if not name.startswith("extensions/terp-custody/")}

@@ -99,7 +99,7 @@ def wells(source: str) -> dict[str, Product]:
 
 
 @pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> Path:
+def real(tmp_path_factory: pytest.TempPathFactory, prefect_here: dict[str, str]) -> Path:
     """A home with what a real flow made of real files, archived."""
     desk = tmp_path_factory.mktemp("wells")
     times = np.array([f"{year}-07-01" for year in range(1985, 2006)], "M8[ns]")
@@ -112,7 +112,8 @@ def real(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> P
     (desk / "flow.py").write_text(FLOW)
     who = {"TERP_AGENT": "J. Jansen", "TERP_ORCID": "0000-0002-1825-0097", "TERP_AFFILIATION": "Waterschap Delta"}
     with pytest.MonkeyPatch.context() as patch, xr.set_options(keep_attrs=True):
-        for name, value in {**prefect, **who}.items():
+        assert prefect_here
+        for name, value in who.items():
             patch.setenv(name, value)
         api.run(f"{desk / 'flow.py'}:wells", str(desk / "wells.nc"), home=desk / "home", workers=1)
     return desk / "home"

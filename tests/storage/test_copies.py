@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "faults"))
 import killing
-from holdings import POLICY, archived, complaints, contents, folder_place, places
+from holdings import POLICY, archived, complaints, contents, copied, folder_place, places
 from lies import lying
 
 from terp.storage.archive import Archive, claim
@@ -50,11 +50,6 @@ def copy(at: Home, identifier: str, place: str = "disk") -> Sent:
     for error in refused:
         raise error
     return done[0]
-
-
-def copied(root: Path) -> dict[str, bytes]:
-    """What is in a place, but for custody."""
-    return {name: data for name, data in contents(root).items() if not name.startswith("extensions/terp-custody/")}
 
 
 def kept(at: Home, root: Path, identifier: str) -> None:

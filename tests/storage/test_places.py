@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from holdings import archived, complaints, contents, places, said
+from holdings import archived, complaints, contents, copied, places, said
 from lies import fails, lying
 from services import Gateway, Ssh, free_port, make_key, radosgw, sshd
 
@@ -408,7 +408,7 @@ def test_copies_elsewhere_are_ocfl_roots_too_and_go_to_the_last_byte(
         (got / stored.name).parent.mkdir(parents=True, exist_ok=True)
         (got / stored.name).write_bytes(content(place, stored.name))
     assert complaints(got, objects=2) == []
-    assert contents(got).keys() == contents(at.archive).keys()
+    assert copied(got).keys() == contents(at.archive).keys()
     remove_copy(at, "far", one)
     assert list(place.list(where(one).as_posix())) == []
     assert copies_of(at, two) == [("far", "whole")]

@@ -18,6 +18,8 @@ from terp.workflows import Product, api, ingest
 from terp.workflows.running.progress import Progress
 from terp.workflows.running.report import LogReporter
 
+pytestmark = pytest.mark.usefixtures("prefect_here")
+
 
 @flow
 def taken(source: str) -> Product:

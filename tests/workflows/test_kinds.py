@@ -16,7 +16,10 @@ from terp.workflows import Product, api, ingest, rechunk, stage
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.plan import make_plan
 
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
+    pytest.mark.usefixtures("prefect_here"),
+]
 Run = Callable[[Callable[[Product], Any]], StoredProduct]
 TIMES, PLACES = 50, 24
 
@@ -31,10 +34,8 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def made(source: Path, home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> Run:
+def made(source: Path, home: Path) -> Run:
     """Run a flow of one step on the source with a worker; return the product."""
-    for name, value in prefect.items():
-        monkeypatch.setenv(name, value)
 
     def run(body: Callable[[Product], Any]) -> StoredProduct:
         @flow

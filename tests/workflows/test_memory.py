@@ -74,10 +74,9 @@ def planned(body: Any, source: str, home: Path) -> Plan:
 @pytest.mark.campaign  # which is run without coverage: that takes memory in workers too
 @pytest.mark.parametrize("mib", [4, 8, 16, 32, 64])
 def test_each_kind_of_stage_takes_what_was_planned_within_a_fifth(
-    mib: int, source: str, home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    mib: int, source: str, home: Path, prefect_here: dict[str, str]
 ) -> None:
-    for name, value in prefect.items():
-        monkeypatch.setenv(name, value)
+    assert prefect_here
     body = kinds(mib)
     expected = {one.step.key: one.step.memory for one in planned(body, source, home).steps}
     done = api.run(body, source, home=home, workers=1, archive=False)

@@ -152,11 +152,8 @@ def test_what_is_archived_compares_with_the_working_product_it_was_packed_from(
     assert "so there are no regions to compare" in other.stdout
 
 
-def test_a_notebook_does_what_the_command_does(
-    home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch, made: dict[str, Any]
-) -> None:
-    for name, value in prefect.items():
-        monkeypatch.setenv(name, value)
+def test_a_notebook_does_what_the_command_does(home: Path, prefect_here: dict[str, str], made: dict[str, Any]) -> None:
+    assert prefect_here
     import terp.workflows as terp
 
     run = terp.run(f"{MINE}:departures", "ostia", workers=1)
