@@ -19,6 +19,7 @@ AVERAGE = 8  # times, and channels, that become one
 LIMIT = 5.0  # standard deviations beyond which an amplitude is flagged
 MAD_TO_DEVIATION = 1.4826  # for normally distributed values
 CHANNELS = 128  # of a baseline that are flagged at a time
+LARGEST = np.int32(2**31 - 1)
 WINDOW = 31  # days of the rolling mean
 
 
@@ -44,34 +45,27 @@ class Scratch:
     """Memory for `flag_average`, to be used again by one thread."""
 
     amplitudes: Values  # (series, time)
-    sorted: Values
+    distances: Values  # (time)
+    bounds: Values  # (2, series): the squares between which the square of an amplitude is good
     sums: Values  # (3, series): real, imaginary, count
 
     @classmethod
     def of(cls, shape: tuple[int, ...]) -> "Scratch":
         times, series = shape[0], int(np.prod(shape[1:]))
-        return cls(np.empty((series, times), "f4"), np.empty((series, times), "f4"), np.empty((3, series), "f4"))
+        sizes = (series, times), (times,), (2, series), (3, series)
+        return cls(*(np.empty(size, "f4") for size in sizes))
 
 
 def flag_average(values: Values, out: Values | None = None, scratch: Scratch | None = None) -> Values:
-    """Return what `flag_average_plain` does, about ten times as fast; `values` is contiguous.
-
-    The median is that of sorted rows: NumPy sorts a short row of float32 faster than it finds its middle.
-    """
+    """Return what `flag_average_plain` does, about ten times as fast; `values` is contiguous."""
     times, channels, pols = values.shape
     scratch = scratch or Scratch.of(values.shape)
     if out is None:
         out = np.empty((times // AVERAGE, channels // AVERAGE, pols), "c8")
-    amplitudes, ordered = scratch.amplitudes, scratch.sorted
     series = values.reshape(times, -1)
-    _amplitudes_by_series(series, amplitudes)
-    ordered[:] = amplitudes
-    ordered.sort(axis=1)
-    median = _middles(ordered)
-    _distances(amplitudes, median, ordered)
-    ordered.sort(axis=1)
-    low, high = _bounds(median, _middles(ordered) * np.float32(LIMIT * MAD_TO_DEVIATION))
-    _average(series.view("f4"), low, high, scratch.sums, out)
+    _amplitudes_by_series(series, scratch.amplitudes)
+    _find_bounds(scratch.amplitudes, scratch.distances, scratch.bounds)
+    _average(series.view("f4"), *scratch.bounds, scratch.sums, out)
     return out
 
 
@@ -91,16 +85,6 @@ def flag_average_block(block: Values) -> Values:
     return made
 
 
-def _middles(ordered: Values) -> Values:
-    times = ordered.shape[1]
-    return (ordered[:, (times - 1) // 2] + ordered[:, times // 2]) * np.float32(0.5)
-
-
-def _bounds(median: Values, distance: Values) -> tuple[Values, Values]:
-    """Return the squares between which the square of an amplitude is good."""
-    return np.maximum(median - distance, 0) ** 2, (median + distance) ** 2
-
-
 @njit(nogil=True, fastmath=True, cache=True)
 def _amplitudes_by_series(values, out):  # type: ignore[no-untyped-def]
     """|values| (time, series) as (series, time), in blocks that fit the L1 cache."""
@@ -114,10 +98,50 @@ def _amplitudes_by_series(values, out):  # type: ignore[no-untyped-def]
 
 
 @njit(nogil=True, fastmath=True, cache=True)
-def _distances(amplitudes, median, out):  # type: ignore[no-untyped-def]
+def _find_bounds(amplitudes, distances, bounds):  # type: ignore[no-untyped-def]
     for one in range(amplitudes.shape[0]):
-        for time in range(amplitudes.shape[1]):
-            out[one, time] = abs(amplitudes[one, time] - median[one])
+        row = amplitudes[one]
+        median = _median(row)
+        for time in range(row.size):
+            distances[time] = abs(row[time] - median)
+        reach = _median(distances) * np.float32(LIMIT * MAD_TO_DEVIATION)
+        bounds[0, one] = max(median - reach, np.float32(0)) ** 2
+        bounds[1, one] = (median + reach) ** 2
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _median(row):  # type: ignore[no-untyped-def]
+    """Return the median of a short row of floats that are not negative.
+
+    To count through a row in the L1 cache some ten times takes a fraction of the time in which it is sorted. The bits
+    of such floats, read as integers, have the order of the floats: halving between the least and the largest finds it.
+    """
+    bits, half = row.view(np.int32), (row.size + 1) // 2
+    least, bound = bits[0], bits[0]
+    for time in range(bits.size):
+        least, bound = min(least, bits[time]), max(bound, bits[time])
+    below, there = least - 1, np.float32(row.size)
+    while there != half and bound - below > 1:
+        middle = np.int32((below + bound) // 2)
+        count = _count_to(bits, middle)
+        if count < half:
+            below = middle
+        else:
+            bound, there = middle, count
+    lower, upper = np.int32(0), LARGEST
+    for time in range(bits.size):
+        lower = max(lower, bits[time] if bits[time] <= bound else np.int32(0))
+        upper = min(upper, bits[time] if bits[time] > bound else LARGEST)
+    middles = np.array([lower, upper]).view(np.float32)
+    return middles[0] if row.size % 2 or there > half else (middles[0] + middles[1]) * np.float32(0.5)
+
+
+@njit(nogil=True, fastmath=True, cache=True)
+def _count_to(bits, bound):  # type: ignore[no-untyped-def]
+    count = np.float32(0)  # in lanes of the width of the others
+    for time in range(bits.size):  # by number: an iterator is not made into lanes
+        count += np.float32(1) if bits[time] <= bound else np.float32(0)
+    return count
 
 
 @njit(nogil=True, fastmath=True, cache=True)

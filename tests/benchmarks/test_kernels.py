@@ -1,7 +1,12 @@
 """The fast kernels of the benchmarks, beside the readable ones."""
 
+from typing import Any
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 pytest.importorskip("numba", reason="the kernels need the radio extra")
 
@@ -38,6 +43,11 @@ def test_the_scratch_of_flagging_may_be_used_again() -> None:
     scratch, out = kernels.Scratch.of(first.shape), np.empty((8, 2, 4), "c8")
     kernels.flag_average(first, out, scratch)
     assert np.array_equal(kernels.flag_average(second, out, scratch), kernels.flag_average(second))
+
+
+@given(arrays("f4", st.integers(1, 70), elements=st.floats(0, 100, width=32) | st.sampled_from([0, 1, 2])))
+def test_the_median_by_counting_is_that_of_numpy(row: np.ndarray[Any, Any]) -> None:
+    assert kernels._median(row) == np.median(row)
 
 
 @pytest.mark.parametrize("channels", [16, 256, 136])
