@@ -26,7 +26,7 @@ from terp.workflows import Product, ingest, stage
 
 def work(seed: int) -> float:
     many = np.random.default_rng(seed).random(200_000)
-    for _ in range(20):
+    for _ in range(60):
         many = np.sort(many * 1.7 % 1)
     return many[100_000]
 
