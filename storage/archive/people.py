@@ -21,6 +21,7 @@ from terp.storage.signature import fingerprint_of
 
 REGISTER = "urn:terp:people"  # under which custody keeps the events of the register
 FILE = "people.toml"
+_ADDED, _REVOKED = "person added", "person revoked"  # events; others there tell of the custody of the register itself
 
 type Line = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f]*\S[^\x00-\x1f\x7f]*$")]
 
@@ -77,7 +78,7 @@ class People:
         except ValidationError:
             raise BadKey(f"{name!r} is no name of a person: give it in one line") from None
         facts = {"name": name, "key": line, "fingerprint": fingerprint, "roles": list(roles), "by": by}
-        self._events.append(REGISTER, "person added", facts)
+        self._events.append(REGISTER, _ADDED, facts)
         self.write()
         there = next((one for one in self.all() if one.fingerprint == fingerprint), None)
         if there is None or there.name != name:
@@ -88,7 +89,7 @@ class People:
         """Revoke the key of a person, who stays in the register; raises BadKey where there is none to revoke."""
         if not any(one.name == name and not one.revoked for one in self.all()):
             raise BadKey(f"there is no {name!r} whose key can be revoked: `terp people list` shows who there is")
-        self._events.append(REGISTER, "person revoked", {"name": name, "reason": reason, "by": by})
+        self._events.append(REGISTER, _REVOKED, {"name": name, "reason": reason, "by": by})
         self.write()
         return [one for one in self.all() if one.name == name][-1]
 
@@ -132,12 +133,12 @@ def _after(events: Sequence[dict[str, Any]]) -> list[Person]:
     found: list[Person] = []
     for event in events:
         facts = event["facts"]
-        if event["event"] == "person revoked":
+        if event["event"] == _REVOKED:
             about = {"revoked": event["time"], "reason": facts["reason"]}
             found = [
                 one.model_copy(update=about) if one.name == facts["name"] and not one.revoked else one for one in found
             ]
-        elif not any(_same(one, facts) for one in found):
+        elif event["event"] == _ADDED and not any(_same(one, facts) for one in found):
             found.append(Person(name=facts["name"], key=facts["key"], roles=tuple(facts["roles"]), added=event["time"]))
     return found
 

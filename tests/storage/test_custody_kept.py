@@ -25,6 +25,7 @@ from terp.storage.archive.custody import Events, slug
 from terp.storage.archive.hold import holds, lay
 from terp.storage.archive.keeping import ROOT, send
 from terp.storage.archive.ocfl import place as where
+from terp.storage.archive.people import FILE, REGISTER, People
 from terp.storage.archive.proposal import Scope
 from terp.storage.audit import Report
 from terp.storage.errors import Damaged
@@ -164,6 +165,18 @@ def test_a_history_without_its_end_is_found_and_mended(at: Home, kept: int) -> N
     assert before.items() <= now.items()
     assert [one.reason for one in holds(Events(at.custody).of(URN))] == ["a court asked"]
     assert [json.loads(now[name])["event"] for name in now.keys() - before.keys()] == ["custody restored"] * kept
+    assert look(at).damage == []
+
+
+def test_a_register_of_people_that_lost_its_end_is_mended_and_tells_the_same_people(at: Home) -> None:
+    before = People(at.custody).all()
+    Events(at.custody).path(slug(REGISTER), 2).unlink()
+    (at.custody / FILE).unlink()
+    assert [damage.object for damage in look(at).damage] == [REGISTER]
+    assert mend(at).exit_code == 0
+    assert People(at.custody).all() == before
+    assert Events(at.custody).of(REGISTER)[-1]["event"] == "custody restored"
+    assert mend(at).exit_code == 0
     assert look(at).damage == []
 
 
