@@ -87,7 +87,9 @@ def test_each_kind_of_stage_takes_what_was_planned_within_a_fifth(
 
 def test_what_cannot_fit_is_refused_with_the_blocks_that_would(source: str, home: Path) -> None:
     plan = planned(kinds(64), source, home)
-    with pytest.raises(Usage, match=r"made needs about 454 MiB .* 260 MiB here: blocks of 1,0\d\d along time would fit"):
+    with pytest.raises(
+        Usage, match=r"made needs about 454 MiB .* 260 MiB here: blocks of 1,0\d\d along time would fit"
+    ):
         hardly_fitting(plan, 260 * MIB, "here", "take fewer workers")
 
 
