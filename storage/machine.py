@@ -19,6 +19,11 @@ NATIVE = "native"
 _THREADS = ("OMP", "OPENBLAS", "MKL", "NUMBA")
 
 
+def cores() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 @dataclass(frozen=True)
 class Machine:
     """A kind of machine, without its name; `features` are the vector instructions of its processor, sorted.

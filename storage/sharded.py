@@ -24,6 +24,7 @@ from terp.storage.codec import Codec, Values
 from terp.storage.errors import Damaged, Missing
 from terp.storage.grid import Array
 from terp.storage.lineage import Of, note
+from terp.storage.machine import cores
 from terp.storage.shard import ABSENT, INDEX_CRC_BYTES
 
 _MOST_THREADS = 4  # more do not read faster from one disk, and a reader is not alone on a machine
@@ -232,7 +233,7 @@ def reading_threads() -> int:
     """Return how many threads a reader may use: one where another has said so to all libraries, as in workers."""
     if os.environ.get("OMP_NUM_THREADS") == "1":
         return 1
-    return min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, _MOST_THREADS)
+    return min(cores(), _MOST_THREADS)
 
 
 def _length(pick: Pick) -> int:

@@ -3,7 +3,6 @@
 A batch costs one word between threads, however many files are in it; that is what small files were slow by.
 """
 
-import os
 import queue
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -15,6 +14,7 @@ from terp.storage.audit.checking import Task, check
 from terp.storage.audit.damage import Damage
 from terp.storage.audit.unit import Unit
 from terp.storage.errors import NotStaged, PlaceTrouble
+from terp.storage.machine import cores
 from terp.storage.places import Place
 
 _WINDOW = 4  # batches that wait for each thread
@@ -72,7 +72,7 @@ class Readers:
     """So many threads that read (0: one for each core), and as many that hash large blocks aside."""
 
     def __init__(self, threads: int) -> None:
-        threads = threads or _cores()
+        threads = threads or cores()
         self._readers, self._aside = ThreadPoolExecutor(threads), ThreadPoolExecutor(threads)
         self._most, self.flying = _WINDOW * threads, 0
         self._done = queue.SimpleQueue[tuple[Batch, Future[None]]]()
@@ -110,7 +110,3 @@ class Readers:
             return None
         self.flying -= 1
         return came
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,6 +19,7 @@ from urllib.parse import unquote
 from terp.storage import files
 from terp.storage.archive.catalog.card import DAMAGED, Card
 from terp.storage.archive.catalog.reader import card_of
+from terp.storage.machine import cores
 
 _MANY = 1000  # objects for which it is worth while to start processes
 _PROCESSES = 8  # at most: one process puts in what they read
@@ -38,7 +39,7 @@ def card_now(archive: Path, path: str) -> Card | None:
 
 def cards_now(archive: Path, paths: Sequence[str]) -> Iterator[Card | None]:
     """Yield the cards of objects, in order; None for one that went away meanwhile."""
-    processes = min(len(os.sched_getaffinity(0)), _PROCESSES) if len(paths) > _MANY else 1
+    processes = min(cores(), _PROCESSES) if len(paths) > _MANY else 1
     return _by_threads(archive, paths) if processes == 1 else _by_processes(archive, paths, processes)
 
 
