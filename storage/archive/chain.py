@@ -77,6 +77,12 @@ def chained(name: str, lines: Iterable[bytes]) -> Chain:
     return Chain(name, tuple(found))
 
 
+def held_as(name: str, held: Mapping[int, bytes]) -> Chain:
+    """Return the chain that the events are which custody holds, by their numbers."""
+    found = chained(name, (held[number] for number in range(1, len(held) + 1) if number in held))
+    return found if len(found.lines) == len(held) else Chain(name, found.lines, whole=False)
+
+
 def packed(chain: Chain) -> bytes:
     """Return a chain as it is kept in a place: a line for each event, and one that names its end."""
     before = digest(chain.lines[-1]) if chain.lines else NOTHING

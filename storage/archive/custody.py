@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from terp.storage.archive.chain import NOTHING, Chain, chained, digest, event, slug
+from terp.storage.archive.chain import NOTHING, Chain, digest, event, held_as, slug
 from terp.storage.canonical import canonical
 from terp.storage.errors import BadPackage
 from terp.storage.files import create_once, disk, make_folders, sync_folder
@@ -65,9 +65,7 @@ class Events:
 
     def chain(self, name: str) -> Chain:
         """Return the events of an object that is known by its slug, as far as each fits the one before."""
-        held = self.held(name)
-        found = chained(name, (held[number] for number in range(1, len(held) + 1) if number in held))
-        return found if len(found.lines) == len(held) else Chain(name, found.lines, whole=False)
+        return held_as(name, self.held(name))
 
     def slugs(self) -> set[str]:
         """Return by what names all those are known of whom there are events."""
@@ -76,11 +74,11 @@ class Events:
 
     def put_back(self, name: str, number: int, line: bytes) -> None:
         """Make an event anew that was there once; raises FileExistsError where another is there by now."""
-        home = self.folder / name
-        with disk(home):
-            make_folders(home)
-            create_once(home / f"{number:06}.json", line)
-            sync_folder(home)
+        path = self.path(name, number)
+        with disk(path):
+            make_folders(path.parent)
+            create_once(path, line)
+            sync_folder(path.parent)
 
     def path(self, name: str, number: int) -> Path:
         """Return where an event is."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from terp.storage import files
 from terp.storage.archive import tombstone
-from terp.storage.archive.chain import Chain, Forked, missing
+from terp.storage.archive.chain import Chain, Forked, held_as, missing
 from terp.storage.archive.custody import Events
 from terp.storage.archive.keeping import Kept
 from terp.storage.archive.statement import parts
@@ -76,8 +76,8 @@ def _told(lost: Sequence[tuple[int, bytes]], name: str) -> str:
 
 def hold(custody: Path, name: str, told: Mapping[str, Chain]) -> Held:
     """Hold the events of an object against what places tell of them."""
-    events = Events(custody)
-    mine, ours = events.held(name), events.chain(name)
+    mine = Events(custody).held(name)
+    ours = held_as(name, mine)
     identifier = next((one.identifier for one in (ours, *told.values()) if one.identifier), name)
     found = Held(name, identifier, len(mine), ours.whole)
     best: Mapping[int, bytes] = {}

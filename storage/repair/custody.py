@@ -76,12 +76,13 @@ class Restoring:
     # events
 
     def _told(self, held: Held, done: bool) -> None:
+        ours = Events(self.custody).chain(held.slug)
         for damage in held.damage():
             if done and damage.place == CUSTODY:
                 how = f"has its events {held.lost[0][0]} to {held.lost[-1][0]} again: from {held.source}"
                 self.mended.append(Mended(CUSTODY, damage.object, damage.path, how))
-            elif damage.place in held.altered and Events(self.custody).chain(held.slug).whole:
-                self.keeps[damage.place].write(damage.path, packed(Events(self.custody).chain(held.slug)))
+            elif damage.place in held.altered and ours.whole:
+                self.keeps[damage.place].write(damage.path, packed(ours))
                 self.mended.append(Mended(damage.place, damage.object, damage.path, "was written anew"))
             else:
                 self.left.append((damage, "a person has to look"))
@@ -148,9 +149,7 @@ class Restoring:
         names = [name.split("/") for name in kept.names() if name.startswith("bundles/")]
         for tape in sorted({parts[1] for parts in names}):
             folder = Known(self.custody).bundles(tape)
-            if (
-                folder.exists() or Known(self.custody).lost(tape).exists()
-            ):  # of a tape that was declared lost nothing is
+            if folder.exists() or Known(self.custody).lost(tape).exists():  # nothing is on a tape that was lost
                 continue
             fresh = folder.with_name(f".bundles-{secrets.token_hex(6)}")
             with files.disk(folder):
