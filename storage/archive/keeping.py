@@ -30,6 +30,7 @@ _NAME = re.compile(
     r"README\.md|events/[0-9a-f]{32}\.jsonl|tombstones/[0-9a-f]{32}\.(json|md|md\.sig|files|specification\.json|\d+\.sig)"
     r"|bundles/[a-z0-9][a-z0-9-]{0,62}/terp-[0-9a-f]{20}\.zip\.json"
 )
+_EVENTS, STONES = "events/", "tombstones/"
 _MARK = "0=ocfl_1.1"
 _MOST = 64 << 20  # bytes of such a file that are read
 _README = b"""# Custody
@@ -103,6 +104,17 @@ class Kept:
 def is_kept(name: str) -> bool:
     """Say whether something in a place, by its name there, is a file of custody."""
     return name.startswith(ROOT) and bool(_NAME.fullmatch(name.removeprefix(ROOT)))
+
+
+def chain_in(name: str) -> str:
+    """Return the slug of the object whose events a file of that name holds; "" where it holds none."""
+    return name.removeprefix(_EVENTS).removesuffix(".jsonl") if name.startswith(_EVENTS) else ""
+
+
+def stone_in(name: str) -> tuple[str, str]:
+    """Return the slug that a file of a tombstone is of, and how its name ends: ".json" is the tombstone itself."""
+    stem, dot, rest = name.removeprefix(STONES).partition(".")
+    return stem, dot + rest
 
 
 def send(custody: Path, place: Place, identifiers: Iterable[str] | None = None) -> list[str]:
@@ -194,11 +206,12 @@ def _files(custody: Path, kept: Kept) -> Iterator[tuple[str, bytes]]:
 
 def _is_newer(kept: Kept, name: str, data: bytes, size: int) -> bool:
     """Say whether a file is to be sent: what was destroyed is told once, and never otherwise after that."""
-    if size < 0 or not name.startswith("tombstones/"):
+    if size < 0 or not name.startswith(STONES):
         return size != len(data)
-    if not name.endswith(".json") or name.endswith(".specification.json"):
+    stem, end = stone_in(name)
+    if end != ".json":
         return False
-    ours, there = tombstone.weight(name[11:43], data), tombstone.weight(name[11:43], kept.read(name) or b"")
+    ours, there = tombstone.weight(stem, data), tombstone.weight(stem, kept.read(name) or b"")
     return ours > there or (ours == there == 1)
 
 

@@ -14,7 +14,7 @@ from terp.storage import files
 from terp.storage.archive import tombstone
 from terp.storage.archive.chain import Chain, Forked, held_as, missing
 from terp.storage.archive.custody import Events
-from terp.storage.archive.keeping import Kept
+from terp.storage.archive.keeping import STONES, Kept, chain_in, stone_in
 from terp.storage.archive.statement import parts
 from terp.storage.audit.damage import ALTERED, FORKED, LOST, Damage
 from terp.storage.errors import PlaceTrouble
@@ -133,7 +133,7 @@ def check(custody: Path, places: Sequence[Place], slugs: Collection[str] = ()) -
             found.keeps.append(kept)
         except PlaceTrouble as trouble:
             found.away[place.name] = str(trouble)
-    theirs = {name[7:-6] for there in names.values() for name in there if name.startswith("events/")}
+    theirs = {chain_in(name) for there in names.values() for name in there}
     wanted = {name for name in Events(custody).slugs() | theirs if len(name) == 32 and (not slugs or name in slugs)}
     found.held = _looked(custody, ((name, _chains(found, names, name)) for name in sorted(wanted)))
     if not slugs:
@@ -207,7 +207,7 @@ class Differing:
 def _stones(custody: Path, kept: Kept, there: Mapping[str, int]) -> list[Differing]:
     """Compare what custody and a place have of tombstones; what a place only lacks is no matter: it is sent."""
     found = []
-    for name in sorted(name for name in there if name.startswith("tombstones/")):
+    for name in sorted(name for name in there if name.startswith(STONES)):
         theirs, path = kept.read(name), custody / name
         with files.disk(path):
             ours = path.read_bytes() if path.exists() else None
@@ -217,7 +217,7 @@ def _stones(custody: Path, kept: Kept, there: Mapping[str, int]) -> list[Differi
 
 
 def _differing(custody: Path, place: str, name: str, ours: bytes | None, theirs: bytes) -> Differing | None:
-    stem, suffix = name[11:43], name[43:]
+    stem, suffix = stone_in(name)
     if suffix == ".json":
         return _stone(place, name, ours, theirs)
     path = custody / "tombstones" / f"{stem}.json"
@@ -232,9 +232,10 @@ def _differing(custody: Path, place: str, name: str, ours: bytes | None, theirs:
 
 
 def _stone(place: str, name: str, ours: bytes | None, theirs: bytes) -> Differing | None:
-    mine, other = tombstone.weight(name[11:43], ours or b""), tombstone.weight(name[11:43], theirs)
+    stem = stone_in(name)[0]
+    mine, other = tombstone.weight(stem, ours or b""), tombstone.weight(stem, theirs)
     plain = tombstone.parsed(theirs if other else ours or b"")
-    identifier = str(plain["identifier"]) if plain else name[11:43]
+    identifier = str(plain["identifier"]) if plain else stem
     if other > mine:
         return Differing(name, place, identifier, CUSTODY, LOST if ours is None else ALTERED)
     if mine > other:

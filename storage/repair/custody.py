@@ -18,7 +18,7 @@ from terp.storage.archive import tombstone
 from terp.storage.archive.chain import packed, slug
 from terp.storage.archive.custody import Events
 from terp.storage.archive.hold import DESTROYING
-from terp.storage.archive.keeping import Kept
+from terp.storage.archive.keeping import Kept, stone_in
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.people import FILE, REGISTER, People
 from terp.storage.audit.bundled import Bundled
@@ -51,7 +51,7 @@ class Restoring:
             with self._answering(held.altered):
                 self._told(held, self._events(held))
         self._people()
-        for one in sorted(self.checked.files, key=lambda one: not one.name.endswith(f"{one.name[11:43]}.json")):
+        for one in sorted(self.checked.files, key=lambda one: stone_in(one.name)[1] != ".json"):
             with self._answering([one.place]):
                 self._file(one)
         for kept in self.keeps.values():
@@ -137,8 +137,9 @@ class Restoring:
 
     def _doubt(self, one: Differing, data: bytes) -> str:
         """Say why a place is not believed that something was destroyed; "" where it is borne out."""
-        if not one.name.endswith(f"{one.name[11:43]}.json"):
-            stone = self.custody / "tombstones" / f"{one.name[11:43]}.json"
+        stem, end = stone_in(one.name)
+        if end != ".json":
+            stone = self.custody / "tombstones" / f"{stem}.json"
             return "" if stone.exists() else "there is no tombstone that it belongs to"
         return unproven(self.custody, tombstone.parsed(data) or {})
 
