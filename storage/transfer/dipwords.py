@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from typing import Any
 
-from terp.storage.archive.policy import OPENNESS, Policy
+from terp.storage.archive.policy import FREE, OPENNESS, Policy
 from terp.storage.archive.terms import Terms
 from terp.storage.metadata import formats, mdto
 from terp.storage.metadata.mdto.lists import BEPERKINGEN
 from terp.storage.transfer.copying import Copied
-from terp.storage.transfer.openness import NONE, PROFILES, Closed
+from terp.storage.transfer.openness import PROFILES, Closed
 from terp.storage.transfer.records import BRON, event, file_of, object_of, organisation
 
 _COVERAGE = formats.OWN
@@ -214,7 +214,7 @@ def _restrictions(told: Told) -> list[mdto.BeperkingGebruik]:
         for one, count in told.withheld.items()
     ]
     terms = mdto.BeperkingGebruik(
-        beperkingGebruikType=mdto.begrip("Overig" if found else NONE, BEPERKINGEN),
+        beperkingGebruikType=mdto.begrip("Overig" if found else FREE, BEPERKINGEN),
         beperkingGebruikNadereBeschrijving=f"{rights.licence_name}; rechten: {rights.holder}",
         beperkingGebruikDocumentatie=(mdto.verwijzing(rights.licence_name, rights.licence, rights.holder),),
     )

@@ -18,7 +18,6 @@ PROFILES = {
     "restricted": "for one who is named: without what a restriction closes, but with what is only not opened",
     "full": "for one who is named: all of it",
 }
-NONE = FREE
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Openness:
     @cached_property
     def closed(self) -> list[Closed]:
         """The restrictions in force; that of `private unless` is the last."""
-        said = [self._closed(one) for one in self.terms.policy.beperkingGebruik if one.type != NONE]
+        said = [self._closed(one) for one in self.terms.policy.beperkingGebruik if one.type != FREE]
         in_force = [one for one in said if self.on < one.until]
         until = self.terms.private_until
         if until and self.on < until:
