@@ -13,6 +13,7 @@ from terp.storage.archive.claim import claimed
 from terp.storage.archive.custody import Events
 from terp.storage.archive.keeping import demand_all, drop, send
 from terp.storage.archive.known import Copy, Known, State
+from terp.storage.archive.ocfl import MARK
 from terp.storage.archive.ocfl import place as where
 from terp.storage.archive.original import Original
 from terp.storage.errors import BadPackage, BadPlaces, BadPolicy, Damaged, PlaceTrouble, StorageError
@@ -20,8 +21,6 @@ from terp.storage.home import Home
 from terp.storage.meter import Meter, Tell, silent
 from terp.storage.places import About, Folder, Place, Places, Tape
 from terp.storage.places.config import AboutTape
-
-_MARK = "0=ocfl_1.1"
 
 
 @dataclass(frozen=True)
@@ -147,7 +146,7 @@ def _prepare(known: Known, original: Original, place: Place) -> None:
     """See that a place is an archive laid out as ours; make one of an empty place."""
     wanted = dict(original.root_files())
     try:
-        if b"".join(place.read(_MARK)) == wanted[_MARK]:
+        if b"".join(place.read(MARK)) == wanted[MARK]:
             if b"".join(place.read("ocfl_layout.json")) != wanted["ocfl_layout.json"]:
                 raise PlaceTrouble(f"the place {place.name} is an archive laid out by another rule; choose another")
             return
@@ -163,17 +162,17 @@ def _prepare(known: Known, original: Original, place: Place) -> None:
         place.write(path, data)
 
 
-def _demand_there(place: Place) -> None:
+def demand_there(place: Place) -> None:
     """Raise PlaceTrouble where a place is not the one copies went to: that it has nothing proves nothing then."""
     try:
-        b"".join(place.read(_MARK))
+        b"".join(place.read(MARK))
     except FileNotFoundError:
         raise _not_there(place) from None
 
 
 def _not_there(place: Place) -> PlaceTrouble:
     return PlaceTrouble(
-        f"the place {place.name} has no {_MARK}, though there are copies in it: is it mounted, and the right one? "
+        f"the place {place.name} has no {MARK}, though there are copies in it: is it mounted, and the right one? "
         f"If it is gone for good, `terp places --lost {place.name}` says so"
     )
 
@@ -190,7 +189,7 @@ def remove_copy(home: Home, name: str, identifier: str, tell: Tell = silent, tak
         if isinstance(place, Tape):
             bundles.demand_there(known, place)
         elif record and record.files:
-            _demand_there(place)
+            demand_there(place)
         if record and record.state != "going":
             known.write(replace(record, state="going"))
         if isinstance(place, Tape):

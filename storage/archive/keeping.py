@@ -20,6 +20,7 @@ from terp.storage.archive.chain import Chain, Forked, missing, packed, slug, unp
 from terp.storage.archive.claim import claimed
 from terp.storage.archive.custody import Events
 from terp.storage.archive.known import Known
+from terp.storage.archive.ocfl import MARK
 from terp.storage.archive.people import REGISTER
 from terp.storage.errors import Busy, Damaged, PlaceTrouble
 from terp.storage.places import Folder, Place
@@ -31,7 +32,6 @@ _NAME = re.compile(
     r"|bundles/[a-z0-9][a-z0-9-]{0,62}/terp-[0-9a-f]{20}\.zip\.json"
 )
 _EVENTS, STONES = "events/", "tombstones/"
-_MARK = "0=ocfl_1.1"
 _MOST = 64 << 20  # bytes of such a file that are read
 _README = b"""# Custody
 
@@ -60,7 +60,7 @@ class Kept:
 
     def is_ready(self) -> bool:
         """Say whether it is a storage root by now; what is none is not written to."""
-        return self.kind == "tape" or any(one.name == _MARK for one in self.place.list(_MARK))
+        return self.kind == "tape" or any(one.name == MARK for one in self.place.list(MARK))
 
     def names(self) -> dict[str, int]:
         """Return all that is kept there by name, with its size; also what should not be there."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from terp.storage import files
 from terp.storage.archive import bundles, tombstone
 from terp.storage.archive.claim import claimed
-from terp.storage.archive.copies import open_place, state_of
+from terp.storage.archive.copies import demand_there, open_place, state_of
 from terp.storage.archive.custody import Events
 from terp.storage.archive.known import Copy, Known
 from terp.storage.archive.ocfl import place as where
@@ -94,14 +94,14 @@ def _demand_gone(home: Home, name: str) -> None:
     """Raise MustStay where a place answers and is the one that copies went to."""
     if name not in [about.name for about in Places.load(home.custody).place]:
         return
-    with suppress(PlaceTrouble, FileNotFoundError):
+    with suppress(PlaceTrouble):
         place = open_place(home, name)[1]
         if isinstance(place, Tape):
             bundles.demand_there(Known(home.custody), place)
             if not bundles.indices(Known(home.custody), name):
                 return
         else:
-            b"".join(place.read("0=ocfl_1.1"))
+            demand_there(place)
         raise MustStay(
             f"the place {name} answers, and has what went there: it is not lost. `terp audit --place {name}` reads it "
             "again, `terp uncopy` removes a copy"

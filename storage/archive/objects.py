@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from terp.storage.archive.ocfl import (
+    MARK,
     OBJECT,
+    ROOT,
     Raced,
     as_json,
     copy,
@@ -40,7 +42,6 @@ from terp.storage.files import disk, make_folders, replace, write_new
 from terp.storage.holder import Holder
 from terp.storage.validate import ERROR, Finding, validate_object
 
-_ROOT = "ocfl_1.1"
 _LAYOUT = "0003-hash-and-id-n-tuple-storage-layout"
 _STAGING = Path("extensions", "terp-staging")
 
@@ -69,7 +70,7 @@ class Archive:
         """Make an empty archive unless there is one; raise BadPackage where something else stands."""
         with disk(self.root):
             make_folders(self.root)
-            if (self.root / f"0={_ROOT}").exists():
+            if (self.root / MARK).exists():
                 return self._check_layout()
             there = {path.name for path in self.root.iterdir() if not path.name.startswith(".")}
             if strangers := there - {"extensions", "ocfl_layout.json"}:
@@ -79,7 +80,7 @@ class Archive:
             replace(self.root / "extensions" / _LAYOUT / "config.json", as_json(config))
             about = "first nine digits of the SHA-256 of the identifier in threes, then the identifier itself"
             replace(self.root / "ocfl_layout.json", as_json({"extension": _LAYOUT, "description": about}))
-            replace(self.root / f"0={_ROOT}", f"{_ROOT}\n".encode())  # last: from here on it is an archive
+            replace(self.root / MARK, f"{ROOT}\n".encode())  # last: from here on it is an archive
         return None
 
     def ingest(

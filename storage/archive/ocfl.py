@@ -17,7 +17,8 @@ from urllib.parse import unquote
 from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import await_file, sync_folder, write_new
 
-OBJECT = "ocfl_object_1.1"
+OBJECT, ROOT = "ocfl_object_1.1", "ocfl_1.1"
+MARK = f"0={ROOT}"  # the file that makes a folder a storage root
 _INVENTORY, _SIDECAR = "inventory.json", "inventory.json.sha512"
 _BLOCK = 4 << 20
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from terp.storage.archive.ocfl import OBJECT, demand_read, newest, place, sound
+from terp.storage.archive.ocfl import MARK, OBJECT, ROOT, demand_read, newest, place, sound
 from terp.storage.archive.policy import Policy
 from terp.storage.errors import BadPackage, BadPolicy, Damaged
 from terp.storage.files import disk
@@ -104,7 +104,7 @@ class Original:
         for path in [*sorted(self.root.glob("extensions/0*/config.json")), self.root / "ocfl_layout.json"]:
             with disk(path):
                 yield path.relative_to(self.root).as_posix(), path.read_bytes()
-        yield "0=ocfl_1.1", b"ocfl_1.1\n"
+        yield MARK, f"{ROOT}\n".encode()
 
     def _size(self, path: str) -> int:
         with disk(self.home):
