@@ -230,12 +230,12 @@ class Catalog:
     def _write(self, there: Mapping[str, str], kept: Collection[str], base: Index | None) -> Refreshed:
         """Build a catalog of what is there, taking from `base` what is kept, and show it."""
         stones = self._stones()
-        read = len(missing(there, kept, stones))
-        if read > FEW:
-            self._told(f"making the catalog: {read:,} objects are read")
-        here, objects = build(self.archive, self.path.name, there, kept, stones, base)
+        unread = missing(there, kept, stones)
+        if len(unread) > FEW:
+            self._told(f"making the catalog: {len(unread):,} objects are read")
+        here, objects = build(self.archive, self.path.name, there, unread, stones, base)
         self._show(here)
-        return Refreshed(objects, read, 0, made_again=True)
+        return Refreshed(objects, len(unread), 0, made_again=True)
 
     def _stones(self) -> dict[str, Card]:
         """Return the cards of all tombstones, by the folder that the object had."""

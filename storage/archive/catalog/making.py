@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 import tempfile
 import weakref
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -35,18 +35,19 @@ def build(
     archive: Path,
     name: str,
     there: Iterable[str],
-    kept: Collection[str],
+    unread: Sequence[str],
     stones: Mapping[str, Card],
     base: Index | None,
 ) -> tuple[Folder, int]:
     """Build a catalog of what is there; return the folder it is in, by its name, and how many cards it has.
 
-    `kept`: folders of objects whose cards are taken from `base`. `stones`: cards of what was destroyed, by folder.
+    `unread`: folders of objects that are read, as `missing` gives them; the cards of the others are taken from `base`.
+    `stones`: cards of what was destroyed, by folder.
     Raises DiskTrouble.
     """
-    read = cards_now(archive, missing(there, kept, stones))
+    read, new = cards_now(archive, unread), set(unread)
     paths = sorted({*there, *stones}, key=order)
-    cards = (stones.get(path) or (base.at(path) if base and path in kept else next(read)) for path in paths)
+    cards = (stones.get(path) or (base.at(path) if base and path not in new else next(read)) for path in paths)
     here = Folder()
     try:
         return here, write(here.path / name, filter(None, cards))
