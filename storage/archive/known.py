@@ -105,7 +105,7 @@ class Known:
 
     def is_lost(self, place: str, identifier: str) -> bool:
         """Say whether the copy of an object in a place was declared lost, and none is known there since."""
-        return self.get(place, identifier) is None and any(True for _ in self.aside(place, identifier))
+        return any(True for _ in self.aside(place, identifier)) and self.get(place, identifier) is None
 
     def arrived(self, copy: Copy, files: int, sent: int) -> Copy:
         """Record that a copy is whole, and note in the custody of the object what was sent for it."""
