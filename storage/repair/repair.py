@@ -108,8 +108,9 @@ def repair(work: Work) -> Outcome:
     _sweep(work.scratch, f"{_PUT_TOGETHER}*")
     _sweep(work.custody / "repairs", f"{PART}*")
     finish(work.custody, work.places)
-    order = Order(work.places, work.custody, work.targets, work.folders, scope=f"repair {secrets.token_hex(4)}")
-    outcome = Outcome(audit(Order(**{**vars(order), "tell": work.tell, "beside": work.beside})))
+    about = work.places, work.custody, work.targets, work.folders
+    scope = f"repair {secrets.token_hex(4)}"
+    outcome = Outcome(audit(Order(*about, scope=scope, beside=work.beside, tell=work.tell)))
     found: dict[tuple[str, str], list[Damage]] = {}
     for damage in outcome.report.damage:
         found.setdefault((damage.place, damage.object), []).append(damage)

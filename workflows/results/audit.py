@@ -1,6 +1,7 @@
 """Audit and repair in a home: which places there are, what is due, and what a person asked for."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -65,9 +66,7 @@ def audited(
     order = Order(places, home.custody, chosen, folders, seconds=seconds, tell=tell, unnoted=found.unsure())
     if due:
         lasts, today = audits(home), datetime.now(UTC).date()
-        order = Order(
-            **{**vars(order), "scope": "due", "wanted": lambda *key: key not in lasts or lasts[key].is_due(today)}
-        )
+        order = replace(order, scope="due", wanted=lambda *key: key not in lasts or lasts[key].is_due(today))
     report = audit(order)
     report.damage, report.away = found.damage() + report.damage, found.away | report.away
     if not report.out_of_time:
