@@ -226,6 +226,14 @@ def rename(old: Path, new: Path) -> None:
     _told(lambda: old.replace(new), old, new)
 
 
+def move(old: Path, new: Path) -> None:
+    """Move a file into another folder, durably; the folder is made."""
+    make_folders(new.parent)
+    rename(old, new)
+    sync_folder(new.parent)
+    sync_folder(old.parent)
+
+
 def _link(old: Path, new: Path) -> None:
     _told(lambda: os.link(old, new), old, new)
 

@@ -43,7 +43,8 @@ class Declared:
 
 def declared(custody: Path, name: str) -> list[Declared]:
     """Return when a place was declared lost, the newest last."""
-    return [Declared(**json.loads(files.read_file(path))) for path in sorted(_folder(custody, name).glob(f"*/{_SAID}"))]
+    found = sorted(Known(custody).lost(name).glob(f"*/{_SAID}"))
+    return [Declared(**json.loads(files.read_file(path))) for path in found]
 
 
 def declare_lost(
@@ -67,7 +68,7 @@ def declare_lost(
         if alone and not even_last:
             raise MustStay(_refusal(name, alone))
         now = datetime.now(UTC)
-        aside = _folder(home.custody, name) / f"{now:%Y%m%dT%H%M%S%fZ}"
+        aside = known.lost(name) / f"{now:%Y%m%dT%H%M%S%fZ}"
         said = Declared(now.isoformat(timespec="seconds").replace("+00:00", "Z"), by, reason)
         with files.disk(aside):
             files.make_folders(aside)
@@ -85,7 +86,7 @@ def returned(home: Home, place: Place) -> list[str]:
     known = Known(home.custody)
     if isinstance(place, Tape):
         there = {one.name for one in place.list()} - {index["bundle"] for index in bundles.indices(known, place.name)}
-        return sorted(there & {path.stem for path in _folder(home.custody, place.name).glob("*/bundles/*.json")})
+        return sorted(there & {path.stem for path in known.lost(place.name).glob("*/bundles/*.json")})
     lost = {copy.object for copy in known.aside(place.name) if known.is_lost(place.name, copy.object)}
     return sorted(one for one in lost if any(True for _ in place.list(f"{where(one).as_posix()}/")))
 
@@ -151,14 +152,7 @@ def _note(custody: Path, copy: Copy, said: Declared, last: bool) -> None:
 
 def _set_aside(path: Path, folder: Path) -> None:
     with files.disk(path):
-        files.make_folders(folder)
-        files.rename(path, folder / path.name)
-        files.sync_folder(folder)
-        files.sync_folder(path.parent)
-
-
-def _folder(custody: Path, name: str) -> Path:
-    return Known(custody).lost(name)
+        files.move(path, folder / path.name)
 
 
 def strangers(home: Home) -> Iterator[str]:

@@ -15,7 +15,7 @@ from typing import Any
 from urllib.parse import unquote
 
 from terp.storage.errors import BadPackage, Damaged
-from terp.storage.files import await_file, sync_folder, write_new
+from terp.storage.files import await_file, disk, sync_folder, write_new
 
 OBJECT, ROOT = "ocfl_object_1.1", "ocfl_1.1"
 MARK = f"0={ROOT}"  # the file that makes a folder a storage root
@@ -140,6 +140,13 @@ def placed(home: Path, inventory: Mapping[str, Any], version: str) -> dict[str, 
     state = inventory["versions"][version]["state"]
     found = {name: home / inventory["manifest"][digest][0] for digest, names in state.items() for name in names}
     return dict(sorted(found.items()))
+
+
+def content(path: Path, sha512: str) -> bytes | None:
+    """Return the bytes of a small file that is stored; None where it is not what was stored."""
+    with disk(path):
+        data = path.read_bytes()
+    return data if hashlib.sha512(data).hexdigest() == sha512.lower() else None
 
 
 def is_kept(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from terp.storage.archive.ocfl import MARK, OBJECT, ROOT, demand_read, newest, place, sound
+from terp.storage.archive.ocfl import MARK, OBJECT, ROOT, content, demand_read, newest, place, sound
 from terp.storage.archive.policy import Policy
 from terp.storage.errors import BadPackage, BadPolicy, Damaged
 from terp.storage.files import disk
@@ -93,9 +93,8 @@ class Original:
                 f"{POLICY}; archive it again under a policy (`terp policy new` prints one to fill in)"
             )
         path = self.home / self.inventory["manifest"][digest][0]
-        with disk(path):
-            data = path.read_bytes()
-        if hashlib.sha512(data).hexdigest() != digest:
+        data = content(path, digest)
+        if data is None:
             raise Damaged(f"{path} is not what was stored, so nothing is decided by it: {self._cure}")
         return Policy.parse(data, str(path))
 

@@ -4,7 +4,6 @@ Every term comes from the policy that lies in the object; none is known here. Wh
 destruction wants two of them, and transfer an institution that takes it over.
 """
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
@@ -15,11 +14,11 @@ from typing import Any
 from terp.storage.archive.custody import Events
 from terp.storage.archive.hold import Hold, holds
 from terp.storage.archive.objects import Archive
+from terp.storage.archive.ocfl import content
 from terp.storage.archive.policy import FREE, Bewaartermijn, Policy
 from terp.storage.archive.terms import Terms, first_version
 from terp.storage.archive.tombstone import DESTROYED, tombstones
 from terp.storage.errors import BadPackage, BadPolicy
-from terp.storage.files import disk
 from terp.storage.home import Home
 
 POLICY = "policy.toml"
@@ -113,9 +112,8 @@ def policy_of(home: Home, identifier: str) -> Policy:
 
 def stored_policy(path: Path, sha512: str) -> Policy:
     """Read a policy in the archive; raises BadPolicy where it is not what was stored: nobody decided that."""
-    with disk(path):
-        data = path.read_bytes()
-    if hashlib.sha512(data).hexdigest() != sha512.lower():
+    data = content(path, sha512)
+    if data is None:
         raise BadPolicy(f"{path} is not the decision that was stored: `terp audit` finds it, `terp repair` mends it")
     return Policy.parse(data, str(path))
 

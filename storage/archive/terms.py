@@ -7,7 +7,6 @@ made, a bewaartermijn from the event that its trigger names. Neither a new versi
 both are of the first version.
 """
 
-import hashlib
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -15,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
-from terp.storage.archive.ocfl import newest, place
+from terp.storage.archive.ocfl import content, newest, place
 from terp.storage.archive.policy import FREE, LONGEST, Beperking, Policy, after
 from terp.storage.errors import BadMetadata, BadPackage
 from terp.storage.files import disk
@@ -119,9 +118,8 @@ def first_version(archive: Path, identifier: str) -> First:
 
 
 def _told(path: Path, digest: str) -> date | None:
-    with disk(path):
-        data = path.read_bytes()
-    if hashlib.sha512(data).hexdigest() != digest.lower():
+    data = content(path, digest)
+    if data is None:
         raise BadPackage(f"{path} is not what was stored, so no term begins by it: `terp repair` mends it")
     with suppress(BadMetadata):
         return made_by(mdto.read(data))

@@ -111,10 +111,7 @@ class Restoring:
         target = self.custody / "quarantine" / held.slug / CUSTODY / f"{path.name}-{secrets.token_hex(6)}"
         with files.disk(path):
             if path.exists():
-                files.make_folders(target.parent)
-                files.rename(path, target)
-                files.sync_folder(target.parent)
-                files.sync_folder(path.parent)
+                files.move(path, target)
 
     # tombstones
 
