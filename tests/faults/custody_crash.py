@@ -40,18 +40,17 @@ def work(what: str, top: Path) -> None:
         mended(home, [], [], [])
 
 
+def settle(top: Path) -> None:
+    """Tell where the place is now."""
+    places(Home(top / "home"), folder_place("disk", top / "disk"))
+
+
 def main() -> None:
     files.GLANCE = 0.0
     what, template, folder, tries = sys.argv[1:]
-    names = ["whole"]
-    for name in names:
-        top = Path(shutil.copytree(template, Path(folder) / name))
-        places(Home(top / "home"), folder_place("disk", top / "disk"))
-        point = killing.NEVER if name == "whole" else int(name)
-        dead, _, count = killing.killed(point, lambda _, top=top: work(what, top))
+    act = lambda top, _: work(what, top)  # noqa: E731
+    for name, dead, _, count in killing.everywhere(template, folder, int(tries), act, settle):
         print(name, int(dead), count, flush=True)
-        if name == "whole":
-            names += map(str, range(0, count, count // int(tries) if int(tries) else 1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ by the number of the operation. For each a line is printed: its folder, whether 
 were, and the exit code if it was not.
 """
 
-import shutil
 import sys
 from pathlib import Path
 
@@ -36,14 +35,9 @@ def work(what: str, folder: Path) -> int:
 def main() -> None:
     files.GLANCE = 0.0
     what, template, folder, tries = sys.argv[1:]
-    names = ["whole"]
-    for name in names:
-        place = Path(shutil.copytree(template, Path(folder) / name))
-        point = killing.NEVER if name == "whole" else int(name)
-        dead, code, count = killing.killed(point, lambda tell, place=place: tell(str(work(what, place))))
+    act = lambda place, tell: tell(str(work(what, place)))  # noqa: E731
+    for name, dead, code, count in killing.everywhere(template, folder, int(tries), act):
         print(name, int(dead), count, code, flush=True)
-        if name == "whole":
-            names += map(str, range(0, count, count // int(tries) if int(tries) else 1))
 
 
 if __name__ == "__main__":

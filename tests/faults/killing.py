@@ -4,11 +4,12 @@ Processes are forked, so it is done in one that has no threads: in a script of i
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +73,25 @@ def _end(point: int, act: Callable[[Tell], Any], tell: Tell) -> None:
 def dies(point: int, act: Callable[[], Any]) -> bool:
     """Return whether a child was killed at a point of an act."""
     return killed(point, lambda _: act())[0]
+
+
+def everywhere(
+    template: str, folder: str, tries: int, act: Callable[[Path, Tell], Any], settle: Callable[[Path], Any] = Path
+) -> Iterator[tuple[str, bool, str, int]]:
+    """Act in copies of a folder: unharmed in FOLDER/whole, then killed at so many points (0: at each), named by them.
+
+    Yield the name of each, whether it was killed, what it told and how many operations there were; `settle` makes a
+    copy ready.
+    """
+    names = ["whole"]
+    for name in names:
+        place = Path(shutil.copytree(template, Path(folder) / name))
+        settle(place)
+        point = NEVER if name == "whole" else int(name)
+        dead, said, count = killed(point, lambda tell, place=place: act(place, tell))
+        yield name, dead, said, count
+        if name == "whole":
+            names += map(str, range(0, count, count // tries if tries else 1))
 
 
 def told(script: str | Path, *words: object) -> list[str]:
