@@ -15,7 +15,6 @@ from itertools import batched
 from pathlib import Path
 from typing import Any
 
-from terp.storage.machine import cores
 from terp.storage.validate.strict import LARGEST, BadText
 
 _BLOCK = 1 << 20  # bytes read at a time: they stay in the cache of the core that hashes them
@@ -126,7 +125,7 @@ class Reader:
 
     def __init__(self, threads: int = 0) -> None:
         self.files = self.bytes = 0
-        self.threads = threads or cores()
+        self.threads = threads or _processors()
         self._pool = ThreadPoolExecutor(self.threads)
 
     def __enter__(self) -> "Reader":
@@ -161,3 +160,7 @@ def _hashed(path: Path, algorithms: Collection[str]) -> dict[str, str] | str:
     except OSError as error:
         return reason(error)
     return {name: digest.hexdigest() for name, digest in digests.items()}
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
