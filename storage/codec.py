@@ -93,11 +93,19 @@ class Codec:
     def _checked(self, stored: Values, size: int) -> Values:
         """Return the stored bytes before any CRC32C, proven, and of so many bytes of values; raises Damaged."""
         data = stored[:-_CRC_BYTES] if self.summed else stored
-        if self.summed and google_crc32c.value(data) != int.from_bytes(stored[-_CRC_BYTES:].tobytes(), "little"):
-            raise Damaged("a chunk of it is not what was stored (CRC32C)")
+        self.demand_sum(data, stored[data.size :])
         if self._lengths(data) != (size, data.size):  # else what a buffer held before would stay in a part of it
             raise Damaged("a chunk of it has another length than its values")
         return data
+
+    def is_plain(self, length: int, size: int) -> bool:
+        """Say whether `length` stored bytes are values of `size` bytes as they are, and the sum behind them, if any."""
+        return not self.compressor and length == size + (_CRC_BYTES if self.summed else 0)
+
+    def demand_sum(self, data: Values, stored: Values) -> None:
+        """Raise Damaged where the sum that was stored behind a chunk is not that of its bytes."""
+        if self.summed and google_crc32c.value(data) != int.from_bytes(stored.tobytes(), "little"):
+            raise Damaged("a chunk of it is not what was stored (CRC32C)")
 
     def decode(self, stored: Values, out: Values) -> None:
         """Put the values of a stored chunk into `out` (contiguous); raises Damaged."""

@@ -105,7 +105,6 @@ class ShardedArray:
         if offset == length == ABSENT and self.fill is not None:
             self._put(chunk, self.fill, out)
             return
-        stored = shard.chunk(offset, length)
         target = None
         if all(isinstance(part.out, slice) for part in chunk):
             target = out[(*(part.out for part in chunk), ...)]  # the dots: of an array without dimensions a view too
@@ -113,12 +112,22 @@ class ShardedArray:
         direct = whole and target is not None and target.flags.c_contiguous and out.dtype == self.dtype
         try:
             if direct and target is not None:
-                self._codec.decode(stored, target)
+                self._read_to(shard, offset, length, target)
                 return
+            stored = shard.chunk(offset, length)
             values = self._codec.decoded(stored, _buffers.chunk(self.array.chunk, self.dtype))
         except Damaged as damage:
             raise Damaged(f"{shard.key} of {self.owner} is damaged: {damage}") from None
         self._put(chunk, values, out)
+
+    def _read_to(self, shard: "_Shard", offset: int, length: int, target: Values) -> None:
+        """Put the values of a chunk where they are wanted: those that are stored as they are by the read itself."""
+        plain = target.reshape(-1).view(np.uint8)
+        if self._codec.is_plain(length, plain.size):
+            shard.chunk(offset, plain.size, plain)
+            self._codec.demand_sum(plain, shard.chunk(offset + plain.size, length - plain.size))
+        else:
+            self._codec.decode(shard.chunk(offset, length), target)
 
     def _put(self, chunk: tuple[_Part, ...], values: Values, out: Values) -> None:
         """Put what is wanted of a chunk's values where it is wanted."""
@@ -147,11 +156,11 @@ class _Shard:
         found: Values = np.frombuffer(raw[:size].tobytes(), "<u8").reshape(chunks, 2)
         return found
 
-    def chunk(self, offset: int, length: int) -> Values:
-        """Return the stored bytes of a chunk: in a buffer that the thread's next chunk overwrites."""
+    def chunk(self, offset: int, length: int, out: Values | None = None) -> Values:
+        """Return stored bytes of a chunk: in `out`, or in a buffer that the thread's next chunk overwrites."""
         if offset == ABSENT or offset + length > self.extent.size:
             raise self._damaged("it lacks a chunk")
-        return self._read(offset, length)
+        return self._read(offset, length, out)
 
     def prove(self) -> None:
         """Raise Damaged where this is not the recorded shard."""
@@ -159,10 +168,10 @@ class _Shard:
         if self._read(0, len(tag)).tobytes() != tag:
             raise Damaged(f"{self.key} of {self.owner} is not the shard that was recorded")
 
-    def _read(self, start: int, length: int) -> Values:
+    def _read(self, start: int, length: int, out: Values | None = None) -> Values:
         if length < 0 or start < 0:
             raise self._damaged("it is too short")
-        buffer = _buffers.stored(length)
+        buffer = _buffers.stored(length) if out is None else out
         at = 0
         while at < length:
             got = os.preadv(self.descriptor, [buffer[at:]], self.extent.start + start + at)
