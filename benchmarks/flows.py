@@ -15,6 +15,7 @@ from prefect import flow
 
 from benchmarks.job import WORKERS, Job, warm_cache
 from benchmarks.kernels import (
+    AVERAGE,
     compile_all,
     flag_average_block,
     flag_average_plain,
@@ -29,7 +30,12 @@ from terp.workflows.running.where import Where
 from terp.workflows.session import here
 
 
-@stage(cut=("baseline",), block={"baseline": 8}, chunk={"baseline": 1})
+@stage(
+    cut=("baseline", "channel"),
+    coarsen={"channel": AVERAGE},
+    block={"baseline": 8, "channel": 1024 // AVERAGE},
+    chunk={"baseline": 1},
+)
 def flagged(block: xr.Dataset) -> xr.Dataset:
     """Visibilities without what is far from the median of their series, averaged 8x8 in time and channel."""
     values = block["v"].to_numpy()

@@ -72,15 +72,14 @@ def flag_average(values: Values, out: Values | None = None, scratch: Scratch | N
 def flag_average_block(block: Values) -> Values:
     """Do as `flag_average` does for each baseline of (time, baseline, channel, pol), whose channels go in parts.
 
-    A part is copied to 2 MiB that stay in the cache for both of its passes.
+    A part is in 2 MiB that stay in the cache for both of its passes: copied there, unless it is all that there is.
     """
     times, baselines, channels, pols = block.shape
     step = math.gcd(channels, CHANNELS)
     made = np.empty((times // AVERAGE, baselines, channels // AVERAGE, pols), "c8")
-    part = np.empty((times, step, pols), "c8")
-    scratch = Scratch.of(part.shape)
+    scratch = Scratch.of((times, step, pols))
     for number, first in itertools.product(range(baselines), range(0, channels, step)):
-        part[...] = block[:, number, first : first + step]
+        part = np.ascontiguousarray(block[:, number, first : first + step])
         flag_average(part, made[:, number, first // AVERAGE : (first + step) // AVERAGE], scratch)
     return made
 

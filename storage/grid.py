@@ -19,6 +19,7 @@ CHUNK_BYTES = 1 << 20  # decoded bytes of an inner chunk: what a reader of one p
 TOGETHER_BYTES = 512 << 20  # of a block at most, where calls cost much whatever they get
 PAYING = 4  # times what a call takes for nothing, that it should work: so that is at most a fifth of it
 TILE_BYTES = 16 << 20  # what a compiled kernel works on at a time: it stays in the caches of a core
+WORTH_A_CALL = 1 << 20  # bytes from which one inner chunk is a tile: it is read where it is wanted, without a copy
 
 Box = dict[str, slice]
 
@@ -201,7 +202,8 @@ def choose_tile(blocks: Mapping[str, tuple[int, int]], steps: Mapping[str, int],
     not named there stays as it is cut.
     """
     tile = {dim: block for dim, (_, block) in blocks.items()}
-    room = TILE_BYTES - weight.whole
+    one_chunk = weight.row * math.prod(steps.get(dim, length) for dim, length in tile.items()) + weight.whole
+    room = (TILE_BYTES if one_chunk < WORTH_A_CALL else one_chunk) - weight.whole
     for dim, step in steps.items():
         size, block = blocks[dim]
         others = weight.row * math.prod(length for name, length in tile.items() if name != dim)

@@ -16,6 +16,7 @@ class Cutting:
     whole: tuple[str, ...] | None = None
     over: tuple[str, ...] = ()
     halo: Mapping[str, int] = field(default_factory=dict)
+    coarsen: Mapping[str, int] = field(default_factory=dict)
     block: Mapping[str, int] = field(default_factory=dict)
     chunk: Mapping[str, int] = field(default_factory=dict)
     copies: float = 0.0
@@ -30,22 +31,31 @@ class Cutting:
             raise BadStage("say cut=... or whole=..., not both: each says the other")
         if self.cut is None and self.whole is None and not self.over:
             raise BadStage("say along which dimensions blocks may be cut: cut=(...), whole=(...) or over=(...)")
-        for name, lengths in (("block", self.block), ("chunk", self.chunk), ("halo", self.halo)):
-            for dim, length in lengths.items():
+        for name in ("block", "chunk", "halo", "coarsen"):
+            for dim, length in getattr(self, name).items():
                 if not isinstance(length, int) or length < 1:
                     raise BadStage(f"{name}={{{dim!r}: {length!r}}}: lengths are whole numbers of elements, 1 or more")
-        if self.over and (self.halo or self.chunk):
-            raise BadStage("over=... gives small results in a tree: it takes neither halo= nor chunk=")
+        if self.over and (self.halo or self.chunk or self.coarsen):
+            raise BadStage("over=... gives small results in a tree: it takes none of halo=, chunk= and coarsen=")
+        for dim in self.halo.keys() & self.coarsen.keys():
+            raise BadStage(f"{dim} has a halo and is coarsened: let a stage of its own do one of these")
         if self.overhead and (not self.over or self.overhead < 0):
             raise BadStage(f"overhead={self.overhead}: a positive number, for what is reduced over=...")
         if self.codec:
             _demand_codec(self.codec)
 
+    def read_for(self, lengths: Mapping[str, int]) -> dict[str, int]:
+        """Return how much of the inputs so much of a result is made of."""
+        return {dim: length * self.coarsen.get(dim, 1) for dim, length in lengths.items()}
+
     def ingredients(self) -> dict[str, Any]:
         """Return what of it belongs to the key of a product."""
-        extras = {name: given for name in ("halo", "chunk", "codec", "overhead") if (given := getattr(self, name))}
+        extras = {name: given for name in _LATER if (given := getattr(self, name))}
         extras |= {"tolerance": list(self.tolerance)} if self.tolerance else {}
         return {"cut": [list(self.cut or ()), list(self.whole or ()), list(self.over), dict(self.block)], **extras}
+
+
+_LATER = ("halo", "coarsen", "chunk", "codec", "overhead")  # in a key only where said: older keys stay as they are
 
 
 def names(what: str, given: Any) -> tuple[str, ...] | None:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     import xarray as xr
 
     from terp.workflows.planning.call import Call
-    from terp.workflows.planning.code import Code
-    from terp.workflows.planning.step import Step
 
 Block = Callable[..., "xr.Dataset"]
 
@@ -71,9 +69,10 @@ class Stage:
         given = [*blocks, *parameters.values()]
         if not any(isinstance(one, Product) for one in given):
             return self._plain(*blocks, **parameters)
+        from terp.workflows.planning.step import key_of
+
         call = self._bind(blocks, parameters)
-        key, build = _described(call)
-        return here(self.__name__).take(build, key)
+        return here(self.__name__).take(call.steps, key_of(call.name, call.ingredients))
 
     def _plain(self, *blocks: Any, **parameters: Any) -> "xr.Dataset":
         result = self.block_function(*blocks, **parameters)
@@ -81,7 +80,7 @@ class Stage:
 
     def _bind(self, blocks: tuple[Any, ...], parameters: dict[str, Any]) -> "Call":
         from terp.workflows.planning.call import Call
-        from terp.workflows.planning.code import Code
+        from terp.workflows.planning.code import Code, parts_of
 
         try:
             bound = inspect.signature(self.block_function).bind(*blocks, **parameters)
@@ -101,7 +100,7 @@ class Stage:
             self._kernel,
             combine,
             finish,
-            self._ingredients(_parts(codes), values, inputs, order),
+            self._ingredients(parts_of(codes), values, inputs, order),
             order,
             values,
             inputs,
@@ -141,15 +140,6 @@ class Stage:
         }
 
 
-def _parts(codes: "Mapping[str, Code]") -> dict[str, str]:
-    """Return all that some functions are made of, by name; others of the same name, as `_`, by their role too."""
-    parts: dict[str, str] = {}
-    for role, code in codes.items():
-        for name, text in code.parts.items():
-            parts[name if parts.get(name, text) == text else role + name] = text
-    return parts
-
-
 def _shared_dims(schema: "xr.Dataset") -> list[str]:
     """Return the dimensions that all variables carry, in the order of the first."""
     variables = list(schema.data_vars.values())
@@ -162,13 +152,6 @@ def _add(a: "xr.Dataset", b: "xr.Dataset") -> "xr.Dataset":
 
 def _same(partial: "xr.Dataset", *_: Any, **__: Any) -> "xr.Dataset":
     return partial
-
-
-def _described(call: "Call") -> "tuple[str, Callable[[], list[Step]]]":
-    """Return a name for a call, which needs no trial, and how to get its steps."""
-    from terp.workflows.planning.step import key_of
-
-    return key_of(call.name, call.ingredients), call.steps
 
 
 def _version(stage_name: str, library: str) -> str:
@@ -184,6 +167,7 @@ def stage(
     whole: Sequence[str] | None = None,
     over: Sequence[str] = (),
     halo: Mapping[str, int] | None = None,
+    coarsen: Mapping[str, int] | None = None,
     block: Mapping[str, int] | None = None,
     chunk: Mapping[str, int] | None = None,
     copies: float = 0.0,
@@ -199,11 +183,13 @@ def stage(
     dimensions that are reduced away: the function then gives the partial result of one block, and partial results are
     combined in a fixed tree. `halo` says how many elements beyond a block, on both sides of a dimension that is cut,
     the function looks at: it gets them too (fewer at the ends of the whole), and returns as much as it got.
+    `coarsen` says of how many elements of a dimension that is cut the function makes one. A block has a multiple of
+    these; what is left at the end of the whole becomes one too, as `coarsen(..., boundary="pad")` of xarray does.
 
-    `block` fixes lengths of blocks, `chunk` those of the inner chunks in which they are stored; `libraries` names
-    those whose version belongs to the key; `codec` how the result is stored, such as "lz4-5-bitshuffle" for what was
-    digitised or "none" (default: what suits its type, smaller for what the flow returns than for what it only goes
-    through).
+    `block` fixes lengths of blocks, in elements of the result, `chunk` those of the inner chunks in which they are
+    stored; `libraries` names those whose version belongs to the key; `codec` how the result is stored, such as
+    "lz4-5-bitshuffle" for what was digitised or "none" (default: what suits its type, smaller for what the flow returns
+    than for what it only goes through).
     `copies` says how many times its inputs and its result a worker holds at once, for who has measured it.
     `tolerance` is for who cannot give the same bits twice: how far floating-point values may be from those of an
     earlier run, relative to them, or (relative, absolute); `terp replay` holds results to it.
@@ -212,16 +198,17 @@ def stage(
     that a call spends a fifth on it at most, or half where data are few.
     """
     how = Cutting(
-        names("cut", cut),
-        names("whole", whole),
-        names("over", over) or (),
-        dict(halo or {}),
-        dict(block or {}),
-        dict(chunk or {}),
-        copies,
-        codec,
-        tolerated(tolerance),
-        overhead,
+        cut=names("cut", cut),
+        whole=names("whole", whole),
+        over=names("over", over) or (),
+        halo=dict(halo or {}),
+        coarsen=dict(coarsen or {}),
+        block=dict(block or {}),
+        chunk=dict(chunk or {}),
+        copies=copies,
+        codec=codec,
+        tolerance=tolerated(tolerance),
+        overhead=overhead,
     )
     named = names("libraries", libraries) or ()
     return lambda function: Stage(function, how, named)
@@ -240,8 +227,15 @@ def rechunk(
 
     `cut`, `block`, `chunk`, `codec` and `tolerance` are those of `stage`. Values stay as they are.
     """
-    lengths = dict(block or {}), dict(chunk or {})
-    how = Cutting(names("cut", cut), None, (), {}, *lengths, REARRANGED, codec, tolerated(tolerance), reads=True)
+    how = Cutting(
+        cut=names("cut", cut),
+        block=dict(block or {}),
+        chunk=dict(chunk or {}),
+        copies=REARRANGED,
+        codec=codec,
+        tolerance=tolerated(tolerance),
+        reads=True,
+    )
     return Stage(rearranged, how, ())(product)
 
 

@@ -19,8 +19,9 @@ from terp.workflows.planning.code import Code, is_own
 from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
 from terp.workflows.planning.probe import copies_held
 from terp.workflows.planning.reduction import reduction
-from terp.workflows.planning.schema import PATIENCE, Trial, attempt, grown
+from terp.workflows.planning.schema import PATIENCE, Trial, attempt
 from terp.workflows.planning.step import Step, group_of, key_of
+from terp.workflows.planning.whole import grown
 from terp.workflows.running.task import Task
 
 Block = Callable[..., xr.Dataset]
@@ -47,12 +48,16 @@ class Call:
     sizes: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        """Find the sizes of the dimensions that are cut; raises BadStage where they are not one."""
-        self.sizes = {dim: self._size(dim) for dim in (*self.how.over, *self.cut)}
+        """Find the sizes that dimensions which are cut have in a result; raises BadStage where they are not one."""
+        self.sizes = {dim: -(-self._size(dim) // self.how.coarsen.get(dim, 1)) for dim in (*self.how.over, *self.cut)}
         for dim in self.how.block.keys() - self.sizes.keys():
             raise BadStage(f"{self.name} fixes blocks along {dim}, along which it is not cut")
         for dim in self.how.halo.keys() - set(self.cut):
             raise BadStage(f"{self.name} has a halo along {dim}, along which it is not cut")
+        for dim in self.how.coarsen.keys() - set(self.cut):
+            raise BadStage(
+                f"{self.name} is coarsened along {dim}, along which it is not cut: it may do so without a word"
+            )
 
     def _size(self, dim: str) -> int:
         found = [s for s in self.schemas if dim in s.dims]
@@ -94,8 +99,8 @@ class Call:
             lambda blocks: self.on(self.function, blocks),
             self.schemas,
             sizes,
+            self.how,
             whole,
-            self.how.halo,
             fast if kernel else None,
         )
 
@@ -106,7 +111,7 @@ class Call:
     def _mapped(self) -> Step:
         sizes, how = {dim: self.sizes[dim] for dim in self.cut}, self.how
         trial = self.attempt(sizes, whole=True)
-        full = grown(self.name, trial, sizes, self.schemas)
+        full = grown(self.name, trial, sizes, self.schemas, how)
         weight = weigh(sizes, *self.schemas, full)
         blocks = choose_blocks(sizes, self.cut, weight, how.block)
         self._demand_chunks(blocks)
@@ -114,7 +119,7 @@ class Call:
         tile = choose_tile(blocks, self._chunks_read(), weight) if self.kernel else {}
         together = 1 if tile else self._together(blocks)
         task = Task("map", pickled(self.working), (), self.parameters, self.order, together=together)
-        task = replace(task, halo=how.halo, tile=tile)
+        task = replace(task, halo=how.halo, coarsen=self._coarsen(), tile=tile)
         ingredients = {**self.ingredients, **({"tile": tile} if tile else {})}
         return Step(
             self.name,
@@ -147,11 +152,13 @@ class Call:
         lengths = {dim: (tile or {}).get(dim, blocks[dim][1]) for dim in sizes}
         copies = self.how.copies
         if not copies and seconds < PATIENCE:
-            copies = copies_held(
-                lambda given: self.on(self.working, given), self.schemas, result, lengths, self.how.halo
-            )
-        need = need_of(self.schemas, result, blocks, copies, tile)
+            copies = copies_held(lambda given: self.on(self.working, given), self.schemas, result, lengths, self.how)
+        need = need_of(self.schemas, result, blocks, copies, tile, self.how.read_for)
         return replace(need, compiled=self.compiled, known=self.how.copies > 0)
+
+    def _coarsen(self) -> dict[str, tuple[int, int]]:
+        """Return of how many elements one is made along a dimension, and how many there are of these."""
+        return {dim: (many, self._size(dim)) for dim, many in self.how.coarsen.items()}
 
     def _demand_chunks(self, blocks: Mapping[str, tuple[int, int]]) -> None:
         for dim, length in self.how.chunk.items():
@@ -169,16 +176,16 @@ class Call:
         return max((n for n in range(1, min(count, most) + 1) if count % n == 0), default=1)
 
     def _nbytes_read(self, blocks: Mapping[str, tuple[int, int]]) -> int:
-        return nbytes_of({dim: block for dim, (_, block) in blocks.items()}, self.schemas)
+        return nbytes_of(self.how.read_for({dim: block for dim, (_, block) in blocks.items()}), self.schemas)
 
     def _chunks_read(self) -> dict[str, int]:
-        """Return, for the dimensions along which a region may be worked on in parts, the chunks that are read."""
-        found = {dim: 1 for dim in self.cut if dim not in self.how.halo}
+        """Return how much is made of a chunk that is read, of dimensions along which a region may go in parts."""
+        found = {dim: self.how.coarsen.get(dim, 1) for dim in self.cut if dim not in self.how.halo}
         for variable in (v for schema in self.schemas for v in schema.data_vars.values()):
             for dim, length in variable.encoding.get("preferred_chunks", {}).items():
                 if dim in found:
                     found[dim] = math.lcm(found[dim], length)
-        return found
+        return {dim: length // self.how.coarsen.get(dim, 1) for dim, length in found.items()}
 
 
 def pickled(*functions: Callable[..., Any]) -> bytes:

@@ -12,7 +12,7 @@ import re
 import sys
 import sysconfig
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import CodeType, FunctionType, ModuleType
@@ -102,6 +102,15 @@ class Code:
             self.doubts.append(f"{name} is a {type(value).__name__}, whose value cannot be named: a change goes unseen")
             text = type(value).__qualname__
         self.parts[name] = text
+
+
+def parts_of(codes: Mapping[str, Code]) -> dict[str, str]:
+    """Return all that some functions are made of, by name; others of the same name, as `_`, by their role too."""
+    parts: dict[str, str] = {}
+    for role, code in codes.items():
+        for name, text in code.parts.items():
+            parts[name if parts.get(name, text) == text else role + name] = text
+    return parts
 
 
 def _is_written(function: FunctionType) -> bool:

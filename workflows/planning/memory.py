@@ -1,7 +1,7 @@
 """What a worker needs of memory for a region, known before any is made."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import xarray as xr
@@ -52,10 +52,15 @@ def need_of(
     blocks: Mapping[str, tuple[int, int]],
     copies: float = 0.0,
     tile: Mapping[str, int] | None = None,
+    read_for: Callable[[Mapping[str, int]], Mapping[str, int]] = dict,
 ) -> Need:
-    """Return what regions of these blocks need: a tile at a time where there is one, and then the whole result too."""
+    """Return what regions of these blocks need: a tile at a time where there is one, and then the whole result too.
+
+    `read_for` tells how long a block of the inputs is for one of the result.
+    """
     lengths = {dim: length for dim, (_, length) in blocks.items()}
-    at_once = nbytes_of({**lengths, **(tile or {})}, [*inputs, result])
+    part = {**lengths, **(tile or {})}
+    at_once = nbytes_of(read_for(part), inputs) + nbytes_of(part, [result])
     return Need(int((copies or COPIES) * at_once) + (nbytes_of(lengths, [result]) if tile else 0) + ENCODING_BYTES)
 
 

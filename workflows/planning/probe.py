@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
+from terp.workflows.cutting import Cutting
 from terp.workflows.planning.memory import nbytes_of
 from terp.workflows.planning.schema import SHORT, made_up
 
@@ -19,23 +20,26 @@ def copies_held(
     inputs: Sequence[xr.Dataset],
     result: xr.Dataset,
     blocks: Mapping[str, int],
-    halo: Mapping[str, int],
+    how: Cutting,
 ) -> float:
     """Return how many times its inputs and its result a stage holds at once; 0 where blocks are too small to matter.
 
     What compiled code takes by itself is not seen.
     """
-    sizes = {dim: length + 2 * halo.get(dim, 0) for dim, length in blocks.items()}
-    everything = [*inputs, result]
-    if nbytes_of(sizes, everything) < 2 * _ENOUGH:
+    sizes = {dim: length + 2 * how.halo.get(dim, 0) for dim, length in blocks.items()}
+
+    def everything() -> int:
+        return nbytes_of(how.read_for(sizes), inputs) + nbytes_of(sizes, [result])
+
+    if everything() < 2 * _ENOUGH:
         return 0.0
     for dim in blocks:  # as little of it as tells enough
-        share = _ENOUGH / nbytes_of(sizes, everything)
-        sizes[dim] = min(max(int(sizes[dim] * min(share, 1.0)), SHORT + 2 * halo.get(dim, 0)), sizes[dim])
-    whole = nbytes_of(sizes, everything)
+        share = _ENOUGH / everything()
+        sizes[dim] = min(max(int(sizes[dim] * min(share, 1.0)), SHORT + 2 * how.halo.get(dim, 0)), sizes[dim])
+    whole = everything()
     if whole > _MOST:
         return 0.0
-    given = [made_up(schema, sizes, seed) for seed, schema in enumerate(inputs)]
+    given = [made_up(schema, how.read_for(sizes), seed) for seed, schema in enumerate(inputs)]
     tracemalloc.start()
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -46,4 +50,4 @@ def copies_held(
         return 0.0
     finally:
         tracemalloc.stop()
-    return (nbytes_of(sizes, inputs) + peak) / whole
+    return (nbytes_of(how.read_for(sizes), inputs) + peak) / whole

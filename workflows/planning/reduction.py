@@ -14,6 +14,7 @@ from terp.workflows.errors import BadStage
 from terp.workflows.planning import schema as schemas
 from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
 from terp.workflows.planning.step import Step, group_of, key_of
+from terp.workflows.planning.whole import grown
 from terp.workflows.running.task import PART, Task, fold
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def reduction(call: "Call") -> list[Step]:
     if gone:
         raise BadStage(f"{call.name} reduces over {', '.join(gone)}, but its result still has it")
     cut = {dim: call.sizes[dim] for dim in call.cut}
-    partial = schemas.grown(call.name, trial, cut, call.schemas)
+    partial = grown(call.name, trial, cut, call.schemas, how)
     weight = weigh(call.sizes, *call.schemas)
     made = nbytes_of({}, [partial])
     weight = replace(weight, whole=weight.whole + made, call=how.overhead * made)
@@ -98,8 +99,8 @@ def _finished(
         return call.on(call.finish, [total, *made[1:]])
 
     shown = schemas.weightless(short)
-    trial = schemas.attempt(f"{call.name}.finish", finish, [shown, *call.schemas[1:]], cut, whole=True)
-    full = schemas.grown(call.name, trial, cut, call.schemas)
+    trial = schemas.attempt(f"{call.name}.finish", finish, [shown, *call.schemas[1:]], cut, call.how, whole=True)
+    full = grown(call.name, trial, cut, call.schemas, call.how)
     group, small, known = group_of("", full, blocks)
     ingredients = {**call.ingredients, "level": "result"}
     finishing = need_of(call.schemas[1:], full, blocks)

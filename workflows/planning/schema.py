@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
 from terp.workflows.running.blame import own_line
 
@@ -95,23 +96,24 @@ def attempt(
     call: Call,
     schemas: Sequence[xr.Dataset],
     cut: Mapping[str, int],
+    how: Cutting,
     whole: bool,
-    halo: Mapping[str, int] | None = None,
     kernel: Call | None = None,
 ) -> Trial:
     """Call a stage on made-up blocks and find what is doubtful about it.
 
-    `cut` gives the full size of each cut dimension; `whole` says that results keep these dimensions, so that a call
-    on two blocks (each with its `halo`) must give the halves of the call on their whole. `kernel` computes the same
-    faster. Raises BadStage when the call fails, or the kernel gives other values.
+    `cut` gives the full size of each cut dimension of the result; `whole` says that results keep these dimensions, so
+    that a call on two blocks (each with its halo) must give the halves of the call on their whole. `kernel` computes
+    the same faster. Raises BadStage when the call fails, or the kernel gives other values.
     """
-    sizes = {dim: min(SHORT + 2 * (halo or {}).get(dim, 0), n) for dim, n in cut.items()}
-    blocks = [made_up(schema, sizes, seed) for seed, schema in enumerate(schemas)]
+    sizes = {dim: min(SHORT + 2 * how.halo.get(dim, 0), n) for dim, n in cut.items()}
+    blocks = [made_up(schema, how.read_for(sizes), seed) for seed, schema in enumerate(schemas)]
     before = [block.copy(deep=True) for block in blocks]
     started = time.monotonic()
     result = _called(name, call, blocks)
     seconds = time.monotonic() - started
     of_kernel = _kernel_doubts(name, call, kernel, before, result) if kernel else []
+    _demand_rest(name, call, kernel, before, schemas, how)
     if seconds > PATIENCE:
         return Trial(sizes, result, seconds, tuple(of_kernel))
     doubts = []
@@ -119,10 +121,10 @@ def attempt(
         doubts.append(f"{name} changes its input block in place: other stages would see that, let it work on a copy")
     if not _same(_called(name, call, before), result):
         doubts.append(f"{name} is not pure: two calls on the same block gave different results (random? clock?)")
-    others = [made_up(schema, sizes, seed + 100) for seed, schema in enumerate(schemas)]
+    others = [made_up(schema, how.read_for(sizes), seed + 100) for seed, schema in enumerate(schemas)]
     _demand_steady_coords(name, result, _called(name, call, others))
     if whole and not doubts:
-        doubts += _cut_doubts(name, call, schemas, sizes, result, halo or {})
+        doubts += _cut_doubts(name, call, before, sizes, result, how)
     return Trial(sizes, result, seconds, (*of_kernel, *doubts))
 
 
@@ -180,25 +182,53 @@ def _demand_steady_coords(name: str, one: xr.Dataset, other: xr.Dataset) -> None
 def _cut_doubts(
     name: str,
     call: Call,
-    schemas: Sequence[xr.Dataset],
+    blocks: Sequence[xr.Dataset],
     sizes: Mapping[str, int],
     whole: xr.Dataset,
-    halo: Mapping[str, int],
+    how: Cutting,
 ) -> list[str]:
-    """Cut the made-up block in two along each cut dimension and compare with the whole."""
+    """Cut the made-up blocks in two along each cut dimension and compare with the whole."""
     doubts = []
     for dim in (d for d, n in sizes.items() if n >= SHORT and d in whole.dims):
         half = sizes[dim] // 2
-        given = slice(0, half + halo.get(dim, 0))
-        first = [
-            made_up(schema, sizes, seed).isel({dim: given} if dim in schema.dims else {})
-            for seed, schema in enumerate(schemas)
-        ]
-        part = _called(name, call, first)
+        given = half * how.coarsen.get(dim, 1) + how.halo.get(dim, 0)
+        part = _called(name, call, [_begun(block, dim, given) for block in blocks])
         if not _close(part.isel({dim: slice(0, half)}), whole.isel({dim: slice(0, half)})):
-            cure = f"give it a larger halo along {dim}" if dim in halo else f"let {dim} stay whole in its blocks"
+            cure = f"give it a larger halo along {dim}" if dim in how.halo else f"let {dim} stay whole in its blocks"
             doubts.append(f"{name} gives other values when it is cut along {dim}: {cure}")
     return doubts
+
+
+def _demand_rest(
+    name: str,
+    call: Call,
+    kernel: Call | None,
+    blocks: Sequence[xr.Dataset],
+    schemas: Sequence[xr.Dataset],
+    how: Cutting,
+) -> None:
+    """Raise BadStage where one element is not made of what is left at the end too, the same by the kernel."""
+    for dim, many in how.coarsen.items():
+        left = next(schema.sizes[dim] for schema in schemas if dim in schema.dims) % many
+        if not left:
+            continue
+        rest = [_begun(block, dim, left) for block in blocks]
+        try:
+            made = _called(name, call, rest)
+            found = f"it makes {made.sizes.get(dim, 0)}"
+        except BadStage as error:
+            made, found = xr.Dataset(), str(error)
+        if made.sizes.get(dim) != 1:
+            raise BadStage(
+                f"{name} has to make one element of the {left} that are left of {dim} at the end too, as it makes one "
+                f'of {many}; coarsen(..., boundary="pad") of xarray does: {found}'
+            )
+        if kernel:
+            _demand_same(name, made, _called(f"the kernel of {name}", kernel, rest))
+
+
+def _begun(block: xr.Dataset, dim: str, length: int) -> xr.Dataset:
+    return block.isel({dim: slice(0, length)} if dim in block.dims else {})
 
 
 def _close(a: xr.Dataset, b: xr.Dataset) -> bool:
@@ -213,40 +243,3 @@ def _close_values(a: np.ndarray[Any, Any], b: np.ndarray[Any, Any]) -> bool:
     if a.dtype.kind in "fc":
         return bool(np.allclose(a, b, rtol=1e-4, atol=1e-6, equal_nan=True))
     return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "mM"))
-
-
-def grown(name: str, trial: Trial, cut: Mapping[str, int], inputs: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Return the schema of the full result, of which a trial has shown a made-up block.
-
-    Raises BadStage where a variable lacks a cut dimension, or the result cannot be told from its block.
-    """
-    short = trial.result
-    for dim in cut:
-        if dim in short.dims and short.sizes[dim] != trial.sizes[dim]:
-            raise BadStage(f"{name} changes the size of {dim}, along which it may be cut: let {dim} stay whole")
-    variables = {n: _full(name, str(n), v, cut) for n, v in short.data_vars.items()}
-    coords = {}
-    for n, c in short.coords.items():
-        coords[n] = c.variable if not set(c.dims) & cut.keys() else _coordinate(name, str(n), inputs)
-    return weightless(xr.Dataset(variables, coords, short.attrs))
-
-
-def _full(stage: str, name: str, values: xr.DataArray, cut: Mapping[str, int]) -> xr.Variable:
-    lacking = [dim for dim in cut if dim not in values.dims]
-    if lacking:
-        raise BadStage(
-            f"{name}, which {stage} returns, lacks {', '.join(lacking)}, along which blocks are cut: every variable of "
-            "a result must carry them (make it a coordinate, or a stage of its own)"
-        )
-    shape = tuple(cut.get(str(d), n) for d, n in values.sizes.items())
-    return xr.Variable(values.dims, np.broadcast_to(np.zeros((), values.dtype), shape), values.attrs)
-
-
-def _coordinate(stage: str, name: str, inputs: Sequence[xr.Dataset]) -> xr.Variable:
-    for schema in inputs:
-        if name in schema.coords:
-            return schema[name].variable
-    raise BadStage(
-        f"{stage} returns a coordinate {name!r} along a dimension it is cut along, which none of its inputs has: "
-        "make it a data variable"
-    )

@@ -42,7 +42,8 @@ class Task:
     `kind` says how blocks are gathered: "map" (the region's box of each input), "partial" (one block of a reduction,
     numbered along PART), "combine" (a run of partials, folded in order), "ingest" (a box of a foreign source).
     `functions` holds the pickled block function, and for "combine" the combining and the finishing one. `halo` are
-    elements beyond a block that the function sees too, `tile` the lengths of the parts that a region is made in;
+    elements beyond a block that the function sees too, `coarsen` of how many elements of a dimension it makes one, and
+    how many there are of these; `tile` the lengths of the parts that a region is made in;
     `together` so many regions in a row read the same chunks, and so are made in a row from one read.
     """
 
@@ -54,6 +55,7 @@ class Task:
     over: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     together: int = 1
     halo: Mapping[str, int] = field(default_factory=dict)
+    coarsen: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     tile: Mapping[str, int] = field(default_factory=dict)
     fan: int = 1
     finish: bool = False
@@ -128,9 +130,9 @@ def _run_map(task: Task, group: Group, index: int) -> xr.Dataset:
 
 
 def _mapped(task: Task, group: Group, box: Box) -> xr.Dataset:
-    """Call the stage's function on a box of each input, with its halo; return what of the result belongs to the box."""
+    """Call the stage's function on what a box is made of; return what of the result belongs to the box."""
     wide = {dim: _widened(part, task.halo.get(dim, 0), group.cut[dim][0]) for dim, part in box.items()}
-    positional, named = _arguments(task, wide)
+    positional, named = _arguments(task, {**wide, **_finer(task, box)})
     result = call(_functions(task.functions)[0], *positional, **named)
     if not task.halo or not isinstance(result, xr.Dataset):
         return result
@@ -141,6 +143,13 @@ def _mapped(task: Task, group: Group, box: Box) -> xr.Dataset:
 
 def _widened(part: slice, reach: int, size: int) -> slice:
     return slice(max(part.start - reach, 0), min(part.stop + reach, size))
+
+
+def _finer(task: Task, box: Box) -> Box:
+    """Return what of the inputs lies in a box, along the dimensions of which one element is made of several."""
+    return {
+        dim: slice(box[dim].start * many, min(box[dim].stop * many, size)) for dim, (many, size) in task.coarsen.items()
+    }
 
 
 def _demand_extent(result: xr.Dataset, wide: Box, halo: Iterable[str]) -> None:
