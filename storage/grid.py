@@ -5,6 +5,7 @@ A *group* of a product holds one array set: arrays that carry all its cut dimens
 """
 
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -111,6 +112,24 @@ class Group:
         for dim, count in zip(self.cut, self.grid, strict=True):
             index = index * count + places[dim]
         return index
+
+    def regions_of(self, array: Array, keys: Sequence[str]) -> "np.ndarray[Any, Any]":
+        """Return the numbers of the regions whose shards of an array have these Zarr keys; -1 for what is no such key.
+
+        The reverse of `shard_keys`: another way to write the same number is no key of a shard.
+        """
+        numbers = "/(?:0|[1-9][0-9]{0,17})" * len(array.dims)
+        place = re.compile(f"{re.escape(self.home(array))}/c({numbers})")
+        found = [place.fullmatch(key) for key in keys]
+        text = "".join([f"/0{one[1]}" for one in found if one])[1:]  # a 0 before each, for arrays without dimensions
+        places = np.fromstring(text, np.int64, sep="/").reshape(-1, len(array.dims) + 1)[:, 1:]
+        counts = dict(zip(self.cut, self.grid, strict=True))
+        inside = (places < [counts.get(dim, 1) for dim in array.dims]).all(axis=1)
+        columns = dict(zip(array.dims, places[inside].T, strict=True))
+        there = np.flatnonzero([one is not None for one in found])[inside]
+        regions = np.full(len(keys), -1)
+        regions[there] = np.ravel_multi_index([columns[dim] for dim in self.cut], self.grid) if self.cut else 0
+        return regions
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values, frozen into the product."""

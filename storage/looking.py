@@ -2,8 +2,9 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,44 @@ import numpy as np
 from blake3 import blake3
 
 from terp.storage.files import read_at, sizes_below
-from terp.storage.grid import Group
+from terp.storage.grid import Array, Group
 from terp.storage.shard import INDEX_CRC_BYTES
 
 Sizes = np.ndarray[Any, Any]
+
+_AT_ONCE = 1024  # names of files that are taken apart at a time
 
 
 def sizes_found(data: Path, groups: Sequence[Group]) -> tuple[dict[str, Sizes], dict[str, int]]:
     """Return the sizes in bytes of the shards by group, (regions, arrays), and of all other files by their Zarr key.
 
-    A shard that is not there has -1. Raises DiskTrouble.
+    A shard that is not there has -1. Memory is 8 bytes a shard, and the names of what is no shard. Raises DiskTrouble.
     """
     found = {group.path: np.full((group.regions, len(group.arrays)), -1, np.int64) for group in groups}
-    homes = {f"{group.home(array)}/c" for group in groups for array in group.arrays}
+    homes = {f"{group.home(array)}/c" for group in groups for array in group.arrays if array.dims}
     others = dict(sizes_below(data, but=homes))
     for group in groups:
-        numbers = np.arange(group.regions)
         for column, array in enumerate(group.arrays):
-            others.update(sizes_below(data, f"{group.home(array)}/c"))
-            found[group.path][:, column] = [others.pop(key, -1) for key in group.shard_keys(array, numbers)]
+            for some in batched(_files_of(data, group.home(array), others), _AT_ONCE):
+                _sort_in(some, group, array, found[group.path][:, column], others)
     return found, others
+
+
+def _files_of(data: Path, home: str, others: dict[str, int]) -> Iterator[tuple[str, int]]:
+    """Walk what may be shards of an array; that of one without dimensions has been found among the others."""
+    yield from sizes_below(data, f"{home}/c")
+    if (key := f"{home}/c") in others:
+        yield key, others.pop(key)
+
+
+def _sort_in(
+    some: Sequence[tuple[str, int]], group: Group, array: Array, column: Sizes, others: dict[str, int]
+) -> None:
+    """Put the sizes of some files into an array's column, and what is no shard of it to the others."""
+    regions = group.regions_of(array, [key for key, _ in some])
+    sizes = np.fromiter((size for _, size in some), np.int64, len(some))
+    column[regions[regions >= 0]] = sizes[regions >= 0]
+    others.update(some[number] for number in np.flatnonzero(regions < 0))
 
 
 class _Block(threading.local):

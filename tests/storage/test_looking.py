@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,37 @@ def test_keys_of_many_regions_are_those_of_each(dims: list[str], cut: int, sizes
     group = Group("g/h", blocks, arrays)
     numbers = np.arange(group.regions)
     assert group.keys(numbers) == [group.shard_key(array, int(n)) for n in numbers for array in arrays]
+    for array in arrays:
+        keys = [*group.shard_keys(array, numbers), "g/h/v/c", f"{group.shard_keys(array, numbers)[0]}/0"]
+        assert group.regions_of(array, keys).tolist() == [*numbers, -1, -1]
+
+
+def test_an_array_without_dimensions_has_one_shard_which_is_found(tmp_path: Path) -> None:
+    group = Group("", {}, (shape_array("v", (), (), "f4", {}),))
+    (tmp_path / "v").mkdir()
+    (tmp_path / "v/c").write_bytes(b"four")
+    (found, others) = sizes_found(tmp_path, [group])
+    assert found[""].tolist() == [[4]]
+    assert others == {}
+
+
+def test_looking_at_many_shards_takes_little_memory_for_each(tmp_path: Path) -> None:
+    many = 8_000
+    blocks = {"x": (many, 1)}
+    group = Group("", blocks, (shape_array("v", ("x",), (many,), "f4", blocks),))
+    (tmp_path / "v/c").mkdir(parents=True)
+    (tmp_path / "one").write_bytes(b"four")
+    for number in range(many):
+        (tmp_path / f"v/c/{number}").hardlink_to(tmp_path / "one")
+    tracemalloc.start()
+    try:
+        found, others = sizes_found(tmp_path, [group])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert (found[""] == 4).all()
+    assert others == {"one": 4}
+    assert peak < 8 * many + (1 << 20), "no name is kept"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +71,13 @@ def test_keys_of_many_regions_are_those_of_each(dims: list[str], cut: int, sizes
         "v/c/1_0/0",
         "v/c/\u0661/0",
         "v/c/1/1",
+        "v/c/-1/0",
+        "v/c/7",
+        "v/c/7/0/0",
+        "v/c/999999999999999999/0",
+        "v/c/99999999999999999999999999/0",
+        "v/c/1/0\n",
+        "v/c/" + "9" * 200 + "/0",
         "v/c/1/0.tmp",
         "v/c/stray",
         "u/c/0",
