@@ -221,8 +221,10 @@ def choose_tile(blocks: Mapping[str, tuple[int, int]], steps: Mapping[str, int],
     not named there stays as it is cut.
     """
     tile = {dim: block for dim, (_, block) in blocks.items()}
-    one_chunk = weight.row * math.prod(steps.get(dim, length) for dim, length in tile.items()) + weight.whole
-    room = (TILE_BYTES if one_chunk < WORTH_A_CALL else one_chunk) - weight.whole
+    one_chunk = weight.row * math.prod(steps.get(dim, length) for dim, length in tile.items())
+    room: float = TILE_BYTES - weight.whole
+    if one_chunk >= max(WORTH_A_CALL, PAYING * weight.whole):  # what each call gets anew must not outweigh its chunk
+        room = min(room, one_chunk)
     for dim, step in steps.items():
         size, block = blocks[dim]
         others = weight.row * math.prod(length for name, length in tile.items() if name != dim)

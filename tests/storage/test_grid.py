@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as some
 
-from terp.storage.grid import PAYING, TOGETHER_BYTES, Weight, choose_blocks
+from terp.storage.grid import PAYING, TILE_BYTES, TOGETHER_BYTES, Weight, choose_blocks, choose_tile
 
 MIB = 1 << 20
 
@@ -27,3 +27,17 @@ def test_few_data_are_halved_rather_than_left_to_one_worker_unless_that_were_mos
 
 def test_lengths_that_were_said_stay() -> None:
     assert choose_blocks({"row": 1000}, ("row",), Weight(1024, 0, 32 * MIB), {"row": 10}) == {"row": (1000, 10)}
+
+
+def test_a_chunk_that_is_worth_a_call_is_worked_on_alone() -> None:
+    assert choose_tile({"row": (1 << 14, 1 << 12)}, {"row": 1 << 8}, Weight(8192, 0)) == {"row": 1 << 8}
+
+
+def test_small_chunks_are_worked_on_together() -> None:
+    assert choose_tile({"row": (1 << 14, 1 << 12)}, {"row": 1 << 4}, Weight(8192, 0)) == {"row": TILE_BYTES // 8192}
+
+
+def test_what_each_call_gets_anew_does_not_outweigh_the_chunk_that_it_gets() -> None:
+    blocks, chunks = {"row": (1 << 14, 1 << 12)}, {"row": 1 << 8}
+    assert choose_tile(blocks, chunks, Weight(8192, 6 * MIB)) == {"row": 5 << 8}
+    assert choose_tile(blocks, chunks, Weight(8192, TILE_BYTES)) == {}
