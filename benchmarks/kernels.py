@@ -77,9 +77,13 @@ def flag_average_block(block: Values) -> Values:
     times, baselines, channels, pols = block.shape
     step = math.gcd(channels, CHANNELS)
     made = np.empty((times // AVERAGE, baselines, channels // AVERAGE, pols), "c8")
-    scratch = Scratch.of((times, step, pols))
+    copy = np.empty((times, step, pols), "c8")
+    scratch = Scratch.of(copy.shape)
     for number, first in itertools.product(range(baselines), range(0, channels, step)):
-        part = np.ascontiguousarray(block[:, number, first : first + step])
+        part = block[:, number, first : first + step]
+        if not part.flags.c_contiguous:
+            copy[...] = part
+            part = copy
         flag_average(part, made[:, number, first // AVERAGE : (first + step) // AVERAGE], scratch)
     return made
 
