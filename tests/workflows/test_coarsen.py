@@ -16,6 +16,7 @@ from terp.storage.product import StoredProduct
 from terp.workflows import Product, api, ingest, stage
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.plan import make_plan
+from terp.workflows.running.task import _finer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
@@ -36,20 +37,20 @@ def stored(path: Path, times: int) -> Path:
     return path
 
 
-def planned(body: Callable[[Product], Any], source: Path, home: Path) -> Any:
+def flow_of(body: Callable[[Product], Any]) -> Any:
     @flow
     def one(path: str) -> Any:
         return body(ingest(path))
 
-    return make_plan(one, {"path": str(source)}, Home(home).open())[0].steps[-1].step
+    return one
+
+
+def planned(body: Callable[[Product], Any], source: Path, home: Path) -> Any:
+    return make_plan(flow_of(body), {"path": str(source)}, Home(home).open())[0].steps[-1].step
 
 
 def made(body: Callable[[Product], Any], source: Path, home: Path) -> StoredProduct:
-    @flow
-    def one(path: str) -> Any:
-        return body(ingest(path))
-
-    [key] = api.run(one, str(source), home=home, workers=1, archive=False).record.results.values()
+    [key] = api.run(flow_of(body), str(source), home=home, workers=1, archive=False).record.results.values()
     return StoredProduct(Home(home).product(key))
 
 
@@ -100,8 +101,6 @@ def test_every_element_of_the_input_goes_into_one_of_the_result(
     step = planned(counted, stored(tmp_path / "some.nc", times), home)
     [group] = step.layout.groups
     assert group.cut == {"time": (-(-times // many), min(block, -(-times // many)))}
-    from terp.workflows.running.task import _finer
-
     parts = [_finer(step.task, group.box(number))["time"] for number in range(group.regions)]
     assert [at for part in parts for at in range(part.start, part.stop)] == list(range(times))
     assert all(part.stop - part.start <= block * many for part in parts)
@@ -151,6 +150,20 @@ def test_a_kernel_that_takes_the_rest_for_a_whole_is_refused(source: Path, home:
 
     with pytest.raises(BadStage, match="the kernel of means gives other values"):
         planned(means, source, home)
+
+
+def test_a_stage_and_a_kernel_that_work_in_place_are_compared_on_the_same_values(source: Path, home: Path) -> None:
+    @stage(cut=("time",), coarsen={"time": 4})
+    def means(block: xr.Dataset) -> xr.Dataset:
+        block["v"].values += 1
+        return block.coarsen(time=4, boundary="pad").mean()
+
+    @means.kernel
+    def _(block: xr.Dataset) -> xr.Dataset:
+        block["v"].values += 1
+        return block.coarsen(time=4, boundary="pad").mean()
+
+    assert [doubt for doubt in planned(means, source, home).doubts if "kernel" in doubt] == []
 
 
 def test_another_factor_than_was_said_is_refused(source: Path, home: Path) -> None:

@@ -108,7 +108,7 @@ def attempt(
     """
     sizes = {dim: min(SHORT + 2 * how.halo.get(dim, 0), n) for dim, n in cut.items()}
     blocks = [made_up(schema, how.read_for(sizes), seed) for seed, schema in enumerate(schemas)]
-    before = [block.copy(deep=True) for block in blocks]
+    before = _copies(blocks)
     started = time.monotonic()
     result = _called(name, call, blocks)
     seconds = time.monotonic() - started
@@ -128,13 +128,18 @@ def attempt(
     return Trial(sizes, result, seconds, (*of_kernel, *doubts))
 
 
+def _copies(blocks: Sequence[xr.Dataset]) -> list[xr.Dataset]:
+    """Return blocks to call a stage on that may work in place, when they are wanted again."""
+    return [block.copy(deep=True) for block in blocks]
+
+
 def _kernel_doubts(name: str, call: Call, kernel: Call, blocks: Sequence[xr.Dataset], result: xr.Dataset) -> list[str]:
     """Demand that a kernel gives what its stage gives; doubt one that does so only as long as no value is NaN."""
     fast = f"the kernel of {name}"
-    _demand_same(name, result, _called(fast, kernel, [one.copy(deep=True) for one in blocks]))
+    _demand_same(name, result, _called(fast, kernel, _copies(blocks)))
     gaps = [_with_gaps(one, seed) for seed, one in enumerate(blocks)]
     try:
-        same = _close(_called(name, call, gaps), _called(fast, kernel, [one.copy(deep=True) for one in gaps]))
+        same = _close(_called(name, call, _copies(gaps)), _called(fast, kernel, gaps))
     except BadStage:
         same = False
     return [] if same else [f"{fast} gives other values than {name} itself where values are NaN"]
@@ -214,7 +219,7 @@ def _demand_rest(
             continue
         rest = [_begun(block, dim, left) for block in blocks]
         try:
-            made = _called(name, call, rest)
+            made = _called(name, call, _copies(rest))
             found = f"it makes {made.sizes.get(dim, 0)}"
         except BadStage as error:
             made, found = xr.Dataset(), str(error)
@@ -224,7 +229,7 @@ def _demand_rest(
                 f'of {many}; coarsen(..., boundary="pad") of xarray does: {found}'
             )
         if kernel:
-            _demand_same(name, made, _called(f"the kernel of {name}", kernel, rest))
+            _demand_same(name, made, _called(f"the kernel of {name}", kernel, _copies(rest)))
 
 
 def _begun(block: xr.Dataset, dim: str, length: int) -> xr.Dataset:

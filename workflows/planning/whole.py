@@ -56,20 +56,20 @@ def _coordinate(
     A stage may give the means of what becomes one, the first or the last: the part that it made shows which.
     """
     name, several = made.name, {dim: many for dim, many in coarsen.items() if dim in made.dims}
-    for schema in inputs:
-        if name in schema.coords and not several:
-            return schema[name].variable
-        if name in schema.coords:
-            for whole in _coarsened(schema[name].variable, several):
-                if whole.isel({dim: slice(0, n) for dim, n in made.sizes.items()}).equals(made.variable):
-                    return whole
-            raise BadStage(
-                f"the coordinate {name!r} that {stage} returns is neither mean, first nor last of what becomes one: "
-                "let it be one of these, or make it a data variable"
-            )
+    given = next((schema[name].variable for schema in inputs if name in schema.coords), None)
+    if given is None:
+        raise BadStage(
+            f"{stage} returns a coordinate {name!r} along a dimension it is cut along, which none of its inputs has: "
+            "make it a data variable"
+        )
+    if not several:
+        return given
+    for whole in _coarsened(given, several):
+        if whole.isel({dim: slice(0, n) for dim, n in made.sizes.items()}).equals(made.variable):
+            return whole
     raise BadStage(
-        f"{stage} returns a coordinate {name!r} along a dimension it is cut along, which none of its inputs has: "
-        "make it a data variable"
+        f"the coordinate {name!r} that {stage} returns is neither mean, first nor last of what becomes one: "
+        "let it be one of these, or make it a data variable"
     )
 
 
