@@ -185,21 +185,29 @@ class Weight:
 
 
 def choose_blocks(
-    sizes: Mapping[str, int], cut: tuple[str, ...], weight: Weight, fixed: Mapping[str, int]
+    sizes: Mapping[str, int],
+    cut: tuple[str, ...],
+    weight: Weight,
+    fixed: Mapping[str, int],
+    halo: Mapping[str, int] | None = None,
 ) -> dict[str, tuple[int, int]]:
     """Choose block lengths along the cut dimensions from the data alone, never from the site.
 
     The first cut dimension is cut first, so that what lies together in C order stays together. A block is not made
     lighter than what every block brings with it anyway. `fixed` lengths are taken as given. Where calls cost something
-    whatever their block, that decides, and the whole is cut evenly.
+    whatever their block, that decides, and the whole is cut evenly. Where a block is read with a `halo` on both sides,
+    it is at least as long as these together, so that nothing is read more than twice for it; the other dimensions are
+    cut more for that.
     """
     blocks = {dim: min(fixed.get(dim, sizes[dim]), sizes[dim]) for dim in cut}
     target = _target(weight, weight.row * math.prod(blocks.values()))
     for dim in cut:
         if dim in fixed:
             continue
-        others = weight.row * math.prod(length for name, length in blocks.items() if name != dim)
-        fitting = max(int(target / max(others, 1e-9)), 1)
+        wide = {name: min(length + 2 * (halo or {}).get(name, 0), sizes[name]) for name, length in blocks.items()}
+        others = weight.row * math.prod(length for name, length in wide.items() if name != dim)
+        least = 1 << (max(2 * (halo or {}).get(dim, 0), 1) - 1).bit_length()
+        fitting = max(int(target / max(others, 1e-9)), least)
         if fitting < blocks[dim] and weight.call:
             blocks[dim] = -(-sizes[dim] // (sizes[dim] // fitting))
         elif fitting < blocks[dim]:

@@ -41,3 +41,15 @@ def test_what_each_call_gets_anew_does_not_outweigh_the_chunk_that_it_gets() -> 
     blocks, chunks = {"row": (1 << 14, 1 << 12)}, {"row": 1 << 8}
     assert choose_tile(blocks, chunks, Weight(8192, 6 * MIB)) == {"row": 5 << 8}
     assert choose_tile(blocks, chunks, Weight(8192, TILE_BYTES)) == {}
+
+
+@given(some.integers(1, 10**5), some.integers(1, 5000), some.floats(8, 1 << 20))
+def test_with_a_halo_nothing_is_read_more_than_twice_and_more_is_cut_elsewhere(
+    days: int, halo: int, row: float
+) -> None:
+    sizes = {"day": days, "place": 1 << 20}
+    (_, narrow), (_, many) = choose_blocks(sizes, ("day", "place"), Weight(row, 0), {}).values()
+    (_, wide), (_, few) = choose_blocks(sizes, ("day", "place"), Weight(row, 0), {}, {"day": halo}).values()
+    assert wide >= min(2 * halo, days)
+    assert wide >= narrow
+    assert few <= many

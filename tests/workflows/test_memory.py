@@ -37,6 +37,10 @@ def kinds(mib: int) -> Any:
     def haloed(block: xr.Dataset) -> xr.Dataset:
         return block.rolling(time=7, center=True, min_periods=1).mean()
 
+    @stage(cut=("time",), block={"time": rows}, halo={"time": rows // 2})
+    def wide(block: xr.Dataset) -> xr.Dataset:
+        return block.shift(time=rows // 2, fill_value=0)
+
     @stage(cut=("time",), block={"time": rows})
     def compiled(block: xr.Dataset) -> xr.Dataset:
         return block * 2 + 1
@@ -55,7 +59,14 @@ def kinds(mib: int) -> Any:
     def all_kinds(path: str) -> Any:
         data = made(ingest(path))
         turned = rechunk(data, ("cell",), block={"cell": rows})
-        return {"m": mapped(data), "h": haloed(data), "c": compiled(data), "s": summed(data), "t": turned}
+        return {
+            "m": mapped(data),
+            "h": haloed(data),
+            "w": wide(data),
+            "c": compiled(data),
+            "s": summed(data),
+            "t": turned,
+        }
 
     return all_kinds
 
@@ -83,6 +94,11 @@ def test_each_kind_of_stage_takes_what_was_planned_within_a_fifth(
     blocks = [one for one in done.record.stages if one.name != "ingest"]  # which has some numbers and no block
     ratios = {one.name: one.memory / expected[one.key] for one in blocks}
     assert {name: ratio for name, ratio in ratios.items() if not 0.8 < ratio < 1.2} == {}
+
+
+def test_what_is_read_and_made_of_a_halo_is_counted(source: str, home: Path) -> None:
+    need = {one.step.name: one.step.need.blocks for one in planned(kinds(16), source, home).steps}
+    assert need["wide"] > (32 + 32) * MIB, "twice 16 MiB are read, and as much is made of it"
 
 
 def test_what_cannot_fit_is_refused_with_the_blocks_that_would(source: str, home: Path) -> None:

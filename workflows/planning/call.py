@@ -113,7 +113,7 @@ class Call:
         trial = self.attempt(sizes, whole=True)
         full = grown(self.name, trial, sizes, self.schemas, how)
         weight = weigh(sizes, *self.schemas, full)
-        blocks = choose_blocks(sizes, self.cut, weight, how.block)
+        blocks = choose_blocks(sizes, self.cut, weight, how.block, how.halo)
         self._demand_chunks(blocks)
         group, small, known = group_of("", full, blocks, how.chunk)
         tile = choose_tile(blocks, self._chunks_read(), weight) if self.kernel else {}
@@ -153,7 +153,7 @@ class Call:
         copies = self.how.copies
         if not copies and seconds < PATIENCE:
             copies = copies_held(lambda given: self.on(self.working, given), self.schemas, result, lengths, self.how)
-        need = need_of(self.schemas, result, blocks, copies, tile, self.how.read_for)
+        need = need_of(self.schemas, result, blocks, copies, tile, self.how.read_for, self.how.halo)
         return replace(need, compiled=self.compiled, known=self.how.copies > 0)
 
     def _coarsen(self) -> dict[str, tuple[int, int]]:

@@ -53,15 +53,21 @@ def need_of(
     copies: float = 0.0,
     tile: Mapping[str, int] | None = None,
     read_for: Callable[[Mapping[str, int]], Mapping[str, int]] = dict,
+    halo: Mapping[str, int] | None = None,
 ) -> Need:
     """Return what regions of these blocks need: a tile at a time where there is one, and then the whole result too.
 
-    `read_for` tells how long a block of the inputs is for one of the result.
+    `read_for` tells how long a block of the inputs is for one of the result; both have the `halo` while it is computed.
     """
     lengths = {dim: length for dim, (_, length) in blocks.items()}
-    part = {**lengths, **(tile or {})}
+    part = widened({**lengths, **(tile or {})}, halo or {})
     at_once = nbytes_of(read_for(part), inputs) + nbytes_of(part, [result])
     return Need(int((copies or COPIES) * at_once) + (nbytes_of(lengths, [result]) if tile else 0) + ENCODING_BYTES)
+
+
+def widened(lengths: Mapping[str, int], halo: Mapping[str, int]) -> dict[str, int]:
+    """Return how long blocks are with a halo on both sides."""
+    return {dim: length + 2 * halo.get(dim, 0) for dim, length in lengths.items()}
 
 
 def nbytes_of(lengths: Mapping[str, int], datasets: Iterable[xr.Dataset]) -> int:

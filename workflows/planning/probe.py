@@ -8,11 +8,11 @@ import numpy as np
 import xarray as xr
 
 from terp.workflows.cutting import Cutting
-from terp.workflows.planning.memory import nbytes_of
+from terp.workflows.planning.memory import nbytes_of, widened
 from terp.workflows.planning.schema import SHORT, made_up
 
 _ENOUGH = 4 << 20  # bytes of blocks at which what Python itself takes no longer counts
-_MOST = 64 << 20  # bytes of made-up blocks that a plan takes the time for
+_MOST = 256 << 20  # bytes of made-up blocks that a plan takes the time for
 
 
 def copies_held(
@@ -26,7 +26,7 @@ def copies_held(
 
     What compiled code takes by itself is not seen.
     """
-    sizes = {dim: length + 2 * how.halo.get(dim, 0) for dim, length in blocks.items()}
+    sizes = widened(blocks, how.halo)
 
     def everything() -> int:
         return nbytes_of(how.read_for(sizes), inputs) + nbytes_of(sizes, [result])
