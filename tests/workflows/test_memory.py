@@ -1,5 +1,6 @@
 """What a worker needs of memory is known before: within a fifth of what it then holds, on every kind of stage."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,20 @@ def test_what_cannot_fit_is_refused_with_the_blocks_that_would(source: str, home
         Usage, match=r"made needs about 454 MiB .* 260 MiB here: blocks of 1,0\d\d along time would fit"
     ):
         hardly_fitting(plan, 260 * MIB, "here", "take fewer workers")
+
+
+def test_a_reduction_that_cannot_fit_is_refused_with_blocks_of_what_it_reduces(source: str, home: Path) -> None:
+    plan = planned(kinds(64), source, home)
+    summed = replace(plan, steps=tuple(one for one in plan.steps if one.step.name.startswith("summed")))
+    with pytest.raises(Usage, match=r"summed.blocks needs .* here: blocks of 1\d\d along time would fit"):
+        hardly_fitting(summed, 200 * MIB, "here", "take fewer workers")
+
+
+def test_blocks_of_a_stage_with_a_halo_that_would_fit_leave_room_for_it(source: str, home: Path) -> None:
+    plan = planned(kinds(32), source, home)
+    [wide] = [one for one in plan.steps if one.step.name == "wide"]
+    room = wide.step.need.itself + wide.step.need.blocks * 3 // 4  # of 4,096 that are read: 3,072, and 2,048 are halo
+    assert any("blocks of 1,02" in note for note in hardly_fitting(replace(plan, steps=(wide,)), room, "here", "or so"))
 
 
 def test_what_may_not_fit_is_said_and_not_refused(source: str, home: Path) -> None:

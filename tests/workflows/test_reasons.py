@@ -1,5 +1,6 @@
 """A plan says why products are cut and stored as they are; files that a site has no room for are refused."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,15 @@ def test_more_files_than_there_is_room_for_are_refused_with_the_blocks_that_woul
         demand_files(plan, files - 4, "here")
     with pytest.raises(Usage, match="let stages have larger blocks, or set TERP_HOME elsewhere"):
         demand_files(plan, 1, "here")
+
+
+def test_more_partial_results_than_there_is_room_for_are_fewer_with_larger_blocks_of_what_is_reduced(
+    plan: Plan,
+) -> None:
+    [parts] = [one for one in plan.steps if one.step.name == "image.blocks"]
+    only = replace(plan, steps=(parts,))
+    with pytest.raises(Usage, match=r'2 of them for image.blocks.* \(block=\{"x": 262144\} of the stage\)'):
+        demand_files(only, 1, "here")
 
 
 def test_a_site_refuses_files_where_the_home_lies_and_only_tells_of_other_places(

@@ -3,10 +3,12 @@
 import math
 from dataclasses import replace
 
+from terp.storage.grid import Group
 from terp.workflows.errors import Usage
 from terp.workflows.planning.memory import COPIES
 from terp.workflows.planning.plan import Plan
 from terp.workflows.planning.step import Step
+from terp.workflows.running.task import PART
 
 
 def hardly_fitting(plan: Plan, memory: int, where: str, cure: str) -> list[str]:
@@ -43,10 +45,15 @@ def demand_files(plan: Plan, allowed: int, where: str) -> None:
 
 def _larger(step: Step, times: int) -> str:
     """Say which blocks would be few enough: the side that is cut most often is cut less."""
-    cut = max(step.layout.groups, key=lambda group: group.regions).cut
-    dim = max(cut, key=lambda one: cut[one][0] / cut[one][1])
-    size, block = cut[dim]
+    cut = _cut(step, max(step.layout.groups, key=lambda group: group.regions))
+    dim = max(cut, key=lambda one: cut[one][0] / cut[one][1], default="")
+    size, block = cut.get(dim, (1, 1))
     return _block(dim, min(block * times, size)) if times <= -(-size // block) else ""
+
+
+def _cut(step: Step, group: Group) -> dict[str, tuple[int, int]]:
+    """Return how a stage was cut along the dimensions that it names: what is reduced is so, and not its parts."""
+    return {**step.task.over, **{dim: sizes for dim, sizes in group.cut.items() if dim != PART}}
 
 
 def _block(dim: str, length: int) -> str:
@@ -61,10 +68,12 @@ def _words(step: Step, memory: int, where: str, cure: str) -> str:
 
 
 def _smaller(step: Step, share: float) -> str:
-    """Say which blocks would fit: the longest side is cut."""
-    cut = max((group.cut for group in step.layout.groups), key=len, default={})
+    """Say which blocks would fit: the longest side is cut, of which a halo stays as it is."""
+    cut = max((_cut(step, group) for group in step.layout.groups), key=len, default={})
     if not cut or share <= 0:
         return ""
     dim = max(cut, key=lambda one: cut[one][1])
-    length = int(cut[dim][1] * share)
-    return _block(dim, length) if length else ""
+    size, block = cut[dim]
+    beside = 2 * step.task.halo.get(dim, 0)
+    length = int(min(block + beside, size) * share) - beside
+    return _block(dim, length) if length > 0 else ""
