@@ -54,6 +54,14 @@ class Crew:
             return [], []
         return found
 
+    def raised_at(self, key: str) -> tuple[list[str], list[str]]:
+        """Return the addresses of workers on which a task raised, and of others: those on other hosts, if any."""
+        try:
+            found: tuple[list[str], list[str]] = self.client.run_on_scheduler(_raised_at, key=key)
+        except ImportError:  # as above
+            return [], []
+        return found
+
     def end(self, address: str) -> None:
         """End a worker at once, whatever it is at; nobody waits for it, as it may not hear."""
         self.client.loop.add_callback(self._ended, address)
@@ -105,6 +113,17 @@ def _at_work(dask_scheduler: Any, seconds: float) -> tuple[list[AtWork], list[st
         if taken > seconds and task in one.processing
     ]
     return late, [one.address for one in workers if not one.processing and one.status == Status.running]
+
+
+def _raised_at(dask_scheduler: Any, key: str) -> tuple[list[str], list[str]]:
+    from distributed.core import Status
+
+    task, workers = dask_scheduler.tasks.get(key), dask_scheduler.workers
+    at = sorted(task.erred_on or ()) if task else []
+    hosts = {workers[one].host for one in at if one in workers}
+    others = [one for one in workers.values() if one.address not in at and one.status == Status.running]
+    far = [one for one in others if one.host not in hosts]
+    return at, [one.address for one in far or others]
 
 
 async def _end() -> None:  # what nobody waits for has to be a coroutine

@@ -151,3 +151,24 @@ def hungry(block: xr.Dataset) -> xr.Dataset:
 def starving(source: str = "ostia") -> Product:
     """Starves."""
     return hungry(ingest(source))
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def picky(block: xr.Dataset, *, marks: str, later: str = "") -> xr.Dataset:
+    """Fails in its southern region on the worker that gets it first; with `later`, on each other in another way."""
+    if float(block["latitude"].min()) < 0 and block["surface_temperature"].max() > 100:
+        try:
+            with open(marks, "x") as file:
+                file.write(str(os.getpid()))
+        except FileExistsError:
+            if later:
+                raise LookupError(later) from None
+        if Path(marks).read_text() == str(os.getpid()):
+            raise ZeroDivisionError("not here")
+    return block
+
+
+@flow
+def choosing(marks: str, later: str = "", source: str = "ostia") -> Product:
+    """A stage that fails on one of the workers."""
+    return picky(ingest(source), marks=marks, later=later)

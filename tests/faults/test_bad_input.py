@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from saying import BAD, FLOWS, Say, holds, nothing_half_written, state
 
+from terp.storage.product import StoredProduct
 from terp.workflows import api
 
 # --- flows and parameters -------------------------------------------------------------------------------------------
@@ -182,11 +183,17 @@ def test_grids_of_different_sizes_are_not_taken_together(say: Say, sources: Path
 
 def test_a_stage_that_raises_on_a_region_is_told_with_region_box_and_traceback(run: Say, home: Path) -> None:
     said = run(f"{FLOWS}:failing")
-    (report,) = home.glob("runs/*/failure-fragile-*.txt")
+    (report,) = home.glob("runs/*/failure-fragile-13.txt")
     holds(said, 70, "fragile failed on region 13 (latitude 13:14): ZeroDivisionError: no north here", str(report))
     assert "What is done stays; mend the stage and run again" in said.err
     assert "Traceback" in report.read_text()
     assert "raise ZeroDivisionError" in report.read_text()
+    (made,) = [line for line in report.read_text().splitlines() if line.startswith("input: ")]
+    (source,) = home.glob("products/ingest-*")
+    seal = StoredProduct(source).seal
+    assert seal is not None
+    assert made == f"input: {source.name}/, sealed with the values {seal.values}: latitude 13:14"
+    assert "parameters: {}" in report.read_text()
     assert state(home) == "failed"
     nothing_half_written(home)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from terp.cluster.crew import AtWork, Crew
-from terp.cluster.errors import ClusterError, NoWorkers, Walled
-from terp.storage.errors import StorageError
+from terp.cluster.errors import NoWorkers, Walled
+from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.filling import Filling
 from terp.storage.ledger import Place
 from terp.storage.writing import Written
@@ -18,7 +18,7 @@ from terp.workflows.running.landing import Landing
 from terp.workflows.running.late import Watch
 from terp.workflows.running.losses import Losses
 from terp.workflows.running.progress import Progress, Tell
-from terp.workflows.running.raised import Raised, stage_failed
+from terp.workflows.running.raised import Raised
 from terp.workflows.running.task import Task, execute_all, named
 
 WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
@@ -39,12 +39,12 @@ def fill(
 
     `later` regions can be worked on at once when this is done: workers are kept for them.
 
-    Raises StageFailed with the region when the stage's code raises (its traceback goes to a file in `reports`),
+    Raises StageFailed with the region when the stage's code raises, and again elsewhere (see the file in `reports`),
     WorkerLost when a region is lost again and again, Walled when the controller's own time is up; what is
     recorded stays.
     """
     crew.longest = 0.0
-    window = _Window(task, filling, crew, later, progress.news)
+    window = _Window(task, filling, crew, later, progress.news, reports)
     try:
         with crew.client.as_current():
             for batch in window.run():
@@ -52,10 +52,6 @@ def fill(
                     progress.add(one)
                 progress.waiting = window.waiting
                 tell(progress)
-    except (StorageError, ClusterError, WorkflowError):
-        raise
-    except Raised as raised:
-        raise stage_failed(progress.name, filling, raised, reports) from raised.error
     finally:
         window.close()
 
@@ -63,12 +59,13 @@ def fill(
 class _Window:
     """The regions in flight: never more than a few for each worker, however many there are."""
 
-    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, news: list[str]) -> None:
+    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, news: list[str], reports: Path) -> None:
         self.later, self.news = later, news
         self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
         self.landing = Landing(crew.client)
         self.flying: dict[Any, list[Place]] = {}
         self.losses = Losses(filling.product.name, crew)
+        self.raised = Raised(task, filling, crew, reports)
         self.watch = Watch(crew, filling.ledger.longest)
         self.tries: Counter[Place] = Counter()
         self.twice = set[Place]()  # regions that were handed out a second time, being late
@@ -110,6 +107,7 @@ class _Window:
         for lost in self.filling.commit(arrived):
             self._lose(lost.place, _UNSEEN)
             arrived.remove(lost)
+        self.news += filter(None, (self.raised.made(one.place) for one in arrived))
         self.seconds, self.done = self.seconds + sum(one.seconds for one in arrived), self.done + len(arrived)
         self.crew.longest = max([self.crew.longest, *(one.seconds for one in arrived)])
         self.crew.progress(len(arrived))
@@ -226,8 +224,8 @@ class _Window:
             key=key,
             pure=False,
             retries=0,
-            workers=[worker] if worker else None,
-            allow_other_workers=bool(worker),
+            workers=[worker] if worker else self.raised.elsewhere(places[0]) or None,
+            allow_other_workers=bool(worker or self.raised.elsewhere(places[0])),
         )
         self.flying[future] = places
         self.landing.expect(future)
@@ -250,9 +248,11 @@ class _Window:
         if isinstance(error, BadStage):
             where = named(self.filling.product.group(place[0]).box(place[1]))
             raise BadStage(f"{self.filling.product.name}, region {place[1]} ({where}): {error}")
-        if isinstance(error, StorageError | WorkflowError):
+        if isinstance(error, StorageError | WorkflowError) and not isinstance(error, DiskTrouble):
             raise error
-        raise Raised(place, error.with_traceback(future.traceback()))
+        self.raised.note(place, error.with_traceback(future.traceback()), future.key)
+        self._again(place)
+        return []
 
     def _again(self, place: Place) -> None:
         if place in self.twice and (self._done([place]) or any(place in places for places in self.flying.values())):

@@ -131,7 +131,7 @@ def _run_map(task: Task, group: Group, index: int) -> xr.Dataset:
 
 def _mapped(task: Task, group: Group, box: Box) -> xr.Dataset:
     """Call the stage's function on what a box is made of; return what of the result belongs to the box."""
-    wide = {dim: _widened(part, task.halo.get(dim, 0), group.cut[dim][0]) for dim, part in box.items()}
+    wide = _wide(task, group, box)
     positional, named = _arguments(task, {**wide, **_finer(task, box)})
     result = call(_functions(task.functions)[0], *positional, **named)
     if not task.halo or not isinstance(result, xr.Dataset):
@@ -139,6 +139,10 @@ def _mapped(task: Task, group: Group, box: Box) -> xr.Dataset:
     _demand_extent(result, wide, task.halo)
     own = {dim: slice(box[dim].start - wide[dim].start, box[dim].stop - wide[dim].start) for dim in task.halo}
     return result.isel(own)
+
+
+def _wide(task: Task, group: Group, box: Box) -> Box:
+    return {dim: _widened(part, task.halo.get(dim, 0), group.cut[dim][0]) for dim, part in box.items()}
 
 
 def _widened(part: slice, reach: int, size: int) -> slice:
@@ -188,13 +192,28 @@ def _tiles(box: Box, lengths: Mapping[str, int]) -> Iterator[Box]:
 
 
 def _run_partial(task: Task, group: Group, index: int) -> xr.Dataset:
+    positional, named = _arguments(task, _part_box(task, group, index))
+    return call(_functions(task.functions)[0], *positional, **named).expand_dims(PART)
+
+
+def _part_box(task: Task, group: Group, index: int) -> Box:
     box = group.box(index)
     part = box.pop(PART).start
     grid = [-(-size // block) for size, block in task.over.values()]
     for (dim, (size, block)), place in zip(task.over.items(), np.unravel_index(part, grid), strict=True):
         box[dim] = slice(int(place) * block, min((int(place) + 1) * block, size))
-    positional, named = _arguments(task, box)
-    return call(_functions(task.functions)[0], *positional, **named).expand_dims(PART)
+    return box
+
+
+def read_box(task: Task, group: Group, index: int) -> Box:
+    """Return the box of its inputs that a region is made of; of partial results by their numbers."""
+    if task.kind == "partial":
+        return _part_box(task, group, index)
+    box = group.box(index)
+    if task.kind == "combine":
+        start = 0 if task.finish else box.pop(PART).start * task.fan
+        return {**box, PART: slice(start, start + task.fan)}
+    return {**_wide(task, group, box), **_finer(task, box)}
 
 
 def _run_combine(task: Task, group: Group, index: int) -> xr.Dataset:
