@@ -1,5 +1,7 @@
 """What a worker needs of memory is known before: within a fifth of what it then holds, on every kind of stage."""
 
+import mmap
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from prefect import flow
 from terp.cluster.site import Site, load_site
 from terp.storage.home import Home
 from terp.workflows import api, ingest, rechunk, stage
+from terp.workflows.cli.compute import plan_text
 from terp.workflows.errors import Usage
 from terp.workflows.planning.plan import Plan, make_plan
 from terp.workflows.running.at_site import at_site
@@ -134,3 +137,44 @@ def test_a_plan_for_a_site_says_so_too(source: str, home: Path) -> None:
     site: Site = load_site("testbed", {"memory_per_core": "260M"})
     with pytest.raises(Usage, match="at testbed: blocks of"):
         at_site(planned(kinds(64), source, home), site)
+
+
+@stage(cut=("time",), block={"time": 1024})
+def greedy(block: xr.Dataset) -> xr.Dataset:
+    """Holds what a plan cannot see: memory that is not from Python."""
+    with mmap.mmap(-1, 8 * block["v"].nbytes) as held:
+        for page in range(0, len(held), mmap.PAGESIZE):
+            held[page] = 1
+        return block + 1
+
+
+@flow
+def greedy_twice(path: str) -> Any:
+    return greedy(greedy(ingest(path)))
+
+
+def a_source(path: Path, rows: int) -> str:
+    values = np.full((rows, CELLS), rows, "f4")
+    xr.Dataset({"v": (("time", "cell"), values)}, {"time": np.arange(rows)}).to_netcdf(path)
+    return str(path)
+
+
+def test_what_a_region_took_is_what_is_planned_with_from_then_on(
+    tmp_path: Path, home: Path, prefect_here: dict[str, str]
+) -> None:
+    assert prefect_here
+    first, other = a_source(tmp_path / "first.nc", 2048), a_source(tmp_path / "other.nc", 3072)
+    before = planned(greedy_twice, first, home)
+    assert all(one.to_json()["worker_memory_is"] == "estimate" for one in before.steps)
+    done = api.run(greedy_twice, first, home=home, workers=1, archive=False)
+    took = max(stage.memory for stage in done.record.stages if stage.name == "greedy")
+    log = (home / "runs" / done.record.id / "log.txt").read_text()
+    assert log.count("MiB, measured; ") == 1, "the second time, it was no surprise"
+    after = planned(greedy_twice, other, home)
+    [need, again] = [one.step.need for one in after.steps if one.step.name == "greedy"]
+    assert need == again
+    assert need.measured
+    assert 0.9 < need.bytes / took < 1.1, "and not what was tried"
+    assert re.search(r"^greedy .* MiB, measured ", plan_text(after), re.MULTILINE)
+    with pytest.raises(Usage, match=r"greedy needs \d+ MiB, measured, in a worker, which has .*: blocks of"):
+        hardly_fitting(after, took - 16 * MIB, "here", "take fewer workers")

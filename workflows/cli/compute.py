@@ -108,7 +108,7 @@ def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
                 f"{one.missing:,}",
                 size(one.step.nbytes),
                 f"{one.step.shards:,}",
-                size(one.step.memory),
+                size(one.step.memory) + (", measured" if one.step.need.measured else ""),
                 span(one.seconds) if one.missing else "-",
                 one.why,
             )
@@ -127,7 +127,7 @@ def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
     lines += [
         f"a worker needs about {size(plain['worker_memory'])}; one worker about {span(plain['seconds_estimate'])}"
     ]
-    lines += ["memory and time are estimates until a region was made; bytes are before compression"]
+    lines += ["memory and time are estimates, where nothing was measured; bytes are before compression"]
     lines += [f"{one.step.name}: {'; '.join(plan.reasons(one.step).values())}" for one in plan.steps if one.missing]
     lines += [f"note: {doubt}" for one in plan.steps for doubt in one.step.doubts]
     if plan.ends:

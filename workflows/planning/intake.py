@@ -50,7 +50,7 @@ def ingested(identity: Identity) -> Step:
     source = Source(identity)
     found = source.groups
     full = {path: schemas.weightless(dataset) for path, dataset in found.items()}
-    groups, small, need = [], {}, 0
+    groups, small, need = [], {}, Need()
     grid: dict[str, Any] = {}
     for path, dims in reader.cut(found).items():
         schema = full[path]
@@ -62,7 +62,7 @@ def ingested(identity: Identity) -> Step:
             blocks = choose_blocks(sizes, dims, weigh(sizes, schema), {})
         group, small[path], full[path] = group_of(path, schema, blocks, chunk)
         groups.append(group)
-        need = max(need, need_of((), schema, blocks).blocks)
+        need = max(need, need_of((), schema, blocks), key=lambda one: one.blocks)
     module = import_module(f"terp.storage.ingest.{reader.module}")
     ingredients = {
         "stage": "ingest",
@@ -74,5 +74,5 @@ def ingested(identity: Identity) -> Step:
     key, layout = key_of("ingest", ingredients), Layout(tuple(groups), small)
     doubts = tuple(source.lacking())
     task = Task("ingest", b"", (), {})
-    step = Step("ingest", key, ingredients, full, layout, task, (), Need(need), doubts)
+    step = Step("ingest", key, ingredients, full, layout, task, (), need, doubts)
     return replace(step, source=identity, pieces=source.pieces)

@@ -18,23 +18,36 @@ COPIES = 3.0  # times its blocks that a stage is taken to hold at once, where no
 class Need:
     """What a worker needs beside itself: bytes of `blocks` at the peak, and whether it compiles code.
 
-    `shared` are bytes more, of what is read at once for several regions, of which fewer would do too. `known` where
-    somebody has measured how many copies of its blocks the stage holds, and said so.
+    `size` are the bytes of these blocks, each counted once; `shared` bytes more, of what is read at once for several
+    regions, of which fewer would do too. `known` where somebody has measured how many copies of its blocks the stage
+    holds, and said so, or where it was `measured` by runs.
     """
 
     blocks: int = 0
+    size: int = 0
     compiled: bool = False
     known: bool = False
     shared: int = 0
+    measured: bool = False
 
     @property
     def itself(self) -> int:
         """Bytes of the worker without any block."""
         return BASE_BYTES + (COMPILER_BYTES if self.compiled else 0)
 
-    def beside(self, more: int) -> "Need":
-        """Return it with so many bytes more."""
-        return replace(self, blocks=self.blocks + more)
+    @property
+    def held(self) -> int:
+        """Bytes of all that a worker holds for a region, each counted once."""
+        return self.size + self.shared
+
+    def beside(self, other: "Need") -> "Need":
+        """Return it with the blocks of another beside its own."""
+        return replace(self, blocks=self.blocks + other.blocks, size=self.size + other.size)
+
+    def measured_on(self, held: int, peak: int) -> "Need":
+        """Return it as it is if a region that held so many bytes, each counted once, took `peak` bytes in all."""
+        copies = max(peak - self.itself, 0) / max(held, 1)
+        return replace(self, blocks=max(int(copies * self.held) - self.shared, 0), known=True, measured=True)
 
     @property
     def bytes(self) -> int:
@@ -62,7 +75,8 @@ def need_of(
     lengths = {dim: length for dim, (_, length) in blocks.items()}
     part = widened({**lengths, **(tile or {})}, halo or {})
     at_once = nbytes_of(read_for(part), inputs) + nbytes_of(part, [result])
-    return Need(int((copies or COPIES) * at_once) + (nbytes_of(lengths, [result]) if tile else 0) + ENCODING_BYTES)
+    kept = nbytes_of(lengths, [result]) if tile else 0
+    return Need(int((copies or COPIES) * at_once) + kept + ENCODING_BYTES, at_once + kept)
 
 
 def widened(lengths: Mapping[str, int], halo: Mapping[str, int]) -> dict[str, int]:

@@ -24,6 +24,7 @@ from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code
 from terp.workflows.planning.explain import Reasons, Why
 from terp.workflows.planning.intake import ingested
+from terp.workflows.planning.measured import Peaks
 from terp.workflows.planning.reasons import reasons
 from terp.workflows.planning.step import Step
 from terp.workflows.running.blame import blaming
@@ -81,6 +82,7 @@ class Planned:
             "stored_bytes_estimate": int(self.step.nbytes * _PACKED),
             "files": self.step.shards,
             "worker_memory": self.step.memory,
+            "worker_memory_is": "measured" if self.step.need.measured else "estimate",
             "seconds_estimate": round(self.seconds, 2),
             "at_most_times": self.step.at_most,
             "doubts": list(self.step.doubts),
@@ -158,6 +160,10 @@ class Planner:
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     tell: Tell = silent
 
+    def __post_init__(self) -> None:
+        """Look for nothing that was measured yet."""
+        self.peaks = Peaks(self.home)
+
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
         return product_of(self.known(build, call))
@@ -231,7 +237,7 @@ def make_plan(
     finally:
         session.reset(token)
     reasons = Reasons(home, planner.steps)
-    planned = [_planned(home, step, planner.limits.get(step.key, 1), reasons) for step in planner.steps.values()]
+    planned = [_planned(planner, step, reasons) for step in planner.steps.values()]
     keys = {name: product.key for name, product in results.items()}
     if not ends:
         planned = _without_needless(planned, keys.values())
@@ -263,14 +269,14 @@ def named_results(returned: Any) -> dict[str, Product]:
     raise Usage("the flow must return a Product, or a dict of them by name: they are what is kept and archived")
 
 
-def _planned(home: Home, step: Step, at_most: int, reasons: Reasons) -> Planned:
-    step = replace(step, at_most=at_most)
+def _planned(planner: Planner, step: Step, reasons: Reasons) -> Planned:
+    step = replace(step, at_most=planner.limits.get(step.key, 1))
     try:
-        product = StoredProduct(home.product(step.key))
+        product = StoredProduct(planner.home.product(step.key))
         done, total = product.progress()
         sealed = product.seal is not None
     except BadProduct:
-        return Planned(step, 0, False, reasons.of(step))
+        return Planned(planner.peaks.revised(step), 0, False, reasons.of(step))
     if sealed:
         return Planned(step, total, True, Why("exists"))
-    return Planned(step, done, False, Why(f"half done: {done:,} of {total:,} regions"))
+    return Planned(planner.peaks.revised(step), done, False, Why(f"half done: {done:,} of {total:,} regions"))

@@ -112,7 +112,7 @@ def _finished(
         Layout((group,), {"": small}),
         task,
         ((below, ""), *call.inputs[1:]),
-        need.beside(finishing.blocks),
+        need.beside(finishing),
         trial.doubts,
         codec=call.how.codec,
     )

@@ -52,10 +52,15 @@ class Step:
         """Bytes that a worker is expected to need."""
         return self.need.bytes
 
+    @property
+    def code(self) -> str:
+        """Name of the code that makes it, whatever that is given: what it takes of memory is alike."""
+        return blake3(canonical([self.name, self.ingredients.get("code")])).hexdigest()[:20]
+
     def within(self, memory: int) -> "Step":
-        """Return it with fewer regions made of one read, where a worker has too little memory for so many."""
+        """Return it with fewer regions made of one read, where a worker has too little memory for all (0: unknown)."""
         task, need = self.task, self.need
-        while task.together > 1 and need.bytes > memory:
+        while memory and task.together > 1 and need.bytes > memory:
             fewer = next(n for n in reversed(range(1, task.together)) if task.together % n == 0)
             need = replace(need, shared=need.shared // (task.together - 1) * (fewer - 1))
             task = replace(task, together=fewer)

@@ -20,7 +20,7 @@ def hardly_fitting(plan: Plan, memory: int, where: str, cure: str) -> list[str]:
     for step in (one.step.within(memory) for one in plan.steps if one.missing):
         if step.memory <= memory:
             continue
-        words = _words(step, memory, where, cure)
+        words = too_large(step, memory, where, cure)
         least = step.need if step.need.known else replace(step.need, blocks=int(step.need.blocks / COPIES), shared=0)
         if least.bytes > memory:
             raise Usage(words)
@@ -60,9 +60,11 @@ def _block(dim: str, length: int) -> str:
     return f'blocks of {length:,} along {dim} would fit (block={{"{dim}": {length}}} of the stage)'
 
 
-def _words(step: Step, memory: int, where: str, cure: str) -> str:
+def too_large(step: Step, memory: int, where: str, cure: str) -> str:
+    """Say that a step needs more than the `memory` in bytes that a worker has, and which blocks would fit."""
     about = "" if step.need.known else "about "
-    told = f"{step.name} needs {about}{step.memory >> 20:,} MiB in a worker, which has {memory >> 20:,} MiB {where}"
+    needs = f"{about}{step.memory >> 20:,} MiB{', measured,' if step.need.measured else ''}"
+    told = f"{step.name} needs {needs} in a worker, which has {memory >> 20:,} MiB {where}"
     smaller = _smaller(step, step.need.share_that_fits(memory))
     return f"{told}: {smaller + ', or ' if smaller else ''}{cure}"
 

@@ -9,10 +9,12 @@ _FORGET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
 
 
-def forget_peak() -> None:
-    """Begin anew, where the system can (Linux, proc_pid_clear_refs(5))."""
+def forget_peak() -> bool:
+    """Begin anew, and say whether the system could (Linux can, proc_pid_clear_refs(5))."""
     with suppress(OSError):
         _FORGET.write_text("5")
+        return True
+    return False
 
 
 def peak() -> int:

@@ -31,8 +31,9 @@ JOURNAL = "journal.jsonl"
 class StageRecord:
     """What a run did for one product.
 
-    `memory` is what a worker held at most for a region, in bytes. `made_by` is the run that made what was reused, and
-    `made_at` when, as far as records tell.
+    `memory` is what a worker held at most for a region, in bytes, `blocks` the size of what it held for that, each
+    block counted once, and `code` the name of what made it: a later plan knows by these. `made_by` is the run that
+    made what was reused, and `made_at` when, as far as records tell.
     """
 
     name: str
@@ -43,6 +44,8 @@ class StageRecord:
     made: int = 0
     seconds: float = 0.0
     memory: int = 0
+    blocks: int = 0
+    code: str = ""
     started: str = ""
     ended: str = ""
     values: str = ""

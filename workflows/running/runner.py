@@ -23,6 +23,7 @@ from terp.workflows.prefect.flow import record as prefect_record
 from terp.workflows.running.capture import note_machines
 from terp.workflows.running.clock import now
 from terp.workflows.running.fill import fill
+from terp.workflows.running.fits import too_large
 from terp.workflows.running.gather import Input
 from terp.workflows.running.progress import Progress, Tell
 from terp.workflows.running.record import RunRecord, StageRecord, makers
@@ -33,7 +34,6 @@ from terp.workflows.session import Product, session
 if TYPE_CHECKING:
     import xarray as xr
 
-_MORE = 1.2  # times what was expected, beyond which a plan is revised
 _ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
 
 log = logging.getLogger(__name__)
@@ -168,7 +168,9 @@ class Runner:
         self.run.save(self.home)
 
     def _complete(self, step: Step, noted: StageRecord) -> StoredProduct:
-        step = step.within(self.memory) if self.memory else step
+        step = self.planner.peaks.revised(step).within(self.memory)
+        if step.need.measured and 0 < self.memory < step.memory:
+            self._warn(too_large(step, self.memory, "here", "take fewer workers (--workers)"))
         layout = step.laid_out(self.planner.steps, self._keeps(step.key))
         product = create(self.home.product(step.key), step.name, step.key, step.ingredients, layout)
         if is_whole(product):
@@ -228,9 +230,8 @@ class Runner:
 
         def tell(progress: Progress) -> None:
             self._tell_news(progress)
-            if progress.memory and not noted.memory:
-                self._revise(step, progress.memory)
-            noted.memory = max(noted.memory, progress.memory)
+            if surprise := self.planner.peaks.took(step, noted, progress.memory):
+                self.reporter.say(surprise)
             self.reporter.progress(progress)
 
         return tell
@@ -238,11 +239,6 @@ class Runner:
     def _tell_news(self, progress: Progress) -> None:
         while progress.news:
             self.reporter.warn(f"{progress.name}: {progress.news.pop(0)}")
-
-    def _revise(self, step: Step, measured: int) -> None:
-        if measured > _MORE * step.memory or (step.need.blocks > step.need.itself and measured < step.memory / _MORE):
-            expected = f"{step.memory >> 20:,} MiB were expected"
-            self.reporter.say(f"{step.name}: a worker needs {measured >> 20:,} MiB, measured; {expected}")
 
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done

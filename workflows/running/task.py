@@ -94,10 +94,10 @@ def execute_all(
 ) -> list[Written]:
     """Make several short regions, one after the other: to hand out each alone would cost more than to make it."""
     memory.begin(product)
-    memory.forget_peak()
+    alone = memory.forget_peak()
     with _read_at_once(task, product, places):
         made = [execute(task, product, attempts, path, index, expected) for path, index in places]
-    peak = memory.peak()
+    peak = memory.peak() if alone else 0  # else it may be that of other regions
     return [replace(one, memory=peak) for one in made]
 
 
