@@ -30,7 +30,7 @@ from terp.storage.ledger import Ledger, Place
 from terp.storage.lineage import Lineage, Origins
 from terp.storage.looking import Sizes, check_file
 from terp.storage.manifest import Manifest
-from terp.storage.reading import Proof, ProvenStore
+from terp.storage.proven import Proof, ProvenFiles
 from terp.storage.runs import files_in
 from terp.storage.shard import Stored
 from terp.storage.sharded import Extent, ShardedArray
@@ -38,6 +38,8 @@ from terp.storage.tree import Tree
 
 if TYPE_CHECKING:
     import xarray as xr
+
+    from terp.storage.reading import ReadOnlyStore
 
 FORMAT = 2
 _AT_ONCE = 4096  # regions whose shards are looked at together
@@ -223,13 +225,13 @@ class StoredProduct:
 
     def small_digests(self) -> dict[str, bytes]:
         """Return what the small files say of the values (see small.py), each file proven."""
-        store, documents = self.small_store(), [entry for entry in self.small_files if entry.key.endswith(small.META)]
-        return small.digests(store, {one.key: store.read(one.key, 0, one.size) for one in documents}, self.groups)
+        documents = [entry.key for entry in self.small_files if entry.key.endswith(small.META)]
+        return small.digests(self.small_store(), {key: self.document(key) for key in documents}, self.groups)
 
     def document(self, key: str) -> bytes:
         """Return one of the small files, proven."""
-        [size] = [entry.size for entry in self.small_files if entry.key == key]
-        return self.small_store().read(key, 0, size)
+        files = self.proven
+        return files.read(key, 0, files.proofs[key].size)
 
     def progress(self) -> tuple[int, int]:
         """Return how many regions are recorded, of how many."""
@@ -253,10 +255,17 @@ class StoredProduct:
         large = {array.name: self.array(group, array.name) for array in self.group(group).arrays}
         return opened(self.small_store(), group, large, self.document)
 
-    def small_store(self) -> ProvenStore:
-        """Return the zarr store of what was written at creation."""
+    @cached_property
+    def proven(self) -> ProvenFiles:
+        """What was written at creation."""
         proofs = {entry.key: entry.proof for entry in self.small_files}
-        return ProvenStore(self.data, proofs, f"product {self.name}")
+        return ProvenFiles(self.data, proofs, f"product {self.name}")
+
+    def small_store(self) -> "ReadOnlyStore":
+        """Return the zarr store of what was written at creation."""
+        from terp.storage.reading import ReadOnlyStore
+
+        return ReadOnlyStore(self.proven)
 
     def frame(self, group: str) -> "xr.Dataset":
         """Load what of a group was written at creation, its coordinates and attributes; it may still be open."""

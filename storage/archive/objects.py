@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terp.storage.archive.ocfl import (
     MARK,
@@ -40,7 +40,9 @@ from terp.storage.archive.ocfl import (
 from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import disk, make_folders, replace, write_new
 from terp.storage.holder import Holder
-from terp.storage.validate import ERROR, Finding, validate_object
+
+if TYPE_CHECKING:
+    from terp.storage.validate import Finding
 
 _LAYOUT = "0003-hash-and-id-n-tuple-storage-layout"
 _STAGING = Path("extensions", "terp-staging")
@@ -154,8 +156,10 @@ class Archive:
         with disk(self.root):
             return sorted(identifier_of(mark.parent) for mark in self.root.glob(f"*/*/*/*/0={OBJECT}"))
 
-    def verify(self, identifier: str) -> Sequence[Finding]:
+    def verify(self, identifier: str) -> "Sequence[Finding]":
         """Read all of an object and return what is wrong with it; nothing when it is as it was stored."""
+        from terp.storage.validate import ERROR, validate_object
+
         found = validate_object(self._home(identifier), identifier)
         ours = ("OCFL W010", "OCFL E061")  # others may write no inventory of a version, and digests in any letters
         return [one for one in found if one.level == ERROR or one.rule in ours]

@@ -16,7 +16,7 @@ from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import read_file
 from terp.storage.grid import Array, Group
 from terp.storage.package.packing import Member, Packed
-from terp.storage.package.smallstore import SmallStore
+from terp.storage.package.smallfiles import SmallFiles
 from terp.storage.package.table import FORMAT, MEMBERS, PACKAGE
 from terp.storage.package.zip64 import Entry
 from terp.storage.shard import TAG_BYTES
@@ -91,14 +91,14 @@ class PackedProduct:
         return f"the package {self.path.name}"
 
     @cached_property
-    def _store(self) -> SmallStore:
+    def _small_files(self) -> SmallFiles:
         """The small files of the whole."""
         return self._small_of(self.told["small"])
 
-    def _small_of(self, number: int) -> SmallStore:
+    def _small_of(self, number: int) -> SmallFiles:
         """Return the small files of one of the packages."""
         rows = {one["name"]: one for one in self.told["members"] if one["package"] == number and "key" not in one}
-        return SmallStore(self.packages[number], rows)
+        return SmallFiles(self.packages[number], rows)
 
     @cached_property
     def _values(self) -> list[bytes]:
@@ -118,9 +118,13 @@ class PackedProduct:
         return self._values[number * tree.FAN : (number + 1) * tree.FAN]
 
     def _small(self) -> dict[str, bytes]:
-        here = [name for name in self._store.names() if name.rpartition("/")[2] == small.META]
+        from terp.storage.reading import ReadOnlyStore
+
+        here = [name for name in self._small_files.names() if name.rpartition("/")[2] == small.META]
         documents = dict.fromkeys([*here, *(f"{home}/{small.META}" for home in self._large)])
-        return small.digests(self._store, {key: self.document(key) for key in documents}, self.groups)
+        return small.digests(
+            ReadOnlyStore(self._small_files), {key: self.document(key) for key in documents}, self.groups
+        )
 
     @cached_property
     def _large(self) -> dict[str, Array]:
@@ -129,7 +133,7 @@ class PackedProduct:
     def document(self, key: str) -> bytes:
         """Return one of the small files, as it is in the whole product."""
         path = key.removesuffix(small.META).rstrip("/")
-        found = self._store.document(path)
+        found = self._small_files.document(path)
         if found is not None:
             return found
         of_band = self._small_of(0).document(path)  # it has another length of the axis, and all else
@@ -154,8 +158,11 @@ class PackedProduct:
     def frame(self, group: str) -> "xr.Dataset":
         """Load the coordinates and attributes of a group."""
         from terp.storage.opening import small_part
+        from terp.storage.reading import ReadOnlyStore
 
-        return small_part(self._store, group, [array.name for array in self.group(group).arrays]).load()
+        return small_part(
+            ReadOnlyStore(self._small_files), group, [array.name for array in self.group(group).arrays]
+        ).load()
 
     def open(self, group: str = "") -> "xr.Dataset":
         """Open a group as one Dataset over all bands, lazily; what is read of its large arrays is proven.
@@ -163,12 +170,13 @@ class PackedProduct:
         Raises BadPackage where there is no such group.
         """
         from terp.storage.opening import opened
+        from terp.storage.reading import ReadOnlyStore
 
         group = group.strip("/")
-        self._store.demand_group(group)
+        self._small_files.demand_group(group)
         arrays = [array for one in self.groups if one.path == group for array in one.arrays]
         large = {array.name: self.array(group, array.name) for array in arrays}
-        return opened(self._store, group, large, self.document)
+        return opened(ReadOnlyStore(self._small_files), group, large, self.document)
 
 
 class _PackedArray(ShardedArray):

@@ -31,12 +31,13 @@ from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
-from terp.workflows.results.describe import PICTURE, VALUES, described, objections_of, with_new_files
+from terp.workflows.results.describe import VALUES, described, objections_of, with_new_files
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
 from terp.workflows.results.losses import demand_decided
 from terp.workflows.results.metadata import write_metadata
 from terp.workflows.results.payload import USUAL, Packing, Payload, payload
+from terp.workflows.results.quicklook import PICTURE, quicklook
 from terp.workflows.results.recipe import RECIPE, recipe
 from terp.workflows.results.verify import damage_of
 from terp.workflows.running.decided import UNDECIDED, decide, decision_of, demand, keep_decision
@@ -239,8 +240,6 @@ def _has_root(product: StoredProduct) -> bool:
 
 def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: Path, told: _Told) -> dict[str, Any]:
     """Draw the results and return their facts, as the flow's file says (`picture`, `facts`), or else plainly."""
-    from terp.workflows.results.quicklook import quicklook
-
     module = sys.modules[flow.fn.__module__]
     draw, facts = getattr(module, "picture", quicklook), getattr(module, "facts", None)
     try:

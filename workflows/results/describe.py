@@ -26,6 +26,7 @@ from terp.storage.source import Identity, sha256_of
 from terp.workflows.results.bundle import SOURCES, Bundle
 from terp.workflows.results.costs import resources
 from terp.workflows.results.metadata import DATACITE, MDTO, OF_FILE, PREMIS
+from terp.workflows.results.quicklook import PICTURE
 from terp.workflows.results.recipe import RECIPE, digest_of
 from terp.workflows.running.capture import captured, machines_of
 from terp.workflows.running.decided import demand
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 
     from terp.workflows.results.payload import Payload
 
-PICTURE = "picture.png"
 VALUES = "values.json"
 _CHANGED = "what must not be archived was taken out, or it is no Python text"
 

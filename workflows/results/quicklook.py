@@ -9,6 +9,7 @@ import numpy as np
 if TYPE_CHECKING:
     import xarray as xr
 
+PICTURE = "picture.png"  # of a run's results, in their object
 _MOST = 4_000_000  # values that are read for one panel
 _PANELS = 6
 

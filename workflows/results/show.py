@@ -4,14 +4,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from terp.storage.archive import Archive, tombstone
-from terp.storage.crate import DRAWING
 from terp.storage.errors import BadPackage, BadProduct, Damaged
 from terp.storage.home import Home
 from terp.storage.package.packed import PackedProduct, tables
 from terp.storage.product import StoredProduct
 from terp.workflows.errors import Usage
 from terp.workflows.results.catalogue import identifier_of, is_name
-from terp.workflows.results.describe import PICTURE
 from terp.workflows.running.record import RunRecord, all_runs, load_run
 
 if TYPE_CHECKING:
@@ -128,6 +126,9 @@ def users_of(home: Home, key: str) -> list[str]:
 
 def pictures_of(home: Home, run: RunRecord) -> dict[str, str]:
     """Return where the picture of an archived run's results is, and that of the run itself, as far as there are."""
+    from terp.storage.crate import DRAWING
+    from terp.workflows.results.quicklook import PICTURE
+
     if not run.archived:
         return {}
     try:

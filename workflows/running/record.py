@@ -11,18 +11,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from terp.cluster.jobs import own_job
 from terp.storage import files
 from terp.storage.holder import Holder
 from terp.storage.home import Home
-from terp.storage.ingest.told import Told, told_of
 from terp.storage.journal import Journal
 from terp.storage.scrub import scrub
 from terp.storage.source import Identity, Reference
 from terp.workflows.errors import BadRecord, Usage
 from terp.workflows.running.clock import moment, not_before, now
+
+if TYPE_CHECKING:
+    from terp.storage.ingest.told import Told
 
 JOURNAL = "journal.jsonl"
 
@@ -131,14 +133,18 @@ class RunRecord:
 
     def took_in(self, home: Home, sources: Mapping[str, Identity]) -> None:
         """Note what was read, by what the flow calls it, and its own terms; lists of files rest beside the record."""
+        from terp.storage.ingest.told import told_of
+
         self.sources = []
         for given, source in sources.items():
             kept, told = source.keep(self.folder(home)), told_of(Path(source.path), source.reader)
             terms = {name: said for name, said in asdict(told).items() if said}
             self.sources.append({"given": given, "file": Path(kept.file).name, "digest": kept.digest} | terms)
 
-    def told(self) -> dict[str, Told]:
+    def told(self) -> "dict[str, Told]":
         """Return what was read tells of its terms, as it did when it was read."""
+        from terp.storage.ingest.told import Told
+
         return {one["given"]: Told(one.get("licence", ""), one.get("closed", "")) for one in self.sources}
 
     def identities(self, home: Home) -> dict[str, Identity]:

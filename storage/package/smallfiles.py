@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,30 +10,21 @@ from blake3 import blake3
 
 from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import disk, read_at
-from terp.storage.reading import ReadOnlyStore
 from terp.storage.small import META
 
 
-class SmallStore(ReadOnlyStore):
-    """A Zarr store of some members of a package, by their rows in the table; a file is read whole, for its BLAKE3.
+@dataclass(frozen=True)
+class SmallFiles:
+    """Some members of a package as Zarr keys, by their rows in the table; a file is read whole, for its BLAKE3.
 
     Raises Damaged where it is not the file that was packed, Missing where there is none, DiskTrouble.
     """
 
-    def __init__(self, package: Path, rows: Mapping[str, Mapping[str, Any]]) -> None:
-        super().__init__()
-        self.package, self.rows = package, rows
+    package: Path
+    rows: Mapping[str, Mapping[str, Any]] = field(compare=False)
 
     def __str__(self) -> str:
         return f"the package {self.package.name}"
-
-    def __repr__(self) -> str:
-        return f"SmallStore({str(self.package)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, SmallStore) and self.package == other.package
-
-    __hash__ = None  # type: ignore[assignment]  # as every Zarr store
 
     def names(self) -> Iterable[str]:
         """Return the names of the files."""
