@@ -104,7 +104,7 @@ class Archive:
         system can, and removes them from where they were once the object is visible. Stored files are read-only.
         Raises BadPackage, Damaged where a file has not the digest given, DiskTrouble; nothing is half visible then.
         """
-        from terp.storage.package.packing import check_names  # imports zarr, which who only looks has no use for
+        from terp.storage.package.packing import check_names  # imports numpy, which who only looks has no use for
 
         check_names(files)
         if not identifier or not files or created.tzinfo is None:

@@ -52,25 +52,16 @@ class PackedProduct:
         self.path = table.with_name(table.name.removesuffix(MEMBERS) + PACKAGE)
         try:
             told = orjson.loads(read_file(table))
-            if told["format"] != FORMAT:
-                raise BadPackage(
-                    f"{table} is of the format {told['format']!r}, and this terp reads {FORMAT!r}: "
-                    "use the terp that made it"
-                )
+            demand_format(told, table)
             self.groups = tuple(Group.from_json(plain) for plain in told["groups"])
-            names = [one["name"] for one in told["packages"]]  # with_name refuses one that leads elsewhere
-            self.packages = [(files or {}).get(name, table.with_name(name)) for name in names]
             self.told: dict[str, Any] = told
             self._root: str = told["values"]
-            _demand_rows(told["members"], len(names))
+            demand_rows(told["members"], len(told["packages"]))
             self._shards = {one["key"]: one for one in told["members"] if "key" in one}
-            sizes = [one["size"] for one in told["packages"]]
+            self.packages = packages_of(told, table, files or {})
             self.packages[told["small"]]  # raises where it is not there
         except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
-            raise _bad(self.path, table) from None
-        for package, size in zip(self.packages, sizes, strict=True):
-            if not package.is_file() or package.stat().st_size != size:
-                raise _bad(package, table)
+            raise bad(table) from None
 
     def package_of(self, name: str, members: Sequence[Member]) -> Packed | None:
         """Return the package of a name if it holds just these members: the same members make the same bytes."""
@@ -190,7 +181,26 @@ class _PackedArray(ShardedArray):
             raise type(damage)(f"{damage}; restore the package from a copy") from damage
 
 
-def _demand_rows(members: Sequence[Mapping[str, Any]], packages: int) -> None:
+def demand_format(told: Mapping[str, Any], table: Path) -> None:
+    """Raise BadPackage where a table is of another format."""
+    if told["format"] != FORMAT:
+        raise BadPackage(
+            f"{table} is of the format {told['format']!r}, and this terp reads {FORMAT!r}: use the terp that made it"
+        )
+
+
+def packages_of(told: Mapping[str, Any], table: Path, files: Mapping[str, Path]) -> list[Path]:
+    """Return where the packages of a table are; raises BadPackage where one is not there, whole."""
+    found = []
+    for one in told["packages"]:
+        package = files.get(one["name"], table.with_name(one["name"]))  # with_name refuses one that leads elsewhere
+        if not package.is_file() or package.stat().st_size != one["size"]:
+            raise bad(table, package)
+        found.append(package)
+    return found
+
+
+def demand_rows(members: Sequence[Mapping[str, Any]], packages: int) -> None:
     """Raise ValueError where a row of a table is none: it may be of anyone's making."""
     for one in members:
         numbers = one["package"], one["offset"], one["size"]
@@ -200,5 +210,7 @@ def _demand_rows(members: Sequence[Mapping[str, Any]], packages: int) -> None:
             raise ValueError(one)
 
 
-def _bad(package: Path, table: Path) -> BadPackage:
-    return BadPackage(f"{package} is not there with its table {table.name}: restore both from a copy")
+def bad(table: Path, package: Path | None = None) -> BadPackage:
+    """Return the error that a table, or a package of it, is not there or not whole."""
+    of = package or table.with_name(table.name.removesuffix(MEMBERS) + PACKAGE)
+    return BadPackage(f"{of} is not there with its table {table.name}: restore both from a copy")

@@ -1,5 +1,7 @@
 """A value tells what it was made of, and an input what was made of it."""
 
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,13 +11,21 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from terp.storage.errors import BadProduct
+from terp.storage.errors import BadPackage, BadProduct
+from terp.storage.grid import Group, shape_array
 from terp.storage.home import Home
+from terp.storage.labels import labels
+from terp.storage.making import Layout, create
+from terp.storage.package import pack_product
+from terp.storage.package.excerpt import Excerpt
+from terp.storage.package.packed import PackedProduct
+from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.source import identify
 from terp.workflows import stage
 from terp.workflows.errors import Usage
 from terp.workflows.results.impact import impact
+from terp.workflows.results.place import along
 from terp.workflows.results.why import why
 from terp.workflows.running.record import RunRecord
 
@@ -141,6 +151,99 @@ def test_an_unfinished_product_says_so(source: Path, tmp_path: Path) -> None:
     (product.folder / "seal.json").unlink()
     with pytest.raises(BadProduct, match=r"ingest is not finished|run the same command again"):
         why(Home(tmp_path / "home"), product.key)
+
+
+LABELS = {
+    "days": np.arange("1999-12-30", "2000-02-08", dtype="M8[D]").astype("M8[ns]"),
+    "seconds": np.datetime64("2000-01-01", "ns") + np.arange(40) * np.timedelta64(7, "s"),
+    "another calendar": xr.date_range("2000-01-01", periods=40, calendar="noleap", use_cftime=True),
+    "up": np.linspace(-2.5, 2.5, 40).astype("f4"),
+    "down": np.arange(40)[::-1] / 4,
+    "in no order": np.array([3.0, 1.0, 2.0, *range(4, 41)]),
+    "numbers": np.arange(40, dtype="i4") * 3,
+    "texts": np.array([f"s{number}" for number in range(40)]),
+}
+ASKED = (
+    "2000-01",
+    "2000",
+    "2000-01-05",
+    "2000-01-01 00:01",
+    "Jan 2000",
+    "1500-01",
+    "0",
+    "3",
+    "2.375",
+    "1e9",
+    "nan",
+    "s7",
+)
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_are_read_and_found_as_xarray_does(name: str, tmp_path: Path) -> None:
+    group = Group("", {"x": (40, 10)}, (shape_array("v", ("x",), (40,), "float32", {"x": (40, 10)}),))
+    frame = xr.Dataset(coords={"x": LABELS[name]})
+    product = create(tmp_path / "p", "p", "p", {}, Layout((group,), {"": frame}))
+    found = labels(product.proven, group, "x", lambda: product.frame(""))
+    assert found is not None
+    np.testing.assert_array_equal(found, product.frame("")["x"].to_numpy())
+    if name in ("days", "seconds", "up", "down", "numbers"):
+        labels(product.proven, group, "x", lambda: pytest.fail("xarray is needed"))
+    for label in ASKED:
+        assert places(found, label) == by_xarray(product.frame(""), label), label
+
+
+def places(found: Any, label: str) -> tuple[int, int] | None:
+    try:
+        one = along(lambda _: found, {"x": 40}, {"x": label})["x"]
+    except Usage:
+        return None
+    return one.start, one.stop
+
+
+def by_xarray(frame: xr.Dataset, label: str) -> tuple[int, int] | None:
+    kind = frame["x"].dtype.kind
+    try:
+        wanted = float(label) if kind == "f" else int(label) if kind == "i" else label
+        at = frame.assign(v=("x", np.arange(40)))["v"].sel(x=wanted, method="nearest" if kind == "f" else None)
+    except (KeyError, ValueError, TypeError):
+        return None
+    return (int(at.min()), int(at.max()) + 1) if at.size else None
+
+
+def test_a_question_imports_nothing_heavy(source: Path, tmp_path: Path) -> None:
+    *_, product = made(source, tmp_path / "home", lambda data: data).values()
+    code = (
+        "import sys\nfrom click.testing import CliRunner\nfrom terp.workflows.cli import terp\n"
+        f"told = CliRunner().invoke(terp, ['why', {product.key!r}, '--at', 'time=2010-01', '--at', 'lat=0'])\n"
+        "assert told.exit_code == 0, told.output\n"
+        "print(sorted({'pandas', 'xarray', 'zarr', 'dask', 'prefect', 'pydantic'} & set(sys.modules)))"
+    )
+    env = {**os.environ, "TERP_HOME": str(tmp_path / "home")}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("most", [1 << 40, 4000])
+def test_rows_found_in_the_text_of_a_table_are_those_of_the_whole_table(
+    source: Path, tmp_path: Path, most: int
+) -> None:
+    *_, product = made(source, tmp_path / "home", smoothed).values()
+    packages = pack_product(product, tmp_path, "smoothed", most)
+    assert (len(packages) > 1) == (most == 4000)
+    table = tmp_path / f"smoothed{MEMBERS}"
+    excerpt, whole = Excerpt(table, {}), PackedProduct(table)
+    [group] = whole.groups
+    rows = {one["key"]: one for one in whole.told["members"] if "key" in one}
+    assert {key: excerpt.shard(key) for key in group.keys(np.arange(group.regions))} == rows
+    small = excerpt.small("time")
+    assert sorted(small.names()) == ["time/c/0", "time/zarr.json"]
+    assert small.read("time/zarr.json", 0, small.size_of("time/zarr.json") or 0) == whole.document("time/zarr.json")
+    with pytest.raises(BadPackage, match="restore both from a copy"):
+        excerpt.shard("v/c/99/0/0")
+    table.write_bytes(table.read_bytes()[:-40])
+    with pytest.raises(BadPackage, match="restore both from a copy"):
+        Excerpt(table, {})
 
 
 def keys(products: list[dict[str, Any]]) -> list[str]:

@@ -1,16 +1,19 @@
 """Find the regions that hold a value, or several, by the labels of its coordinates."""
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from terp.storage.codec import Values
 from terp.storage.grid import Group
 from terp.workflows.errors import Usage
 
-if TYPE_CHECKING:
-    import xarray as xr
+Labels = Callable[[str], Values | None]  # of a dimension; None where it has no coordinate
+_DATE = re.compile(r"\d{4}(-\d\d(-\d\d([ T]\d\d(:\d\d(:\d\d)?)?)?)?)?")
 
 
 @dataclass(frozen=True)
@@ -38,43 +41,62 @@ def chosen(groups: tuple[Group, ...], variable: str) -> Group:
     raise Usage(f"{said}: name one of {', '.join(fits or known)} with --variable")
 
 
-def along(frame: "xr.Dataset", sizes: Mapping[str, int], at: Mapping[str, str]) -> dict[str, Along]:
+def along(labels_of: Labels, sizes: Mapping[str, int], at: Mapping[str, str]) -> dict[str, Along]:
     """Return where labels are; raises Usage for what is not there, with what is."""
     unknown = [dim for dim in at if dim not in sizes]
     if unknown:
         raise Usage(f"there is no dimension {unknown[0]!r}: --at takes {', '.join(sizes)}")
-    return {dim: _along(frame, dim, sizes[dim], label) for dim, label in at.items()}
+    return {dim: _along(labels_of(dim), dim, sizes[dim], label) for dim, label in at.items()}
 
 
-def _along(frame: "xr.Dataset", dim: str, size: int, label: str) -> Along:
-    if dim not in frame.indexes:
+def _along(labels: Values | None, dim: str, size: int, label: str) -> Along:
+    if labels is None:
         if not label.lstrip("-").isdecimal() or not 0 <= int(label) < size:
             raise Usage(f"{dim} has no coordinate: give a number from 0 to {size - 1}, not {label!r}")
         return Along(int(label), int(label) + 1, label, label, nearest=False)
-    import xarray as xr
-
-    labels = frame[dim]
-    places = xr.DataArray(np.arange(size), {dim: labels}, [dim])
     try:
-        wanted = float(label) if labels.dtype.kind == "f" else int(label) if labels.dtype.kind in "iu" else label
-        found = np.atleast_1d(places.sel({dim: wanted}, method="nearest" if labels.dtype.kind == "f" else None))
+        found = _found(labels, label)
     except (KeyError, ValueError, TypeError):
         found = np.zeros(0, int)
     if not found.size:
         raise Usage(f"{dim} has no {label!r}: it has {size} labels from {_text(labels[0])} to {_text(labels[-1])}")
     start, stop = int(found.min()), int(found.max()) + 1
-    nearest = labels.dtype.kind == "f" and float(labels[start]) != wanted
+    nearest = labels.dtype.kind == "f" and float(labels[start]) != float(label)
     return Along(start, stop, _text(labels[start]), _text(labels[stop - 1]), nearest)
 
 
+def _found(labels: Values, label: str) -> Values:
+    """Return the places of what is meant by a label; none, or an error, where that is not there."""
+    kind = labels.dtype.kind
+    if kind in "iu":
+        return np.flatnonzero(labels == int(label))
+    if kind == "M" and _DATE.fullmatch(label):
+        first = np.datetime64(label.replace(" ", "T"))  # in units of what is written: a year, a month, ...
+        moments = labels.astype("M8[us]")
+        return np.flatnonzero((first <= moments) & (moments < first + 1))
+    if kind == "f" and math.isfinite(float(label)) and (np.all(np.diff(labels) > 0) or np.all(np.diff(labels) < 0)):
+        away = np.abs(labels.astype("f8") - float(label))
+        nearest = np.flatnonzero(away == away.min())
+        return nearest[[np.argmax(labels[nearest])]]  # the larger of two, as pandas has it
+    return _found_by_xarray(labels, float(label) if kind == "f" else label)
+
+
+def _found_by_xarray(labels: Values, wanted: float | str) -> Values:
+    """Return the same for texts, other calendars, other ways to write a date, and numbers in no order."""
+    import xarray as xr
+
+    places = xr.DataArray(np.arange(len(labels)), {"at": labels}, ["at"])
+    return np.atleast_1d(places.sel(at=wanted, method="nearest" if isinstance(wanted, float) else None))
+
+
 def _text(label: Any) -> str:
-    value = label.to_numpy()
+    value = np.asarray(label)
     if value.dtype.kind == "M":
         return str(np.datetime_as_string(value, unit="s")).removesuffix("T00:00:00")
     return str(value[()])
 
 
-def regions(group: Group, found: Mapping[str, Along]) -> "np.ndarray[Any, Any]":
+def regions(group: Group, found: Mapping[str, Along]) -> Values:
     """Return the numbers of the regions that hold what was found; of a dimension of which nothing is said, all."""
     numbers = np.zeros(1, int)
     for (dim, (_, block)), count in zip(group.cut.items(), group.grid, strict=True):

@@ -1,31 +1,30 @@
 """Why values are what they are: the regions that hold them, how these were made, and of what, down to the sources."""
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from blake3 import blake3
 
-from terp.storage.archive import Archive
+from terp.storage.archive import Archive, tombstone
 from terp.storage.canonical import canonical
+from terp.storage.codec import Values
 from terp.storage.descent import ARCHIVED, Find, Made, Step, descent, found_in, of_product, results, unpacked
 from terp.storage.errors import BadPackage
 from terp.storage.grid import Group
 from terp.storage.home import Home
+from terp.storage.labels import labels
+from terp.storage.package.excerpt import Excerpt
+from terp.storage.package.packed import PackedProduct
 from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.segments import making
 from terp.workflows.errors import Usage
 from terp.workflows.results.place import along, chosen, regions
-from terp.workflows.results.show import find, open_archived
+from terp.workflows.results.show import find
 from terp.workflows.running.record import RunRecord, all_runs
-
-if TYPE_CHECKING:
-    import xarray as xr
 
 Told = dict[str, Any]
 
@@ -37,7 +36,7 @@ class _Subject:
     key: str
     made: Made
     find: Find
-    frame: "Callable[[str], xr.Dataset]"
+    labels: Callable[[Group, str], Values | None]
     region: Callable[[Group, int], Told]
 
 
@@ -52,7 +51,7 @@ def why(home: Home, reference: str, result: str = "", variable: str = "", at: Ma
     subject = _subject(home, reference, result)
     group = chosen(tuple(Group.from_json(one) for one in subject.made.frozen["groups"]), variable)
     sizes = {dim: n for a in group.arrays for dim, n in zip(a.dims, a.shape, strict=True)}
-    places = along(subject.frame(group.path), sizes, at or {})
+    places = along(partial(subject.labels, group), sizes, at or {})
     asked = regions(group, places)
     steps = list(descent(subject.find, subject.key, group.path, asked))
     index, ends = int(asked[0]), group.box(int(asked[-1]))
@@ -96,7 +95,10 @@ def _named(result: str, known: Mapping[str, str], owner: str) -> str:
 
 
 def _here(home: Home, product: StoredProduct) -> _Subject:
-    return _Subject(product.key, of_product(product), found_in(home.products), product.frame, partial(_region, product))
+    def labels_of(group: Group, dim: str) -> Values | None:
+        return labels(product.proven, group, dim, lambda: product.frame(group.path))
+
+    return _Subject(product.key, of_product(product), found_in(home.products), labels_of, partial(_region, product))
 
 
 def _region(product: StoredProduct, group: Group, index: int) -> Told:
@@ -117,6 +119,7 @@ def _region(product: StoredProduct, group: Group, index: int) -> Told:
 
 
 def _archived(home: Home, identifier: str, result: str, version: str | None) -> _Subject:
+    tombstone.demand_none(home.custody, identifier)
     files = Archive(home.archive).files(identifier, version)
     kept = files.get(ARCHIVED)
     if kept is None:
@@ -127,20 +130,18 @@ def _archived(home: Home, identifier: str, result: str, version: str | None) -> 
     made = look(keys[name])
     if made is None:
         raise BadPackage(f"{kept} does not tell of {keys[name]}: restore it from a copy")
-    table = files[f"{name}{MEMBERS}"]
-    return _Subject(
-        keys[name],
-        made,
-        look,
-        lambda group: open_archived(home, identifier, name, group, version).coords.to_dataset(),
-        partial(_members, table),
-    )
+    excerpt = Excerpt(files[f"{name}{MEMBERS}"], files)
+
+    def labels_of(group: Group, dim: str) -> Values | None:
+        small = excerpt.small(f"{group.path}/{dim}".strip("/"))
+        return labels(small, group, dim, lambda: PackedProduct(excerpt.table, files).frame(group.path))
+
+    return _Subject(keys[name], made, look, labels_of, partial(_members, excerpt))
 
 
-def _members(table: Path, group: Group, index: int) -> Told:
+def _members(excerpt: Excerpt, group: Group, index: int) -> Told:
     """Return what the table of members says of a region; the archive keeps no host, and no times of regions."""
-    keys = {group.shard_key(array, index) for array in group.arrays}
-    rows = [one for one in json.loads(table.read_bytes())["members"] if one.get("key") in keys]
+    rows = [excerpt.shard(group.shard_key(array, index)) for array in group.arrays]
     return {"shards": [{"key": one["key"], "bytes": one["size"], "blake3": one["blake3"]} for one in rows], "made": {}}
 
 
@@ -164,11 +165,12 @@ def _step(home: Home, step: Step, find_: Find, runs: list[RunRecord]) -> Told:
     made = find_(step.by)
     digests: dict[str, str] = made.frozen["ingredients"]["source"] if made else {}
     found = {name: digests.get(name, "") for name in step.first}
-    return {**told, "files": step.count, "sha256": found, "path": _path(home, runs, set(digests.values()))}
+    takers = [run for run in runs if step.by in {stage.key for stage in run.stages}]  # lists of files are long
+    return {**told, "files": step.count, "sha256": found, "path": _path(home, takers, set(digests.values()))}
 
 
 def _path(home: Home, runs: list[RunRecord], digests: set[str]) -> str:
-    """Return where a source was when it was read last, as a run tells."""
+    """Return where a source was when one of the runs read it last."""
     for run in reversed(runs):
         for source in run.identities(home).values():
             if {part.sha256 for part in source.parts} == digests:
