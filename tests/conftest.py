@@ -65,14 +65,27 @@ def prefect(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     prefect_server.stop(home)
 
 
-@pytest.fixture(scope="module")
-def prefect_here(prefect: dict[str, str]) -> Iterator[dict[str, str]]:
-    """The same server for runs in this very process, which has read its settings long ago."""
+@contextlib.contextmanager
+def using(prefect: dict[str, str]) -> Iterator[None]:
+    """Have runs in this very process use a server: it has read its settings long ago."""
     from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, temporary_settings
 
     url, secret = prefect["PREFECT_API_URL"], prefect["PREFECT_API_AUTH_STRING"]
     with temporary_settings({PREFECT_API_URL: url, PREFECT_API_AUTH_STRING: secret}):
+        yield
+
+
+@pytest.fixture(scope="module")
+def prefect_here(prefect: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The same server for runs in this very process."""
+    with using(prefect):
         yield prefect
+
+
+@pytest.fixture(scope="session")
+def to_prefect(prefect: dict[str, str]) -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """The same for what is run in a context of its own."""
+    return lambda: using(prefect)
 
 
 @pytest.fixture

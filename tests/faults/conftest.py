@@ -2,8 +2,8 @@
 
 import signal
 import sys
-from collections.abc import Iterator
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from contextvars import Context
 from pathlib import Path
 from typing import Any
@@ -37,20 +37,25 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def say(
-    home: Path, prefect: dict[str, str], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    home: Path,
+    to_prefect: Callable[[], AbstractContextManager[None]],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
 ) -> Iterator[Say]:
     """The command line in this process, in a home of the test's own."""
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.chdir(home.parent)
-    for name, value in prefect.items():
-        monkeypatch.setenv(name, value)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+
+    def connected() -> None:
+        with to_prefect():
+            main()
 
     def call(*words: str) -> Said:
         monkeypatch.setattr(sys, "argv", ["terp", *words])
         capfd.readouterr()
         with pytest.raises(SystemExit) as end:
-            Context().run(main)  # which knows nothing of the connection that the tests have to Prefect
+            Context().run(connected)  # which knows nothing of the connection that the tests have to Prefect
         return Said(int(end.value.code or 0), *capfd.readouterr())
 
     yield call
