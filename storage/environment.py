@@ -10,12 +10,27 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from importlib import metadata
 from typing import Any
 
+from blake3 import blake3
+
+from terp.storage.canonical import canonical
 from terp.storage.machine import Machine
 
 LOCK = "environment.lock"
+_LOCKS = re.compile(r"environment(-\d+)?\.lock")
+
+
+def lock_name(number: int) -> str:
+    """Return the name of the lock of a run's first environment, or of another one: `environment-2.lock`."""
+    return LOCK if number == 1 else f"environment-{number}.lock"
+
+
+def is_lock(name: str) -> bool:
+    """Say whether a file of a crate is the lock of an environment, by its name."""
+    return _LOCKS.fullmatch(name) is not None
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Environment:
-    """What a run was made with: the controller's machine, its software, the image around it. Never variables."""
+    """What a process stands on: its machine, its software, the image around it. Never variables."""
 
     python: str
     machine: Machine
@@ -47,6 +62,29 @@ class Environment:
         python = f"{platform.python_implementation()} {platform.python_version()}"
         image = os.environ.get("APPTAINER_CONTAINER") or os.environ.get("SINGULARITY_CONTAINER") or ""
         return cls(python, Machine.here(), _distributions(), _locale(), image)
+
+    @cached_property
+    def digest(self) -> str:
+        """BLAKE3 of what has to be the same on all machines of a run: Python, the distributions, the image."""
+        return blake3(canonical(self._software())).hexdigest()
+
+    def instead_of(self, other: "Environment") -> list[str]:
+        """Say what is here instead of what is there: image and Python first, then distributions by name.
+
+        An image goes by its name without its place, which is nobody else's.
+        """
+        here, there = self._software(), other._software()
+        differ = [name for name in sorted(here.keys() | there.keys()) if here.get(name) != there.get(name)]
+        for one in (here, there):
+            one["Image"] = one["Image"].rpartition("/")[2]
+        return [f"{name} {here.get(name) or '(none)'} instead of {there.get(name) or '(none)'}" for name in differ]
+
+    def _software(self) -> dict[str, str]:
+        """Return versions by name; a copy of a checkout is the same as the checkout."""
+        origins = {name: one.origin for name, one in self.distributions.items() if one.origin not in ("", "folder")}
+        named = {name: one.version for name, one in self.distributions.items()}
+        named |= {name: f"{named[name]} from {origin}" for name, origin in origins.items()}
+        return {"Image": self.image, "Python": self.python, **named}  # which no distribution is called
 
     def lock(self) -> str:
         """Return the distributions as a list that `uv pip install -r` takes, without where they are fetched from."""

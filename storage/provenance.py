@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from terp.storage.environment import Environment
+from terp.storage.environment import LOCK, Environment, lock_name
 from terp.storage.machine import Machine
 
 
@@ -144,6 +144,7 @@ class Resource:
 class Record:
     """One run. `places` are classes of hosts ("snellius, AMD EPYC 9654"); `hosts` names that are never to be told.
 
+    `environment` is that which computed most; `others` are those that were met beside it, each with whose it was.
     `machines` are the kinds of machine that regions were made on, with how many; `program` is terp's own version;
     `journal` the BLAKE3 of the last line of the journal that is among the outputs.
     """
@@ -155,6 +156,7 @@ class Record:
     ended: datetime
     agent: Agent
     environment: Environment
+    others: Sequence[tuple[str, Environment]] = ()
     workers: int = 0
     inputs: Sequence[Input] = ()
     parameters: Mapping[str, Any] = field(default_factory=dict)
@@ -168,6 +170,11 @@ class Record:
     program: str = "unknown"
     licence: Licence = NO_LICENCE
     journal: str = ""
+
+    @property
+    def locks(self) -> dict[str, Environment]:
+        """The environments by the names of their locks."""
+        return {LOCK: self.environment} | {lock_name(n): one for n, (_, one) in enumerate(self.others, 2)}
 
     @property
     def steps(self) -> list[Stage]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from terp.storage import files
+from terp.storage.environment import Environment
 from terp.storage.errors import BadProduct
 from terp.storage.grid import Group
 from terp.storage.ledger import Place
@@ -21,7 +22,8 @@ class Written:
     """A region that a worker has written and synced, not yet visible: attempt file and digests for each array.
 
     `memory` is what the worker held at most meanwhile, in bytes; 0 where nobody knows. `reads` is what was read for
-    it, as the product's lineage has it; `machine` the kind of machine that it was made on.
+    it, as the product's lineage has it; `machine` the kind of machine that it was made on, `software` the digest of
+    the environment there, and `environment` all of that, where the controller did not know it yet.
     """
 
     group: str
@@ -33,6 +35,8 @@ class Written:
     memory: int = 0
     reads: tuple[tuple[int, int], ...] = ()
     machine: Machine | None = None
+    software: str = ""
+    environment: Environment | None = None
 
     @property
     def place(self) -> Place:

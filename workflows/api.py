@@ -124,7 +124,7 @@ def run(
     made, planner, found, values = _planned(flow, inputs, parameters, house, reporter, elsewhere)
     demand_licences(decision, planner.sources.values())
     notes = place.fitting(made)
-    record = _begun(house, made, found, values, flow, as_run, agent)
+    record, more = _begun(house, made, found, values, flow, as_run, agent)
     keep_decision(house, record, decision)
     _noted_place(house, record, place)
     told = Logged(reporter, record.folder(house) / "log.txt", record.warnings)
@@ -133,7 +133,7 @@ def run(
     try:
         with _recorded(house, record, made.tasks):
             demand_progress(record)
-            _tell_plan(house, record, made, notes, told)
+            _tell_plan(house, record, made, [*notes, *more], told)
             if made.tasks:
                 crew.want()
             try:
@@ -199,8 +199,8 @@ def _begun(
     flow: "Flow[Any, Any] | str",
     as_run: str,
     agent: Agent,
-) -> RunRecord:
-    """Return the record of a run that begins, with all that is known of what it is made with."""
+) -> tuple[RunRecord, list[str]]:
+    """Return the record of a run that begins, with what it is made with noted, and what to tell of that."""
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
     record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
     try:
@@ -209,14 +209,14 @@ def _begun(
         record.ended = now()
         _failed(house, record, refusal)
         raise
-    _captured(house, record, found, agent)
-    return record
+    return record, _captured(house, record, found, agent)
 
 
-def _captured(house: Home, record: RunRecord, found: "Flow[Any, Any]", agent: Agent) -> None:
-    """Note what a run is made with, and keep all of its code, before anything is computed."""
-    capture(house, record, found, agent)
+def _captured(house: Home, record: RunRecord, found: "Flow[Any, Any]", agent: Agent) -> list[str]:
+    """Note what a run is made with, and keep all of its code, before anything is computed; return what to tell."""
+    notes = capture(house, record, found, agent)
     keep(record.folder(house), code_of(found, record.target))
+    return notes
 
 
 def submit(

@@ -18,13 +18,14 @@ from typing import Any
 from terp.storage.archive.custody import slug
 from terp.storage.archive.ocfl import place as place_of
 from terp.storage.archive.ocfl import sha512_of
+from terp.storage.environment import is_lock
 from terp.storage.errors import NotStaged
 from terp.storage.files import disk, make_folders, rename, sync_folder
 from terp.storage.home import Home
 from terp.storage.places.place import Place, Stored
 
 OTHERS_TOO = {
-    *("flow.py", "source.zip", "environment.lock", "inputs.sha256", "changes.diff", "policy.toml", "FORMATS.md"),
+    *("flow.py", "source.zip", "inputs.sha256", "changes.diff", "policy.toml", "FORMATS.md"),
     *("LEESMIJ.md", "0=ocfl_object_1.1"),
 }
 _SAYS_NOTHING = 64  # bytes below which files of different things are the same
@@ -32,6 +33,10 @@ _READ = 64 << 20  # bytes up to which a file in a place is read to be told from 
 QUARANTINE, REPAIRS = "quarantine", "repairs"  # in custody: files moved aside, and on their way there
 _GOING = Path("extensions", "terp-destroying")
 _OBJECTS = re.compile(r"[0-9a-f]{3}/[0-9a-f]{3}/[0-9a-f]{3}/[^/]+")
+
+
+def _others_too(name: str) -> bool:
+    return name in OTHERS_TOO or is_lock(name)
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,7 @@ class Wanted:
         """Take in a specification's files: size and SHA-512 by path."""
         found: dict[int, dict[str, str]] = {}
         for path, about in files.items():
-            if path.rpartition("/")[2] not in OTHERS_TOO and about["size"] >= _SAYS_NOTHING:
+            if not _others_too(path.rpartition("/")[2]) and about["size"] >= _SAYS_NOTHING:
                 found.setdefault(about["size"], {})[about["sha512"]] = path
         return cls(found)
 

@@ -15,7 +15,7 @@ from terp.storage.crate.drawing import DRAWING, drawing
 from terp.storage.crate.entities import Entity, compact, file, file_link, link, links, time
 from terp.storage.crate.prov import PROV_JSON, PROV_TURTLE, prov_json, prov_turtle
 from terp.storage.crate.workflow import SOURCE, workflow
-from terp.storage.environment import LOCK
+from terp.storage.environment import LOCK, is_lock
 from terp.storage.files import disk
 from terp.storage.files import replace as put
 from terp.storage.provenance import Record
@@ -83,7 +83,7 @@ def crate(record: Record, folder: Path) -> Path:
     with disk(folder):
         for name, text in texts.items():
             put(folder / name, text.encode())
-        beside = [name for name in _BESIDE if name in texts.keys() - {SOURCE} or _is_beside(folder, name)]
+        beside = [name for name in _kinds(record) if name in texts.keys() - {SOURCE} or _is_beside(folder, name)]
         about, root, *others = (compact(one) for one in _graph(record, code.encode(), beside))
         once = {str(entity["@id"]): entity for entity in others}
         graph = [about, root, *(once[name] for name in sorted(once))]
@@ -104,13 +104,20 @@ def checksums(text: str) -> dict[str, str]:
 def contents(record: Record, signed: bool = False) -> dict[str, str]:
     """Return the names of the files that stand in a crate beside the outputs of a record, and what each is."""
     written = {*_texts(record), METADATA, SOURCE, README, LEESMIJ, FORMATS, CHECKSUMS, *([SIGNATURE] if signed else [])}
-    return {name: about for name, (_, about, _) in _BESIDE.items() if name in written}
+    return {name: about for name, (_, about, _) in _kinds(record).items() if name in written}
+
+
+def _kinds(record: Record) -> dict[str, tuple[str, str, str]]:
+    """Return title, description and media type of the files that may stand beside the outputs, by name."""
+    title, about, media_type = _BESIDE[LOCK]
+    whose = zip(list(record.locks)[1:], (whose for whose, _ in record.others), strict=True)
+    return _BESIDE | {name: (title, f"{about}: that of {one}", media_type) for name, one in whose}
 
 
 def _texts(record: Record) -> dict[str, str]:
     """Return the files that follow from the record alone, by name; none that would be empty."""
     told = {
-        LOCK: record.environment.lock(),
+        **{name: one.lock() for name, one in record.locks.items()},
         DIFF: record.flow.diff,
         INPUTS: "".join(f"{digest}  {name}\n" for one in record.inputs for name, digest in one.files),
         PROV_JSON: prov_json(record),
@@ -130,16 +137,16 @@ def _graph(record: Record, code: bytes, beside: Sequence[str]) -> list[Entity]:
     for action in done:
         if action["@type"] in ("CreateAction", "OrganizeAction"):
             action["agent"] = link(people[0])
-    made = [*actions.outputs(record), *(_beside(name) for name in beside)]
+    made = [*actions.outputs(record), *(_beside(name, _kinds(record)[name]) for name in beside)]
     files = [main, *made, *actions.inputs(record), *actions.products(record)]
     root = _root(record, files, done, people) | {name: link(one) for name, one in support.items()}
     context = [*people, *support.values(), around.licence(record), *facts, *images, *_profiles(record)]
     return [_about(), root, *files, *planned, *read, *done, *context]
 
 
-def _beside(name: str) -> Entity:
-    about = file(name, *_BESIDE[name])
-    if name == LOCK:
+def _beside(name: str, kind: tuple[str, str, str]) -> Entity:
+    about = file(name, *kind)
+    if is_lock(name):
         about["conformsTo"] = {"@id": _REQUIREMENTS}
     return about | ({"about": {"@id": "./"}} if name in (README, LEESMIJ, PROV_JSON, PROV_TURTLE, DRAWING) else {})
 

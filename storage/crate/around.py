@@ -4,6 +4,7 @@ import json
 from urllib.parse import quote
 
 from terp.storage.crate.entities import MADE_UP, Entity, link, numbered, value
+from terp.storage.environment import Environment
 from terp.storage.machine import Machine
 from terp.storage.provenance import Agent, Record
 
@@ -47,6 +48,10 @@ def facts(record: Record) -> list[Entity]:
     return [
         *(value("environment", name, given) for name, given in told.items() if given != ""),
         *(value("distribution", name, one.version) for name, one in there.distributions.items()),
+        *(
+            numbered("other environment", number, f"{whose}: {', '.join(one.instead_of(there)) or 'the same'}")
+            for number, (whose, one) in enumerate(record.others, 2)
+        ),
         *(numbered("place", number, place) for number, place in enumerate(record.places, 1)),
         *(
             numbered("computed on", number, _in_words(machine, regions))
@@ -81,11 +86,13 @@ def _in_words(machine: Machine, regions: int) -> str:
 
 
 def images(record: Record) -> list[Entity]:
-    """Return the container that the run was in, where it was in one."""
-    there = record.environment
-    if not there.image:
-        return []
+    """Return the containers that the run was in, controller and workers, where they were in any."""
+    inside = [one for one in record.locks.values() if one.image]
+    return list({(one.image, one.image_sha256): _image(one) for one in inside}.values())
+
+
+def _image(there: Environment) -> Entity:
     name = there.image.rpartition("/")[2]
     about = {"name": name, "sha256": there.image_sha256, "registry": "local", "tag": "none"}
     image = f"{MADE_UP}/image/{there.image_sha256 or quote(name)}"
-    return [{"@id": image, "@type": "ContainerImage", "additionalType": {"@id": _SIF}, **about}]
+    return {"@id": image, "@type": "ContainerImage", "additionalType": {"@id": _SIF}, **about}

@@ -85,9 +85,10 @@ def _run(record: Record) -> Iterator[_Thing | _Relation]:
     yield _Thing("activity", "run", said={**said, "endTime": time(record.ended), **settings})
     flow = {"label": record.flow.name, "version": record.flow.version, "commit": record.flow.commit or ""}
     yield _Thing("entity", _file("flow.py"), ("Plan",), flow)
-    yield _Thing("entity", _file("environment.lock"), said={"label": record.environment.python})
-    for one in ("flow.py", "environment.lock"):
-        yield _Relation("used", ("run", _file(one)))
+    for name, one in record.locks.items():
+        yield _Thing("entity", _file(name), said={"label": one.python})
+    for name in ("flow.py", *record.locks):
+        yield _Relation("used", ("run", _file(name)))
     for agent in ("agent", "terp"):
         yield _Relation("wasAssociatedWith", ("run", agent))
 

@@ -2,7 +2,7 @@
 
 from terp.storage.crate import CHECKSUMS, DIFF, DRAWING, INPUTS, METADATA, SIGNATURE, SOURCE, contents
 from terp.storage.crate.prov import PROV_JSON, PROV_TURTLE
-from terp.storage.environment import LOCK
+from terp.storage.environment import LOCK, is_lock
 from terp.storage.provenance import Record
 from terp.storage.scrub import scrub
 
@@ -106,6 +106,8 @@ def _about(name: str) -> str:
         return "een band van een resultaat: een deel ervan, als Zarr-groep (versie 3) in een ZIP zonder compressie"
     if name.endswith(".zarr.zip"):
         return "een resultaat: een Zarr-groep (versie 3) in een ZIP zonder compressie"
+    if is_lock(name) and name != LOCK:
+        return "hetzelfde van een andere omgeving: wie die had, staat in README.md"
     if name.endswith(".nc"):
         return "hetzelfde resultaat als NetCDF-4"
     if name.endswith(".nc.proof.json"):

@@ -29,6 +29,7 @@ from blake3 import blake3
 
 from terp.storage import files
 from terp.storage.canonical import canonical
+from terp.storage.environment import is_lock
 from terp.storage.errors import BadInput, BadPackage, BadPolicy
 from terp.storage.form import second_form
 from terp.storage.package import pack_product
@@ -49,7 +50,7 @@ _ORIGIN = frozenset(
     {
         *("README.md", "LEESMIJ.md", "mdto.xml", "premis.xml", "datacite.xml", "policy.toml", "import.json"),
         *("ro-crate-metadata.json", "prov.json", "prov.ttl", "journal.jsonl", "replay.json", "inputs.sha256"),
-        *("flow.py", "source.zip", "environment.lock", "changes.diff", "run.svg", "SHA512SUMS", "SHA512SUMS.sig"),
+        *("flow.py", "source.zip", "changes.diff", "run.svg", "SHA512SUMS", "SHA512SUMS.sig"),
     }
 )
 
@@ -217,7 +218,7 @@ class Dissemination:
     def _origin(self, folder: Path) -> None:
         """Let the object's own metadata go along (DUTO D13): nothing of the object is closed."""
         for name, path in self.aip.files.items():
-            if name in _ORIGIN or name.endswith(f"{PACKAGE}.mdto.xml"):
+            if name in _ORIGIN or is_lock(name) or name.endswith(f"{PACKAGE}.mdto.xml"):
                 target = folder / "origin" / name
                 target.parent.mkdir(parents=True, exist_ok=True)
                 copy(path, target, sha512=self.aip.sha512[name])

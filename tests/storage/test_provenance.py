@@ -30,6 +30,7 @@ from terp.storage.scrub import scrub
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ZARR, ZARR_GROUP, DOI = "application/zip", "Zarr v3 group", "https://doi.org/10.5072/x"
+OTHER = Environment("CPython 3.12.1", Machine.here(), {"xarray": Distribution("1.0")}, image="/images/other.sif")
 MACHINE = Machine("Linux 6.1", "glibc 2.36", "EPYC", ("avx", "avx2"), "openblas 0.3", (("OMP", "1"),))
 INSTALLED = {"numpy": Distribution("2.3.5"), "zarr": Distribution("3.4.2")}
 ENVIRONMENT = Environment("CPython 3.13.1", MACHINE, INSTALLED, "nl_NL.UTF-8", "/images/terp.sif", "5a" * 32)
@@ -73,6 +74,7 @@ def record(packed: Packed) -> Record:
             Output(packed.path.name, packed.sha256, packed.sha512, packed.size, here, ZARR_GROUP, ZARR, "a", "k2")
         ],
         machines=[(MACHINE, 12)],
+        others=[("the controller", OTHER)],
         places=["laptop"],
         warnings=["one station was silent"],
         licence=Licence("https://creativecommons.org/licenses/by/4.0/", "CC BY 4.0", "Use it, and name the makers."),
@@ -191,6 +193,10 @@ def test_the_crate_names_what_was_run_on_what_and_what_came_out(folder: Path, re
         "code differs from that commit": True,
         "numpy": "2.3.5",
         "zarr": "3.4.2",
+        "other environment": (
+            "the controller: Image other.sif instead of terp.sif, Python CPython 3.12.1 instead of CPython 3.13.1, "
+            "numpy (none) instead of 2.3.5, xarray 1.0 instead of (none), zarr (none) instead of 3.4.2"
+        ),
         "place": "laptop",
         "computed on": (
             "12 regions; operating system Linux 6.1; C library glibc 2.36; CPU EPYC; CPU features avx avx2; "
@@ -458,8 +464,8 @@ def test_inputs_can_be_checked_with_coreutils(folder: Path) -> None:
 
 
 def test_the_container_goes_by_its_digest_and_not_by_its_place(folder: Path) -> None:
-    [image] = [one for one in entities(folder).values() if one["@type"] == "ContainerImage"]
-    assert (image["name"], image["sha256"]) == ("terp.sif", "5a" * 32)
+    images = [one for one in entities(folder).values() if one["@type"] == "ContainerImage"]
+    assert {(one["name"], one.get("sha256")) for one in images} == {("terp.sif", "5a" * 32), ("other.sif", None)}
     assert "/images" not in (folder / METADATA).read_text()
 
 

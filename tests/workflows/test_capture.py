@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
+from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.machine import Machine
 from terp.workflows import api
 from terp.workflows.errors import Usage
-from terp.workflows.results.describe import environment_of
+from terp.workflows.results.describe import environments_of
 from terp.workflows.running import clock
 from terp.workflows.running.batch import demand_progress
 from terp.workflows.running.capture import (
@@ -30,6 +31,7 @@ from terp.workflows.running.capture import (
 )
 from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.report import LogReporter
+from terp.workflows.running.software import Software, computed
 from terp.workflows.running.who import orcid, ror, who
 
 Terp = Callable[..., subprocess.CompletedProcess[str]]
@@ -194,8 +196,17 @@ def test_the_image_around_a_run_is_told_by_its_digest(begun: Any, monkeypatch: p
     image.write_bytes(b"an image")
     monkeypatch.setenv("APPTAINER_CONTAINER", str(image))
     capture(where, record, found, who())
-    told = environment_of(record, where)
+    image.write_bytes(b"another image, built since")
+    record.save(where)
+    [(_, told)] = environments_of(where, load_run(where, record.id))
     assert told.image_sha256 == hashlib.sha256(b"an image").hexdigest()
+
+
+def test_an_image_that_cannot_be_read_is_told_of_as_such(begun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, record, _, found = begun
+    monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
+    [told] = capture(where, record, found, who())
+    assert told.startswith("the image gone.sif is recorded by its name only")
 
 
 # machines
@@ -213,6 +224,32 @@ def test_workers_that_differ_are_told_once_and_recorded() -> None:
     assert note_machines(run, Counter({other: 3})) == ""
     run = RunRecord("r", "f", "t", {}, machines=json.loads(json.dumps(run.machines)))
     assert machines_of(run) == {here: 5, replace(here, system="Linux 7"): 1, other: 5}
+
+
+def test_what_an_earlier_start_stood_on_is_kept_when_a_later_one_stands_on_something_else(
+    begun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, record, _, found = begun
+    first = Environment.from_json(record.environment)
+    warnings = list[str]()
+    Software(where, record, warnings.append).add({first.digest: 3})
+    monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
+    capture(where, record, found, who())
+    record.save(where)
+    record = load_run(where, record.id)
+    later = Software(where, record, warnings.append)
+    later.known["d"] = replace(first, python="CPython 3.99")
+    later.look()
+    later.look()
+    later.add({later.known["d"].digest: 5})
+    assert computed(where, record) == [(later.known["d"], 5), (first, 3)]
+    assert [whose for whose, _ in environments_of(where, record)] == [
+        "workers that made 5 regions",
+        "workers that made 3 regions",
+        "the controller",
+    ]
+    [told] = warnings
+    assert f"controller: Image (none) instead of gone.sif, Python CPython 3.99 instead of {first.python}." in told
 
 
 # who

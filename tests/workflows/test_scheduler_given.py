@@ -1,8 +1,16 @@
 """A scheduler that is there already: its workers are used, over TLS only, with the keys that Dask is told of."""
 
+import json
+import os
 import subprocess
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
 
 from terp.cluster.keys import Keys
 from terp.cluster.launch import scheduler
@@ -35,3 +43,63 @@ def test_a_scheduler_that_speaks_in_the_clear_is_refused(terp: Terp) -> None:
     done = terp("run", "climatology", "--quiet", "--scheduler", "tcp://127.0.0.1:9")
     assert done.returncode == 69
     assert "tls://" in done.stderr
+
+
+FLOW = """
+import xarray as xr
+from prefect import flow
+from terp.workflows import Product, ingest, stage
+
+@stage(cut=("y",))
+def doubled(block: xr.Dataset) -> xr.Dataset:
+    return block * 2
+
+@flow
+def double(source: str) -> Product:
+    return doubled(ingest(source))
+"""
+
+
+@contextmanager
+def worker_elsewhere(address: str, keys: Keys, packages: Path) -> Iterator[None]:
+    """A worker that has one distribution more than the controller, and another version of one."""
+    for name, version in (("dyke", "1.0"), ("click", "0.1")):
+        about = packages / f"{name}-{version}.dist-info"
+        about.mkdir(parents=True)
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    command = [sys.executable, "-m", "terp.cluster.worker", address, "--keys", str(keys.folder)]
+    preload = ["--preload", "terp.workflows.running.task"]
+    with subprocess.Popen([*command, *preload], env={**os.environ, "PYTHONPATH": str(packages)}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+def test_the_lock_is_that_of_the_workers_where_these_are_in_another_environment_and_it_is_said(
+    terp: Terp, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(FLOW)
+    grid = xr.Dataset({"v": (("y", "x"), np.ones((4, 6), "f4"))}, {"y": range(4), "x": range(6)})
+    grid.to_netcdf(tmp_path / "grid.nc")
+    keys = Keys.make(tmp_path / "keys")
+    with scheduler(keys.security(), "127.0.0.1", {}, n_workers=0) as cluster:
+        address = cluster.scheduler_address
+        with worker_elsewhere(address, keys, tmp_path / "packages"):
+            done = terp("run", "mine.py:double", "grid.nc", "--json", "--scheduler", address, **named(keys))
+    assert done.returncode == 0, done.stderr
+    record: dict[str, Any] = json.loads(done.stdout)
+    [warning] = [one for one in record["warnings"] if "another environment" in one]
+    here = next(one for name, one in record["environment"]["distributions"].items() if name == "click")["version"]
+    assert f"controller: click 0.1 instead of {here}, dyke 1.0 instead of (none). Both are recorded" in warning
+    assert sum(record["software"].values()) == 2, "all regions, by what they were made with"
+    folder = Path(record["archived"]["path"]) / "v1" / "content"
+    computed, led = ((folder / name).read_text() for name in ("environment.lock", "environment-2.lock"))
+    assert "\nclick==0.1\n" in computed
+    assert "\ndyke==1.0\n" in computed
+    assert f"\nclick=={here}\n" in led
+    assert "dyke" not in led
+    graph = {one["@id"]: one for one in json.loads((folder / "ro-crate-metadata.json").read_text())["@graph"]}
+    assert graph["#distribution-dyke"]["value"] == "1.0", "what a replay stands on is what computed"
+    assert "that of the controller" in graph["environment-2.lock"]["description"]
+    assert warning in (folder / "README.md").read_text()

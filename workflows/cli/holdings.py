@@ -139,7 +139,7 @@ def _lines(plain: dict[str, Any], indent: str = "") -> str:
     """Return nested values as indented lines; what is empty is left out."""
     lines = []
     for name, value in plain.items():
-        if name in ("holder", "environment", "code", "machines", "parts") or value in ("", [], {}, None):
+        if name in ("holder", "environment", "code", "machines", "software", "parts") or value in ("", [], {}, None):
             continue
         if isinstance(value, dict):
             lines += [f"{indent}{name}:", _lines(value, indent + "  ")]

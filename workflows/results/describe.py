@@ -22,7 +22,7 @@ from terp.storage.ingest.told import Told, told_of
 from terp.storage.package import Packed
 from terp.storage.package.table import FIRST, MEMBERS, PACKAGE
 from terp.storage.product import StoredProduct
-from terp.storage.source import Identity, sha256_of
+from terp.storage.source import Identity
 from terp.workflows.results.bundle import SOURCES, Bundle
 from terp.workflows.results.costs import resources
 from terp.workflows.results.metadata import DATACITE, MDTO, OF_FILE, PREMIS
@@ -31,6 +31,7 @@ from terp.workflows.results.recipe import RECIPE, digest_of
 from terp.workflows.running.capture import captured, machines_of
 from terp.workflows.running.decided import demand
 from terp.workflows.running.record import JOURNAL, RunRecord, StageRecord
+from terp.workflows.running.software import computed
 from terp.workflows.running.who import who
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ def described(
     found = captured(home, run, flow)
     started = datetime.fromisoformat(run.started)
     rights = policy.rights
+    environment, *others = environments_of(home, run)
     return provenance.Record(
         run=run.id,
         title=(found.description or f"Results of the flow {run.flow}").partition("\n")[0].rstrip("."),
@@ -63,7 +65,8 @@ def described(
         started=started,
         ended=max(started, datetime.fromisoformat(run.ended or run.started)),
         agent=provenance.Agent(**run.agent) if run.agent else who(),
-        environment=environment_of(run, home),
+        environment=environment[1],
+        others=others,
         workers=run.workers,
         inputs=[_licensed(one, policy) for one in inputs_of(home, run)],
         parameters=run.parameters,
@@ -125,11 +128,16 @@ def _licensed(one: provenance.Input, policy: Policy) -> provenance.Input:
     return replace(one, licence=policy.licence_of(one.name, one.sha256, one.licence))
 
 
-def environment_of(run: RunRecord, home: Home) -> Environment:
-    """Return what a run was made with, with the digest of the image around it; what is here now, if none was noted."""
-    noted = Environment.from_json(run.environment) if run.environment else Environment.here()
-    image = Path(noted.image)
-    return replace(noted, image_sha256=sha256_of(image, home.cache) if image.is_file() else "")
+def environments_of(home: Home, run: RunRecord) -> list[tuple[str, Environment]]:
+    """Return whose environments were met, and these: first that which computed most; what is here, if none was noted.
+
+    The controller's own is always there, also where it computed nothing.
+    """
+    made = [(f"workers that made {regions:,} regions", one) for one, regions in computed(home, run)]
+    if not run.environment:
+        return made or [("", Environment.here())]
+    own = Environment.from_json(run.environment)
+    return made if own.digest in run.software else [*made, ("the controller", own)]
 
 
 def _places(run: RunRecord) -> list[str]:

@@ -18,8 +18,10 @@ from terp.storage.machine import Machine
 from terp.storage.provenance import Agent, Flow
 from terp.workflows.errors import Usage
 from terp.workflows.planning.plan import Plan
+from terp.workflows.running.image import with_digest
 from terp.workflows.running.record import RunRecord
 from terp.workflows.running.repository import State, state_of, terp_itself
+from terp.workflows.running.software import keep
 
 if TYPE_CHECKING:
     import prefect
@@ -27,17 +29,21 @@ if TYPE_CHECKING:
 SOURCE, DIFF = "flow.py", "changes.diff"
 
 
-def capture(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]", agent: Agent) -> None:
-    """Note who runs a flow, its code, and the environment here."""
-    run.agent, run.environment = asdict(agent), Environment.here().to_json()
-    found = flow_of(flow)
+def capture(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]", agent: Agent) -> list[str]:
+    """Note who runs a flow, its code, and the environment here; return what people should know of that."""
     folder = run.folder(home) / "captured"
     with files.disk(folder):
         files.make_folders(folder)
+    if run.software:  # of an earlier start, whose controller may have stood on something else
+        keep(home, run, Environment.from_json(run.environment))
+    here, trouble = with_digest(Environment.here(), home.cache)
+    run.agent, run.environment = asdict(agent), here.to_json()
+    found = flow_of(flow)
     files.replace(folder / SOURCE, found.source.encode())
     files.replace(folder / DIFF, found.diff.encode())
     told = {key: value for key, value in asdict(found).items() if key not in ("source", "diff")}
     run.code = {**run.code, **told, "sha256": _sha256(found.source)}
+    return [trouble] if trouble else []
 
 
 def captured(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]") -> Flow:

@@ -44,7 +44,7 @@ def fill(
     recorded stays.
     """
     crew.longest = 0.0
-    window = _Window(task, filling, crew, later, progress.news, reports)
+    window = _Window(task, filling, crew, later, progress, reports)
     try:
         with crew.client.as_current():
             for batch in window.run():
@@ -59,8 +59,8 @@ def fill(
 class _Window:
     """The regions in flight: never more than a few for each worker, however many there are."""
 
-    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, news: list[str], reports: Path) -> None:
-        self.later, self.news = later, news
+    def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, progress: Progress, reports: Path) -> None:
+        self.later, self.news, self.known = later, progress.news, progress.environments
         self.task, self.filling, self.crew, self.client = task, filling, crew, crew.client
         self.landing = Landing(crew.client)
         self.flying: dict[Any, list[Place]] = {}
@@ -221,6 +221,7 @@ class _Window:
             str(self.filling.attempts),
             places,
             self.crew.longest,
+            tuple(self.known),
             key=key,
             pure=False,
             retries=0,

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from terp.storage.environment import Environment
 from terp.storage.machine import Machine
 from terp.storage.writing import Written
 
@@ -14,7 +15,8 @@ class Progress:
     """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
 
     `waiting` says what is waited for, where that is not as it should be; `news` is what happened and is not yet told;
-    `memory` is what a worker held at most, in bytes; `machines` are the kinds that regions were made on.
+    `memory` is what a worker held at most, in bytes; `machines` are the kinds that regions were made on, `software` the
+    digests of what these ran; `environments` are those that are known, by digest.
     """
 
     name: str
@@ -29,6 +31,8 @@ class Progress:
     news: list[str] = field(default_factory=list)
     memory: int = 0
     machines: Counter[Machine] = field(default_factory=Counter)
+    software: Counter[str] = field(default_factory=Counter)
+    environments: dict[str, Environment] = field(default_factory=dict)
 
     def add(self, one: Written) -> None:
         """Count a region that was recorded."""
@@ -38,6 +42,10 @@ class Progress:
         self.memory = max(self.memory, one.memory)
         if one.machine is not None:
             self.machines[one.machine] += 1
+        if one.software:
+            self.software[one.software] += 1
+        if one.environment is not None:
+            self.environments[one.software] = one.environment
         self.landed = time.monotonic()
 
     @property

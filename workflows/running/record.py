@@ -82,6 +82,7 @@ class RunRecord:
     code: dict[str, Any] = field(default_factory=dict)
     agent: dict[str, Any] = field(default_factory=dict)
     machines: list[dict[str, Any]] = field(default_factory=list)
+    software: dict[str, int] = field(default_factory=dict)  # regions by the digest of the environment that made them
     workers: int = 0
     site: str = ""
     job: str = ""  # of the controller, where that is a job

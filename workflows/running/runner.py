@@ -28,6 +28,7 @@ from terp.workflows.running.gather import Input
 from terp.workflows.running.progress import Progress, Tell
 from terp.workflows.running.record import RunRecord, StageRecord, makers
 from terp.workflows.running.report import Reporter
+from terp.workflows.running.software import Software
 from terp.workflows.running.task import EMPTY
 from terp.workflows.session import Product, session
 
@@ -89,6 +90,7 @@ class Runner:
         self._keeps = plan.keeps
         self._needless = {one.step.key for one in plan.steps if one.needless}
         self.workers, self.reporter, self.take_over, self.memory = workers, reporter, take_over, memory
+        self.software = Software(home, run, self._warn)
         self._made: dict[str, StoredProduct] = {}
         self._later = {one.step.key: one.missing for one in plan.steps}
 
@@ -201,7 +203,7 @@ class Runner:
         for _ in range(_ROUNDS):
             todo = filling.left
             if todo:
-                progress = Progress(step.name, step.regions, step.regions - todo)
+                progress = Progress(step.name, step.regions, step.regions - todo, environments=self.software.known)
                 folder = self.run.folder(self.home)
                 later = max(self._later.values(), default=0)
                 try:
@@ -230,6 +232,7 @@ class Runner:
 
         def tell(progress: Progress) -> None:
             self._tell_news(progress)
+            self.software.look()
             if surprise := self.planner.peaks.took(step, noted, progress.memory):
                 self.reporter.say(surprise)
             self.reporter.progress(progress)
@@ -243,8 +246,8 @@ class Runner:
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done
         noted.seconds += progress.seconds
-        mixed = note_machines(self.run, progress.machines)
-        if mixed:
+        self.software.add(progress.software)
+        if mixed := note_machines(self.run, progress.machines):
             self._warn(mixed)
         told = {one: n for one, n in progress.remarks.items() if n == progress.total or not one.endswith(EMPTY)}
         for remark, count in Counter(told).most_common(5):

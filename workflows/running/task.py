@@ -90,15 +90,26 @@ def worker_name() -> str:
 
 
 def execute_all(
-    task: Task, product: str, attempts: str, places: Sequence[tuple[str, int]], expected: float = 0.0
+    task: Task,
+    product: str,
+    attempts: str,
+    places: Sequence[tuple[str, int]],
+    expected: float = 0.0,
+    known: Sequence[str] = (),
 ) -> list[Written]:
-    """Make several short regions, one after the other: to hand out each alone would cost more than to make it."""
+    """Make several short regions, one after the other: to hand out each alone would cost more than to make it.
+
+    What they were made with is told whole unless it is among the environments that are `known`, by digest.
+    """
+    from terp.workflows.running.ground import HERE
+
     memory.begin(product)
     alone = memory.forget_peak()
     with _read_at_once(task, product, places):
         made = [execute(task, product, attempts, path, index, expected) for path, index in places]
     peak = memory.peak() if alone else 0  # else it may be that of other regions
-    return [replace(one, memory=peak) for one in made]
+    environment = None if HERE.digest in known else HERE
+    return [replace(one, memory=peak, software=HERE.digest, environment=environment) for one in made]
 
 
 def _read_at_once(task: Task, product: str, places: Sequence[tuple[str, int]]) -> AbstractContextManager[None]:

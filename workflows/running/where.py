@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _YOUNG = 300.0  # seconds in which what another machine wrote of a run may not be seen here yet
 # xarray imports dask.array with its first array: in the first region, if it is not there before
-PRELOAD = ("terp.workflows.running.task", "terp.storage.opening", "dask.array")
+PRELOAD = ("terp.workflows.running.task", "terp.storage.opening", "dask.array", "terp.workflows.running.ground")
 
 
 @dataclass(frozen=True)
