@@ -60,14 +60,23 @@ def _is_secret(key: object, value: object) -> bool:
     return isinstance(value, str) and _SECRET.search(str(key)) is not None
 
 
-def _text(text: str, hosts: Sequence[str]) -> str:
+def scrub_known(text: str) -> str:
+    """Return text without the secrets of this process's variables and one's home: of a program, whose words it needs.
+
+    What only looks like a secret, as many a name in a program does, stays.
+    """
     for name, secret in os.environ.items():
         if len(secret) >= _SHORTEST and _SECRET.search(name):
             text = text.replace(secret, WITHHELD)
-    for look, instead in _LOOKS:
-        text = look.sub(instead, text)
     for home in _homes(os.environ.get("HOME", "")):
         text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
+    return text
+
+
+def _text(text: str, hosts: Sequence[str]) -> str:
+    text = scrub_known(text)
+    for look, instead in _LOOKS:
+        text = look.sub(instead, text)
     text = _HOMES.sub("/home/(someone)", text)
     if _login():
         text = re.sub(rf"(?<=/){re.escape(_login())}(?=[/\s'\"]|$)", "(someone)", text)

@@ -26,7 +26,7 @@ from terp.storage.places.place import Place, Stored
 
 OTHERS_TOO = {
     *("flow.py", "source.zip", "inputs.sha256", "changes.diff", "policy.toml", "FORMATS.md"),
-    *("LEESMIJ.md", "0=ocfl_object_1.1"),
+    *("LEESMIJ.md", "terp.zip", "0=ocfl_object_1.1"),
 }
 _SAYS_NOTHING = 64  # bytes below which files of different things are the same
 _READ = 64 << 20  # bytes up to which a file in a place is read to be told from another of its size

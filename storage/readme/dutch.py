@@ -43,6 +43,7 @@ _FIXED = {
     "picture.png": "de resultaten als plaatje",
     "values.json": "kerngetallen van de resultaten, en van elk een controlegetal over alle waarden",
     "source.zip": "het programma met alle eigen onderdelen",
+    "terp.zip": "terp zelf, zoals het de resultaten berekende",
     "replay.json": "wat nodig is om de resultaten opnieuw te berekenen",
     "journal.jsonl": "wat er tijdens de berekening gebeurde, op volgorde",
 }

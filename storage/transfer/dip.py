@@ -50,7 +50,7 @@ _ORIGIN = frozenset(
     {
         *("README.md", "LEESMIJ.md", "mdto.xml", "premis.xml", "datacite.xml", "policy.toml", "import.json"),
         *("ro-crate-metadata.json", "prov.json", "prov.ttl", "journal.jsonl", "replay.json", "inputs.sha256"),
-        *("flow.py", "source.zip", "changes.diff", "run.svg", "SHA512SUMS", "SHA512SUMS.sig"),
+        *("flow.py", "source.zip", "terp.zip", "changes.diff", "run.svg", "SHA512SUMS", "SHA512SUMS.sig"),
     }
 )
 

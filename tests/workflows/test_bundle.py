@@ -1,6 +1,9 @@
 """The code of a run is all of the user's own that the flow's file imports, and the same code gives the same bytes."""
 
+import io
+import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +11,7 @@ import pytest
 
 from terp.workflows.planning.load import load_flow
 from terp.workflows.results.bundle import Bundle, code_of, keep, kept
+from terp.workflows.results.itself import itself
 
 FLOW = """
 from bundle_tools.deep import work
@@ -88,3 +92,27 @@ def test_a_flow_that_comes_with_terp_is_named_by_version_and_commit() -> None:
     code = code_of(load_flow("climatology"), "climatology")
     assert (code.files, code.target) == ({}, "climatology")
     assert code.terp["version"]
+
+
+def test_terp_itself_is_kept_so_that_it_runs_from_there_and_keeps_the_same_again(tmp_path: Path) -> None:
+    code = code_of(load_flow("climatology"), "climatology")
+    assert len(code.itself) < 1 << 20
+    with zipfile.ZipFile(io.BytesIO(code.itself)) as held:
+        held.extractall(tmp_path)
+        names = held.namelist()
+    tops = {"/".join(name.split("/")[:2]) for name in names if name.startswith("terp/")}
+    assert tops == {"terp/workflows", "terp/cluster", "terp/storage", "terp/slurm"}, "no tests, no benchmarks"
+    asked = "from terp.workflows.results import itself as i; print(i.__file__, i.itself().digest)"
+    done = subprocess.run(
+        [sys.executable, "-c", asked], env={"PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.stdout.split() == [f"{tmp_path}/terp/workflows/results/itself.py", code.terp["sha256"]], done.stderr
+
+
+def test_a_secret_that_stands_in_terp_itself_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "Zarr v3 group")  # what a changed checkout may hold, found where words are
+    itself.cache_clear()
+    found = itself()
+    itself.cache_clear()
+    assert found.withheld
+    assert not [name for name, data in found.files.items() if b"Zarr v3 group" in data]

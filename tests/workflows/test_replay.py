@@ -25,7 +25,8 @@ from terp.storage.package.zipstore import open_zip
 from terp.storage.product import StoredProduct
 from terp.storage.writing import Written, write_region
 from terp.workflows.errors import BadStage, Unavailable
-from terp.workflows.results.environment import build
+from terp.workflows.results.environment import build, terp_of, told_of_terp
+from terp.workflows.results.itself import digest_of_files, itself
 from terp.workflows.results.recorded import Recorded, Stood, recorded
 from terp.workflows.results.replay import How, replay
 from terp.workflows.stage import stage
@@ -225,6 +226,95 @@ def test_the_crate_holds_the_code_as_it_was_run_with_what_lies_beside_it(crate: 
     assert recipe["target"] == "mine.py:mine"
     assert recipe["parameters"] == {"source": "sst.nc", "offset": None, "label": "null"}, "None is not 'null'"
     assert recipe["withheld"] == []
+
+
+SHIPPED = """
+from prefect import flow
+from terp.workflows import Product, ingest
+from terp.workflows.flows.climatology import mean_over
+
+
+@flow
+def zonal(source: str = "sst.nc") -> Product:
+    return mean_over(ingest(source), "longitude")
+"""
+LINE = "total = fold(lambda *two: call(combine, *two), partials)"  # of the worker: the key of no stage holds it
+
+
+@pytest.fixture
+def elsewhere(terp: Terp, desk: Path, tmp_path: Path) -> tuple[dict[str, Any], str]:
+    """The record of a run by another terp, of which one line is another, and that terp's digest."""
+    (desk / "shipped.py").write_text(SHIPPED)
+    files = dict(itself().files)
+    task = "terp/workflows/running/task.py"
+    assert LINE.encode() in files[task]
+    files[task] = files[task].replace(LINE.encode(), f"{LINE} + 1000".encode())
+    for name, data in files.items():
+        (tmp_path / "other" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "other" / name).write_bytes(data)
+    run = terp("run", "shipped.py:zonal", "--workers=1", "--json", PYTHONPATH=str(tmp_path / "other"))
+    assert run.returncode == 0, run.stderr
+    return json.loads(run.stdout), digest_of_files(files)
+
+
+def test_a_run_is_made_again_by_the_terp_that_made_it_not_by_the_one_that_is_installed(
+    elsewhere: tuple[dict[str, Any], str], terp: Terp, desk: Path
+) -> None:
+    record, known = elsewhere
+    made = open_zip(Path(record["archived"]["path"]) / "v1/content/area_mean.zarr.zip")
+    assert float(np.nanmin(made["surface_temperature"])) < 250, "in K: that terp computed otherwise"
+    done = terp("replay", record["id"], "--workers=1")
+    assert done.returncode == 0, done.stderr
+    assert "area_mean: identical (1 region)" in done.stdout
+    told = report(desk)
+    assert (told["terp"]["found"], told["terp"]["sha256"]) == ("in the crate", known)
+    assert told["notes"] == []
+
+
+@pytest.mark.campaign
+def test_the_terp_that_is_here_makes_a_run_again_where_that_is_asked_for(
+    elsewhere: tuple[dict[str, Any], str], terp: Terp, desk: Path
+) -> None:
+    record, _ = elsewhere
+    done = terp("replay", record["id"], "--workers=1", "--environment=here")
+    assert done.returncode == 1, done.stderr
+    assert "area_mean: differs in region 0" in done.stdout
+    told = report(desk)
+    assert (told["terp"]["found"], told["terp"]["sha256"]) == ("here", itself().digest)
+    assert [note for note in told["notes"] if note.startswith("terp was ")]
+
+
+def test_which_terp_computes_is_told_by_digest_and_a_crate_from_before_it_was_kept_goes_by_version(
+    crate: Path, home: Path, tmp_path: Path
+) -> None:
+    def found() -> Recorded:
+        return recorded(Home(home), str(crate), tmp_path)
+
+    assert found().terp == itself().digest
+    assert terp_of(found(), "recorded", tmp_path / "none") is None, "it is here, and the same"
+    alter(crate, "replay.json", lambda plain: plain["terp"].update(sha256="ab" * 32))
+    assert terp_of(found(), "here", tmp_path / "none") is None
+    with pytest.raises(BadPackage, match=r"terp\.zip of crate is not the terp that made its run: restore it"):
+        terp_of(found(), "recorded", tmp_path / "forged")
+    told, notes = told_of_terp(found(), True, {"version": "0.1.0", "sha256": "cd" * 32}, "tls://there:1")
+    assert told["found"] == "in the crate"
+    assert notes == [
+        "the terp of the crate was given, and another one computed",
+        "workers of a scheduler that is given compute with the terp that they have",
+    ]
+    (crate / "terp.zip").unlink()
+    with pytest.raises(BadPackage, match=r"crate lacks terp\.zip, without which its run cannot be repeated"):
+        found().prove()
+
+    def before(plain: dict[str, Any]) -> None:
+        plain["terp"] = {"version": "0.0.1"}
+
+    alter(crate, "replay.json", before)
+    found().prove()
+    assert terp_of(found(), "recorded", tmp_path / "none") is None
+    told, notes = told_of_terp(found(), False, {"version": "0.1.0"}, "")
+    assert told["found"] == "here"
+    assert notes[0].startswith("terp was 0.0.1 then, and is ")
 
 
 def test_what_counts_is_the_code_in_the_crate_not_the_edited_file(made: dict[str, Any], terp: Terp, desk: Path) -> None:

@@ -1,6 +1,8 @@
 """Make a recorded run again, in a process that sees neither the user's own files nor their TERP_HOME.
 
-`python -I -m terp.workflows.cli.again JOB`, where JOB is a file of JSON: what is run, where its code lies, and where.
+`python -P -s -m terp.workflows.cli.again JOB`, where JOB is a file of JSON: what is run, where its code lies, where.
+A terp of another day may have written it, as each run is made again by the terp that made it: names in it keep their
+meaning, and what it has more is left alone.
 """
 
 import json

@@ -77,6 +77,7 @@ def replay_command(
 
 def _lines(done: "Replay") -> list[str]:
     lines = [f"replayed {done.run} from {done.crate} in {done.seconds} s"]
+    lines.append(f"  terp {done.terp['name']}: {done.terp['found']}")
     lines += [f"  input {one['name']}: {one['found']}" for one in done.inputs]
     return lines + [f"  {_line(one)}" for one in done.results] + [f"note: {note}" for note in done.notes]
 

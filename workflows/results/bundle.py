@@ -1,7 +1,8 @@
 """The code of a run as it was when the run was planned: the flow's file and all of the user's own modules it imports.
 
-It is a ZIP that only stores, with fixed dates and modes: the same code gives the same bytes. What must not be archived
-(home paths, logins, secrets) is taken out, and the files that this changed are named.
+Beside it, terp itself as it computes. The code is in a ZIP that only stores, with fixed dates and modes: the same code
+gives the same bytes. What must not be archived (home paths, logins, secrets) is taken out, and the files that this
+changed are named.
 """
 
 import ast
@@ -22,6 +23,7 @@ from terp.storage.package.smallzip import write_zip
 from terp.storage.scrub import scrub
 from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED
+from terp.workflows.results.itself import ITSELF, itself
 from terp.workflows.running.repository import terp_itself
 
 if TYPE_CHECKING:
@@ -35,7 +37,8 @@ class Bundle:
     """The files of a run's code by their names, and what they are.
 
     `target` is what names the flow when the files are there, or "" where it was typed at a prompt; `main` the file the
-    flow stands in; `withheld` are files that could not be kept as they were.
+    flow stands in; `withheld` are files that could not be kept as they were. `itself` is the ZIP of terp's own code, of
+    which `terp` tells version, commit and digest; a run from before that was kept has none.
     """
 
     files: Mapping[str, str]
@@ -43,6 +46,7 @@ class Bundle:
     main: str
     withheld: tuple[str, ...]
     terp: Mapping[str, Any]
+    itself: bytes = b""
 
     def packed(self) -> bytes:
         """Return the ZIP."""
@@ -63,7 +67,9 @@ def code_of(flow: "Flow[Any, Any]", target: str) -> Bundle:
         if kept.get(_name(module)) != text or text is None:
             withheld.append(_name(module))
     name = _name(main) if main is not None and _name(main) in kept else ""
-    return Bundle(kept, _target(flow, target, name), name, tuple(sorted(withheld)), terp_itself())
+    own = itself()
+    told = {**terp_itself(), "sha256": own.digest}
+    return Bundle(kept, _target(flow, target, name), name, (*sorted(withheld), *own.withheld), told, own.packed)
 
 
 def _target(flow: "Flow[Any, Any]", target: str, main: str) -> str:
@@ -127,6 +133,8 @@ def _name(module: ModuleType) -> str:
 def keep(folder: Path, code: Bundle) -> None:
     """Write a run's code into its folder: what is archived later is what was planned then."""
     about = {"target": code.target, "main": code.main, "withheld": list(code.withheld), "terp": dict(code.terp)}
+    if code.itself:
+        files.replace(folder / ITSELF, code.itself)
     files.replace(folder / SOURCES, code.packed())
     files.replace(folder / RECORD, canonical(about))
 
@@ -137,6 +145,7 @@ def kept(folder: Path) -> Bundle | None:
         about = json.loads((folder / RECORD).read_bytes())
         with zipfile.ZipFile(folder / SOURCES) as held:
             texts = {name: held.read(name).decode() for name in held.namelist()}
+        own = (folder / ITSELF).read_bytes() if about["terp"].get("sha256") else b""
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
-    return Bundle(texts, about["target"], about["main"], tuple(about["withheld"]), about["terp"])
+    return Bundle(texts, about["target"], about["main"], tuple(about["withheld"]), about["terp"], own)

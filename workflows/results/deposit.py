@@ -34,6 +34,7 @@ from terp.workflows.results.catalogue import catalog
 from terp.workflows.results.describe import VALUES, described, objections_of, with_new_files
 from terp.workflows.results.earlier import Earlier, earlier
 from terp.workflows.results.evidence import sound_journal
+from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.losses import demand_decided
 from terp.workflows.results.metadata import write_metadata
 from terp.workflows.results.payload import USUAL, Packing, Payload, payload
@@ -223,6 +224,8 @@ def _told_by_run(
     code = kept(run.folder(home)) or code_of(flow, run.target)
     if code.files:
         (folder / SOURCES).write_bytes(code.packed())
+    if code.itself:
+        (folder / ITSELF).write_bytes(code.itself)
     (folder / RECIPE).write_bytes(canonical(recipe(home, run, code, products)))
     (folder / POLICY).write_bytes(decision_of(home, run))
     return code

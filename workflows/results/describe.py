@@ -25,6 +25,7 @@ from terp.storage.product import StoredProduct
 from terp.storage.source import Identity
 from terp.workflows.results.bundle import SOURCES, Bundle
 from terp.workflows.results.costs import resources
+from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.metadata import DATACITE, MDTO, OF_FILE, PREMIS
 from terp.workflows.results.quicklook import PICTURE
 from terp.workflows.results.recipe import RECIPE, digest_of
@@ -264,6 +265,7 @@ def _other_outputs(folder: Path, known: Mapping[str, tuple[str, str]], but: Coll
         ARCHIVED: ("Lineage", "What every region of the results was made of, down to the sources"),
         VALUES: ("Values", "What the results show in figures, and for each a digest of all its values"),
         SOURCES: ("Code", "The flow's file and all own modules it imports, as they were run, in a ZIP"),
+        ITSELF: ("terp", "The code of terp itself as it computed, in a ZIP, under the licence that is in it"),
         RECIPE: ("Recipe", "What it takes to make the results again: flow, parameters, sources, keys, tolerances"),
         POLICY: ("Decision", "Who answers for it, how long it is kept, who may see and use it: the policy in TOML"),
         JOURNAL: ("Journal", "What happened in the run, in order: each line has the BLAKE3 of the line before"),

@@ -6,15 +6,20 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence, Set
 from importlib.metadata import distribution
 from pathlib import Path
+from typing import Any
 
 import terp.workflows
 from terp.storage.environment import Environment
+from terp.storage.errors import BadPackage
 from terp.storage.machine import Machine
 from terp.workflows.errors import Unavailable
-from terp.workflows.results.recorded import Stood
+from terp.workflows.results.itself import ITSELF, digest_of_files, itself
+from terp.workflows.results.recorded import Recorded, Stood
+from terp.workflows.running.repository import terp_itself
 
 
 def differences(stood: Stood) -> list[str]:
@@ -112,3 +117,48 @@ def _link_terp(folder: Path) -> None:
     about = Path(str(distribution("terp").locate_file("")))
     for metadata in about.glob("terp-*.dist-info"):
         shutil.copytree(metadata, site / metadata.name)
+
+
+# terp itself
+
+
+def terp_of(crate: Recorded, environment: str, folder: Path) -> Path | None:
+    """Unpack the terp that made a run and return its folder; None where the one that is here shall compute.
+
+    That is where it is the same, where it was asked for (`environment` is "here"), and of crates from before terp was
+    kept in them. Raises BadPackage where what is in the crate is another.
+    """
+    if not crate.terp or environment == "here":
+        return None
+    if crate.terp == itself().digest and not (environment == "build" and differences(crate.environment)):
+        return None
+    with zipfile.ZipFile(crate.file(ITSELF)) as held:
+        if crate.terp != digest_of_files({name: held.read(name) for name in held.namelist()}):
+            raise BadPackage(f"{ITSELF} of {crate.name} is not the terp that made its run: restore it from a copy")
+        held.extractall(folder)
+    return folder
+
+
+def told_of_terp(
+    crate: Recorded, own: bool, computed: Mapping[str, Any], scheduler: str
+) -> tuple[dict[str, str], list[str]]:
+    """Return which terp made the run again and where it was found, and what is to be said of it.
+
+    `own` is whether that of the crate was to; `computed` is what the one that did has told of itself.
+    """
+    then, here = crate.recipe["terp"], {**terp_itself(), "sha256": itself().digest}
+    notes = []
+    if own and computed.get("sha256") != crate.terp:
+        notes.append("the terp of the crate was given, and another one computed")
+    if own and scheduler:
+        notes.append("workers of a scheduler that is given compute with the terp that they have")
+    same = crate.terp == here["sha256"] if crate.terp else then == terp_itself() and not then.get("dirty")
+    if not own and not same:
+        notes.append(f"terp was {_told(then)} then, and is {_told(here)} here")
+    found = "in the crate" if own else "here, and the same" if same else "here"
+    return {"name": _told(then if own else here), "found": found, "sha256": computed.get("sha256", "")}, notes
+
+
+def _told(one: Mapping[str, Any]) -> str:
+    commit = f" at commit {one['commit'][:12]}" if one.get("commit") else ""
+    return f"{one['version']}{commit}{' with changes' if one.get('dirty') else ''}"

@@ -18,6 +18,7 @@ from terp.storage.home import Home
 from terp.storage.package.table import MEMBERS, PACKAGE
 from terp.workflows.errors import Usage
 from terp.workflows.results.bundle import SOURCES
+from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.recipe import FORMAT, RECIPE
 from terp.workflows.results.show import find
 
@@ -28,6 +29,10 @@ class Stood:
 
     python: str
     distributions: Mapping[str, str]
+
+    def without_terp(self) -> "Stood":
+        """Return the same but for terp itself, where that comes with the crate."""
+        return Stood(self.python, {name: one for name, one in self.distributions.items() if name != "terp"})
 
 
 @dataclass(frozen=True)
@@ -52,11 +57,17 @@ class Recorded:
         return plain
 
     @property
+    def terp(self) -> str:
+        """The digest of the terp that made the run, which is in the crate; "" of a crate from before it was kept."""
+        return str(self.recipe["terp"].get("sha256", ""))
+
+    @property
     def needed(self) -> Iterator[str]:
         """The names of the files without which its run cannot be repeated and compared; a table before its packages."""
         yield from (METADATA, RECIPE)
         yield from [LOCK] if LOCK in self.files else []
         yield from [SOURCES] if self.recipe["files"] else []
+        yield from [ITSELF] if self.terp else []
         for table in [f"{name}{MEMBERS}" for name in self.recipe["results"]]:
             yield table
             yield from (one["name"] for one in self._json(table)["packages"])

@@ -5,6 +5,7 @@ of its own, which is removed; TERP_HOME is only read.
 """
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -27,16 +28,15 @@ from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.scrub import WITHHELD, scrub
 from terp.workflows.errors import Unavailable, WorkflowError
-from terp.workflows.results.bundle import SOURCES
+from terp.workflows.results.bundle import SOURCES, kept
 from terp.workflows.results.compare import Comparison, Difference, compared
-from terp.workflows.results.environment import build, differences, other_processors
+from terp.workflows.results.environment import build, differences, other_processors, terp_of, told_of_terp
 from terp.workflows.results.inputs import Inputs
 from terp.workflows.results.recipe import digest_of
 from terp.workflows.results.recorded import Recorded, recorded
 from terp.workflows.running.capture import machines_of
 from terp.workflows.running.clock import now
 from terp.workflows.running.record import RunRecord, load_run
-from terp.workflows.running.repository import terp_itself
 
 ENVIRONMENTS = ("recorded", "build", "here")
 
@@ -66,6 +66,7 @@ class Replay:
     flow: str
     when: str
     environment: str
+    terp: dict[str, str]  # which one computed, its digest, and where it was found
     inputs: list[dict[str, str]]
     results: list[Comparison]
     notes: list[str] = field(default_factory=list)
@@ -90,14 +91,18 @@ def replay(home: Home, reference: str, how: How) -> Replay:
         scratch = Path(made).resolve()
         crate = recorded(home, reference, scratch)
         crate.prove(packages=how.keep is None)
-        told = Replay(crate.name, crate.recipe["run"], crate.recipe["flow"], now(), how.environment, [], [])
+        told = Replay(crate.name, crate.recipe["run"], crate.recipe["flow"], now(), how.environment, {}, [], [])
         told.notes += _notes_on_code(crate.recipe)
-        python = _environment(crate, how, told, scratch)
+        own = terp_of(crate, how.environment, scratch / "terp")
+        python = _environment(crate, how, told, scratch, own)
         places = Inputs(how.inputs, scratch / "home" / "cache", scratch / "inputs")
         where, told.inputs = places.found(crate.recipe["sources"])
         fresh = Home(scratch / "home")
-        _run(python, _job(crate, how, fresh, where, _unpacked(crate, scratch)), scratch)
+        _run(python, own, _job(crate, how, fresh, where, _unpacked(crate, scratch)), scratch)
         record = load_run(fresh, "last")
+        code = kept(record.folder(fresh))
+        told.terp, notes = told_of_terp(crate, bool(own), code.terp if code else {}, how.scheduler)
+        told.notes += notes
         told.results = _kept(crate, fresh, record, how.keep, told) if how.keep else _compared(crate, fresh, record)
         told.notes += _notes_on_keys(crate.recipe, fresh, record) + _notes_on_machines(crate.recipe, record)
     told.seconds = round(time.monotonic() - began, 1)
@@ -112,24 +117,15 @@ def _notes_on_code(recipe: Mapping[str, Any]) -> list[str]:
         raise BadPackage(
             f"the parameter {', '.join(lost)} was withheld from the crate: only who knows it can run it again"
         )
-    notes = [
+    return [
         f"{name} is not in the crate as it was run: what must not be archived was taken out of it"
         for name in recipe["withheld"]
     ]
-    then, here = recipe["terp"], terp_itself()
-    if then != here or then.get("dirty"):
-        notes.append(f"terp was {_told(then)} then, and is {_told(here)} here")
-    return notes
 
 
-def _told(one: Mapping[str, Any]) -> str:
-    commit = f" at commit {one['commit'][:12]}" if one.get("commit") else ""
-    return f"{one['version']}{commit}{' with changes' if one.get('dirty') else ''}"
-
-
-def _environment(crate: Recorded, how: How, told: Replay, scratch: Path) -> Path:
+def _environment(crate: Recorded, how: How, told: Replay, scratch: Path, own: Path | None) -> Path:
     """Return the Python to replay with; raises Unavailable where that of the run is not here."""
-    stood = crate.environment
+    stood = crate.environment.without_terp() if own else crate.environment
     other = differences(stood)
     if how.environment == "build" and other:
         return build(stood, crate.files.get(LOCK), scratch / "environment")
@@ -184,12 +180,19 @@ def _level(recipe: Mapping[str, Any], how: How) -> str:
     return "" if others or how.scheduler or (not how.site and lacking(level)) else level
 
 
-def _run(python: Path, job: Mapping[str, Any], scratch: Path) -> None:
-    """Have another process make the run: one that sees neither this one's modules nor folders of the user's."""
+def _run(python: Path, own: Path | None, job: Mapping[str, Any], scratch: Path) -> None:
+    """Have another process make the run: one that sees neither this one's modules nor folders of the user's.
+
+    Its workers, and all else that it starts, look for modules where it does: for terp in `own` first.
+    """
     told = scratch / "job.json"
     told.write_text(json.dumps(job))
-    command = [str(python), "-I", "-m", "terp.workflows.cli.again", str(told)]
-    with subprocess.Popen(command, cwd=scratch, stdout=sys.stderr.fileno(), start_new_session=True) as process:
+    command = [str(python), "-P", "-s", "-m", "terp.workflows.cli.again", str(told)]
+    around = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    around |= {"PYTHONPATH": str(own)} if own else {}
+    with subprocess.Popen(
+        command, cwd=scratch, env=around, stdout=sys.stderr.fileno(), start_new_session=True
+    ) as process:
         try:
             code = process.wait()
         except BaseException:
