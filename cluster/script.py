@@ -3,6 +3,7 @@
 That of the workers is dask-jobqueue's, with our own command in it; that of the controller runs what the user typed.
 """
 
+import os
 import shlex
 import signal
 from collections.abc import Sequence
@@ -150,7 +151,9 @@ def _prologue(order: Order) -> list[str]:
     keys, last = shlex.quote(str(order.keys)), shlex.quote(str(order.keys / CERTIFICATE))
     looks = f"for look in $(seq {_LATE}); do [ -e {last} ] && break; sleep 1; ls {keys} {keys}/.. >/dev/null 2>&1; done"
     over = f'[ -e {last} ] || {{ echo "terp: the run that this job belongs to is over" >&2; exit 0; }}'
-    pins = [f"export {name}={value}" for name, value in (PINNED | {VARIABLE: order.site.processor}).items()]
+    path = {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}  # where terp itself may come from
+    pinned: dict[str, str] = PINNED | {VARIABLE: order.site.processor} | path
+    pins = [f"export {name}={shlex.quote(value)}" for name, value in pinned.items()]
     return [looks, over, *site_lines(order.site), *pins, *order.prologue]
 
 

@@ -131,6 +131,20 @@ def test_a_checkout_is_packed_as_real_files_and_its_link_is_not(tmp_path: Path) 
     assert [name for name in names if re.search(r"/(test|idlelib|tkinter|ensurepip|include)/|\.a$", name)] == []
 
 
+def test_the_terp_that_runs_is_packed_where_a_checkout_of_another_is_linked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    venv = make(tmp_path / "venv")
+    (venv / PACKAGES / "_terp.pth").write_text(str(ROOT / ".namespace"))
+    other = shutil.copytree(venv / PACKAGES / "terp/cluster", tmp_path / "other/terp/cluster")
+    (other / "worker.py").write_text("# of the terp in a crate\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "other"))
+    with tarfile.open(packed(venv, tmp_path)) as tar:
+        held = tar.extractfile(f"{PACKAGES}/terp/cluster/worker.py")
+        assert held is not None
+        assert held.read() == b"# of the terp in a crate\n"
+
+
 def test_another_editable_library_is_refused_by_name(tmp_path: Path) -> None:
     venv = make(tmp_path / "venv")
     describe(venv / PACKAGES, "mine", "1.0", '{"url": "file:///home/me/mine", "dir_info": {"editable": true}}')

@@ -55,6 +55,13 @@ def test_a_folder_with_a_line_break_would_be_run_as_shell_and_is_refused(end: st
         worker_script(Order(load_site("testbed", {}), "r", folder, folder / "k", "tls://h:1", 1 << 30, "python3"))
 
 
+def test_workers_look_for_modules_where_their_controller_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/scratch/my replay")
+    assert "export PYTHONPATH='/scratch/my replay'" in script({"directives": '["--export=NONE"]'})
+    monkeypatch.delenv("PYTHONPATH")
+    assert "PYTHONPATH" not in script({})
+
+
 def test_modules_prologue_account_and_flags_are_in_it() -> None:
     keys = {"modules": '["2023", "Python"]', "prologue": '["umask 077"]', "account": "farm", "directives": '["-x n9"]'}
     text = script(keys)

@@ -66,12 +66,12 @@ def _text(data: bytes) -> str:
 def _files() -> Iterator[tuple[str, bytes]]:
     for room in (terp.workflows, terp.cluster, terp.storage):
         top = Path(room.__path__[0])
-        for path in top.rglob("*"):
-            inside = path.relative_to(top)
-            if path.is_file() and not any(part.startswith((".", "__pycache__")) for part in inside.parts):
-                yield f"terp/{top.name}/{inside}", path.read_bytes()
-    for path in SHIPPED.glob("*.toml"):
-        yield f"terp/slurm/sites/{path.name}", path.read_bytes()
+        for here, within, names in top.walk():
+            within[:] = [name for name in within if not name.startswith((".", "__pycache__"))]
+            for path in [here / name for name in names if not name.startswith(".")]:
+                yield f"terp/{top.name}/{path.relative_to(top)}", path.read_bytes()
+    for site in SHIPPED.glob("*.toml"):
+        yield f"terp/slurm/sites/{site.name}", site.read_bytes()
     about = distribution("terp")
     folder = f"terp-{about.version}.dist-info"
     yield f"{folder}/METADATA", f"Metadata-Version: 2.1\nName: terp\nVersion: {about.version}\n".encode()
