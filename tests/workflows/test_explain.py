@@ -218,3 +218,16 @@ def test_what_is_half_done_says_how_far(desk: Desk) -> None:
         filling.ledger.append(Record("", index, 0, stored, 0.1, "one") for index in range(3))
     assert desk.why(body)["added"] == "half done: 3 of 4 regions"
     assert steps.key_of("added", planned.step.ingredients) == planned.step.key
+
+
+def test_what_was_made_of_a_stage_before_it_was_edited_and_is_gone_is_told_of(desk: Desk) -> None:
+    old = desk.plan(chain()).steps[1].step
+    record = RunRecord.begin(desk.home, "made", "made", {})
+    record.stages.append(StageRecord(old.name, old.key, 1, made=1, ended="2026-11-22T03:07:55+00:00"))
+    record.save(desk.home)
+    told = desk.why(chain(by=5))
+    assert told["added"] == (
+        f"never made here as it is now; what {record.id} made of this stage, 2026-11-22, was removed: in what that "
+        "differs cannot be told"
+    )
+    assert told["ingest"] == NEVER

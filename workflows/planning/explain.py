@@ -103,11 +103,21 @@ class Reasons:
             return Why(f"was removed: {run} had made it, {ended[:10]}")
         nearest = self._nearest(step)
         if nearest is None:
-            return Why(NEVER)
+            return Why(self._removed(step) or NEVER)
         causes = tuple(self._causes(step, nearest))
         done, total = nearest.progress()
         what = "; ".join(dict.fromkeys(cause.words for cause in causes))
         return Why(f"{what}; {done:,} of {total:,} regions exist under the old one ({nearest.key})", causes)
+
+    def _removed(self, step: Step) -> str:
+        """Tell of the last product of the same stage that is gone, of which only a run's record knows."""
+        known = [(ended, run) for key, (run, ended) in self._makers.items() if self._is_gone(key, step.name)]
+        ended, run = max(known, default=("", ""))
+        gone = f"what {run} made of this stage, {ended[:10]}, was removed: in what that differs cannot be told"
+        return f"{NEVER} as it is now; {gone}" if run else ""
+
+    def _is_gone(self, key: str, name: str) -> bool:
+        return _stage(key) == name and key not in self.steps and not self.home.holds(key)
 
     def _nearest(self, step: Step) -> StoredProduct | None:
         """Return the product that an earlier version of the step made, if there is one: the most similar one."""
