@@ -1,7 +1,6 @@
 """What tests share: a home of their own, one Prefect server for all, the command as a user types it, shared data."""
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -129,59 +128,23 @@ def terp(home: Path, prefect: dict[str, str]) -> Terp:
     return call
 
 
-CONTEXTS = {
-    "https://w3id.org/ro/crate/1.1/context": "ro-crate-1.1-context.jsonld",
-    "https://w3id.org/ro/terms/workflow-run/context": "workflow-run-context.jsonld",
-    "https://w3id.org/ro/terms/workflow-run": "workflow-run-context.jsonld",
-}
-
 Validate = Callable[..., list[list[str]]]
 
 
 @pytest.fixture(scope="session")
 def primed(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Give a cache for roc-validator that holds the contexts which a crate names."""
-    from requests_cache import CachedRequest, CachedResponse, CachedSession
+    from benchmarks import validators
 
-    path = tmp_path_factory.mktemp("roc") / "cache"
-    with CachedSession(str(path), backend="sqlite", expire_after=-1) as session:
-        for url, name in CONTEXTS.items():
-            content = (shared / "vectors/rocrate/contexts" / name).read_bytes()
-            headers = {"Content-Type": "application/ld+json"}
-            asked = CachedRequest(method="GET", url=url)
-            response = CachedResponse(content=content, headers=headers, request=asked, status_code=200, url=url)
-            session.cache.save_response(response)
-    return path
-
-
-VALIDATING = """
-import json, sys
-from rocrate_validator import services
-from rocrate_validator.models import ValidationSettings
-cache, crates = sys.argv[1], json.loads(sys.argv[2])
-for folder, severity, only_metadata, profile in crates:
-    found = services.validate(ValidationSettings(
-        rocrate_uri=folder, profile_identifier=profile, requirement_severity=severity, offline=True,
-        cache_path=cache, metadata_only=only_metadata,
-    ))
-    print(json.dumps([f"{issue.check.identifier}: {issue.message}" for issue in found.get_issues()]))
-"""
-
-
-# That software be named by a whole URL is asked of the main workflow too, which has to be a file of the crate.
-NOT_ASKED = "process-run-crate-0.5_5.1"
-PROFILE = ("provenance-run-crate",)  # and so Workflow and Process Run Crate, and Workflow RO-Crate
+    return validators.primed(shared / "vectors/rocrate/contexts", tmp_path_factory.mktemp("roc") / "cache")
 
 
 @pytest.fixture(scope="session")
 def issues(primed: Path) -> Validate:
     """Give what roc-validator finds in each of some (crate, severity, whether without its files[, profile])."""
+    from benchmarks import validators
 
     def validate(*crates: Any) -> list[list[str]]:
-        asked = json.dumps([(str(folder), *how, *PROFILE[len(how) - 2 :]) for folder, *how in crates])
-        done = subprocess.run([sys.executable, "-c", VALIDATING, primed, asked], capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
-        return [[one for one in each if not one.startswith(NOT_ASKED)] for each in found]
+        return validators.issues(primed, [(*one, validators.PROFILE)[:4] for one in crates])
 
     return validate
