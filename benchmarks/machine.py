@@ -12,7 +12,7 @@ import psutil
 
 LIBRARIES = (
     *("numpy", "numba", "numcodecs", "zarr", "google-crc32c", "xarray", "dask", "distributed", "prefect", "ducc0"),
-    *("zarrs", "flox", "numbagg", "bottleneck", "tensorstore", "cubed"),
+    *("zarrs", "flox", "numbagg", "bottleneck", "tensorstore", "cubed", "h5py", "hdf5plugin", "prefect-dask"),
 )
 _MOST = 0.85  # of the memory
 ROOT = Path(__file__).parents[1]
