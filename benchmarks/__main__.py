@@ -2,49 +2,73 @@
 
 import argparse
 import json
+import sys
 import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from benchmarks import environments, machine, report
-from benchmarks.harness import measure_row
+from benchmarks import bandwidth, environments, machine, report
+from benchmarks.harness import Asked, measure_row
 from benchmarks.job import STEP
-from benchmarks.rows import ROWS, load
+from benchmarks.rows import LONG, ROWS, chosen, load
+
+GIB, ROUNDS = 0.5, 1  # minutes on two cores
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--rows", default=",".join(ROWS), help="letters, as a,c (default: %(default)s)")
-    parser.add_argument("--gib", type=float, default=4, help=f"size of the data, a multiple of {STEP} (default: 4)")
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", default=",".join("abcdefgh"), help=f"as a,c,e1; {', '.join(LONG)} only by name")
+    parser.add_argument("--gib", type=float, default=GIB, help=f"size of the data, a multiple of {STEP} (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="each candidate once a round (%(default)s)")
     parser.add_argument("--only", action="append", metavar="NAME", help="a candidate; again for more (default: all)")
-    parser.add_argument("--limit", type=float, default=300, help="seconds after which a candidate has failed")
+    parser.add_argument("--limit", type=float, default=600, help="seconds after which a candidate has failed")
     parser.add_argument("--place", type=Path, default=environments.CACHE, help="where the data are, while they are")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the results")
-    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them, as SVG or PNG")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="the results (default: .bench/results-COMMIT.json)")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="draw them, as SVG or PNG (default: beside them)")
+    parser.add_argument("--prepare", action="store_true", help="make the environments of the peers, and run nothing")
     parser.add_argument("--show", type=Path, metavar="FILE", help="tell and draw results of before, and run nothing")
     parser.add_argument("--compare", type=Path, nargs=2, metavar=("OLD", "NEW"), help="tell ratios, and run nothing")
     asked = parser.parse_args()
-    letters = asked.rows.split(",")
-    if asked.gib <= 0 or asked.gib % STEP or not set(letters) <= ROWS.keys():
-        parser.error(f"--gib is a multiple of {STEP}, --rows are of {', '.join(ROWS)}")
-    known = {name for letter in letters for name in load(letter).candidates}
+    try:
+        asked.rows = chosen(asked.rows)
+    except KeyError as error:
+        parser.error(f"--rows has {error}; they are {', '.join(ROWS)}")
+    if asked.gib <= 0 or asked.gib % STEP or asked.rounds < 1:
+        parser.error(f"--gib is a multiple of {STEP}, --rounds 1 or more")
+    known = {name for letter in asked.rows for name in load(letter).candidates}
     if not set(asked.only or ()) <= known:
         parser.error(f"--only is one of {'; '.join(sorted(known))}")
     return asked
 
 
+def peers(letter: str, only: list[str] | None) -> list[str]:
+    """Return the environments that the candidates of a row need beside terp's own."""
+    every = load(letter).candidates.items()
+    return sorted({one.peer for name, one in every if one.peer and (not only or name in only)})
+
+
+def prepare(asked: argparse.Namespace) -> None:
+    """Make environments while there is a network; what fails is said, and is the candidate's failure later."""
+    for peer in sorted({peer for letter in asked.rows for peer in peers(letter, asked.only)}):
+        try:
+            print(f"{peer}: {environments.python(peer)}")
+        except environments.Missing as error:
+            print(f"{peer}: FAILED: {error}", file=sys.stderr)
+
+
 def measure(asked: argparse.Namespace) -> report.Results:
     """Measure all rows that were asked for; the results are written after each."""
-    results: dict[str, Any] = {"machine": machine.facts(), "gib": asked.gib, "rounds": asked.rounds, "rows": {}}
     asked.place.mkdir(parents=True, exist_ok=True)
-    for letter in asked.rows.split(","):
-        with tempfile.TemporaryDirectory(prefix=f"{letter}-", dir=asked.place) as folder:
-            row = measure_row(letter, asked.only, Path(folder).resolve(), asked.gib, asked.rounds, asked.limit)
-        peers = {one["peer"] for one in row["candidates"].values() if one["peer"]}
-        row["versions"] = {peer: machine.chosen(environments.versions(peer)) for peer in sorted(peers)}
-        results["rows"][letter] = row
-        if asked.json:
+    with tempfile.TemporaryDirectory(prefix="rows-", dir=asked.place) as folder:
+        settings = Asked(Path(folder).resolve(), asked.gib, asked.rounds, asked.limit, asked.only)
+        facts, rates = machine.facts(), bandwidth.measure(settings.place / "bandwidth")
+        results: dict[str, Any] = {"machine": facts, "bandwidth": asdict(rates), "gib": asked.gib}
+        results |= {"rounds": asked.rounds, "rows": {}}
+        for letter in asked.rows:
+            row = measure_row(letter, settings, rates)
+            pinned = {peer: machine.chosen(environments.versions(peer)) for peer in peers(letter, asked.only)}
+            results["rows"][letter] = {**row, "versions": pinned}
             asked.json.write_text(json.dumps(results, indent=1) + "\n")
     return results
 
@@ -54,10 +78,20 @@ def main() -> None:
     if asked.compare:
         print(report.comparison(*(json.loads(path.read_text()) for path in asked.compare)))
         return
-    results = json.loads(asked.show.read_text()) if asked.show else measure(asked)
+    if asked.prepare:
+        prepare(asked)
+        return
+    if asked.show:
+        results = json.loads(asked.show.read_text())
+    else:
+        asked.json = asked.json or environments.CACHE / f"results-{machine.commit()}.json"
+        asked.json.parent.mkdir(parents=True, exist_ok=True)
+        asked.plot = asked.plot or asked.json.with_suffix(".svg")
+        results = measure(asked)
     print(report.table(results))
     if asked.plot:
         report.plot(results, asked.plot)
+        print(f"\ndrawn in {asked.plot}" + ("" if asked.show else f", kept in {asked.json}"))
 
 
 if __name__ == "__main__":

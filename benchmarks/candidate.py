@@ -17,12 +17,13 @@ def main() -> None:
     parser.add_argument("row", choices=list(ROWS))
     parser.add_argument("name")
     parser.add_argument("--folder", type=Path, required=True, help="holds the data in source/")
-    parser.add_argument("--gib", type=float, default=4)
+    parser.add_argument("--gib", type=float, required=True)
     parser.add_argument("--harness", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     adopt()
-    harness = None if asked.harness is None else socket.socket(fileno=asked.harness)
-    load(asked.row).candidates[asked.name].run(Job(asked.folder, asked.gib, harness))
+    job = Job(asked.folder, asked.gib, None if asked.harness is None else socket.socket(fileno=asked.harness))
+    load(asked.row).candidates[asked.name].run(job)
+    job.over()
 
 
 def adopt() -> None:

@@ -14,7 +14,7 @@ LIBRARIES = (
     *("numpy", "numba", "numcodecs", "zarr", "google-crc32c", "xarray", "dask", "distributed", "prefect", "ducc0"),
     *("zarrs", "flox", "numbagg", "bottleneck", "tensorstore", "cubed", "h5py", "hdf5plugin", "prefect-dask"),
 )
-_MOST = 0.85  # of the memory
+_FREE = 0.03  # of the memory, which the kernel keeps
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,15 +34,18 @@ def facts() -> dict[str, Any]:
 
 
 def fill_page_cache(folder: Path) -> None:
-    """Have the kernel use all memory for cached files, of nothing but zeros, that it may drop at any time.
+    """Have the kernel use memory that is free for cached files, of nothing but zeros, that it may drop at any time.
 
     A virtual machine gives memory that nobody uses back to its host, and waits for it when it is wanted again: 9 us a
     page where this was found, which is paid by whoever comes first, and by whoever takes most.
     """
     ballast = folder / "ballast"  # takes no room on the disk; it stays, as memory of a file that is removed is free
     with ballast.open("ab") as file:
-        file.truncate(int(psutil.virtual_memory().total * _MOST))
+        start = file.tell()
+        memory = psutil.virtual_memory()
+        file.truncate(start + max(0, memory.free - int(memory.total * _FREE)))
     with ballast.open("rb", buffering=0) as file:
+        file.seek(start)
         buffer = bytearray(8 << 20)
         while file.readinto(buffer):
             pass

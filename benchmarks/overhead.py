@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from benchmarks.flows import measure
-from benchmarks.job import WORKERS, Job, Values
+from benchmarks.job import WORKERS, Job, Row, Values
 from benchmarks.rows import load
 from benchmarks.uncaptured import count, spent, turn_off, turn_on
 from benchmarks.watching import cpu_seconds
@@ -85,9 +85,10 @@ def main() -> None:
 
 def compared(row: str, folder: Path, gib: float, rounds: int) -> Costs:
     """Run a row's step round by round, with provenance, which is counted, and without it."""
-    job, costs, chance = Timed(folder, gib), Costs(), np.random.default_rng()
+    job, costs, chance, given = Timed(folder, gib), Costs(), np.random.default_rng(), load(row)
+    assert isinstance(given, Row), f"row {row} has no step of terp's"
     job.source.mkdir(parents=True)
-    load(row).make(job)
+    given.make(job)
     with launch(WORKERS, preload=PRELOAD) as crew:
         where = There(most=WORKERS, crew=crew)
         measure(job, row, where)  # what is taken in and compiled once

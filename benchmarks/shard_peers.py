@@ -18,11 +18,10 @@ GRID = (ROWS // CHUNK[0], COLUMNS // CHUNK[1])  # of the chunks of a shard
 Values = np.ndarray[Any, Any]
 
 
-def field(shards: int) -> Values:
+def field() -> Values:
     """Return what a sensor gives: a slow walk with noise in the last bits."""
     random = np.random.default_rng(1)
-    walk = np.cumsum(random.normal(size=(ROWS, COLUMNS)).astype("f4"), axis=0) * np.float32(0.01) + 10
-    return np.concatenate([walk + np.float32(number) for number in range(shards)])
+    return np.cumsum(random.normal(size=(ROWS, COLUMNS)).astype("f4"), axis=0) * np.float32(0.01) + 10
 
 
 def forget(folder: Path) -> None:
@@ -58,6 +57,10 @@ class Peer:
 
     def read(self, number: int, out: Values) -> None:
         """Read a shard into memory that is there."""
+        raise NotImplementedError
+
+    def digest(self, number: int, block: Values) -> None:
+        """Make the digests of a shard alone, of those who do."""
         raise NotImplementedError
 
     def sample(self, step: int) -> Values | None:
@@ -183,7 +186,8 @@ class Hdf5(Peer):
         """Read by HDF5 itself, with its own filters."""
         import h5py
 
-        return np.concatenate([np.asarray(h5py.File(self.path(one))["v"][::step]) for one in range(self.shards)])
+        told: Values = np.concatenate([h5py.File(self.path(one))["v"][::step] for one in range(self.shards)])
+        return told
 
 
 def corner(chunk: tuple[int, ...]) -> tuple[int, ...]:

@@ -17,6 +17,12 @@ from terp.storage.writing import Written
 Region = tuple[bytes, dict[str, Stored]]  # the file of a region, the same for all, and what is told of it
 
 
+async def idled(seconds: float, number: int) -> int:
+    """Take so long for a region, and leave nothing."""
+    await asyncio.sleep(seconds)
+    return number
+
+
 async def slept(seconds: float, region: Region, attempts: str, places: Sequence[tuple[str, int]]) -> list[Written]:
     """Take so long for each region, and leave the files that a worker would have written."""
     from distributed import get_worker

@@ -1,7 +1,7 @@
 """c: from chunks that are long in time to chunks that are wide in space, with at most 2 GiB a worker."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -9,8 +9,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.by_hand import Shards
-from benchmarks.job import Candidate, Job, Row, Values
-from benchmarks.rows.arrays import WORKER_BYTES, Layout, dask_cluster, dask_threads, in_threads, sample, with_terp
+from benchmarks.job import Candidate, Job, Row, Values, decoded
+from benchmarks.rows.arrays import (
+    FUSED,
+    WORKER_BYTES,
+    ZARRS,
+    Layout,
+    dask_cluster,
+    dask_threads,
+    in_threads,
+    sample,
+    use_pipeline,
+    with_terp,
+)
 
 TIMES, CELLS_A_STEP = 65536, 1024
 HIGH, NARROW = 16384, 256  # of the source: times of a chunk, cells of a shard
@@ -99,9 +110,27 @@ def with_tensorstore(job: Job) -> None:
 
     given, made = opened(job.source), opened(job.result)
     with job.measured():
-        for high, left in itertools.product(range(0, TIMES, HIGH), range(0, cells(job), WIDE)):
-            part = np.s_[high : high + HIGH, left : min(left + WIDE, cells(job))]
+        for part in slabs(job):
             made[part].write(given[part].read().result()).result()
+
+
+def with_zarr(job: Job, pipeline: str) -> None:
+    """The same slabs, read and written by zarr-python with a pipeline of its own or another."""
+    import zarr
+
+    use_pipeline(pipeline)
+    target(job).create(job.result)
+    given: Any = zarr.open_array(job.source / "v", mode="r")
+    made: Any = zarr.open_array(job.result / "v", mode="r+")
+    with job.measured():
+        for part in slabs(job):
+            made[part] = given[part]
+
+
+def slabs(job: Job) -> Iterator[tuple[slice, slice]]:
+    """Parts that are as high as a chunk of the source."""
+    for high, left in itertools.product(range(0, TIMES, HIGH), range(0, cells(job), WIDE)):
+        yield np.s_[high : high + HIGH, left : min(left + WIDE, cells(job))]
 
 
 def with_dask(job: Job, context: AbstractContextManager[None], method: str, chunks: dict[str, int]) -> None:
@@ -141,10 +170,12 @@ CANDIDATES = {
     "HAND": Candidate(by_hand),
     "terp": Candidate(with_terp("c")),
     "tensorstore": Candidate(with_tensorstore, "tensorstore"),
+    "slabs, zarrs": Candidate(partial(with_zarr, pipeline=ZARRS), "zarrs"),
+    "slabs, zarr fused": Candidate(partial(with_zarr, pipeline=FUSED), "xarray"),
     "dask threads, tasks": Candidate(threads("tasks", SHARDS), "xarray"),
     "distributed 2x1, tasks": Candidate(cluster("tasks", SHARDS), "xarray"),
     "distributed 2x1, p2p, by shards": Candidate(cluster("p2p", SHARDS), "xarray"),
     "distributed 2x1, p2p, by chunks": Candidate(cluster("p2p", CHUNKS), "xarray"),
     "cubed processes": Candidate(with_cubed, "cubed"),
 }
-ROW = Row("rechunk from time to space", make, expected, found, CANDIDATES, cap=WORKER_BYTES)
+ROW = Row("rechunk from time to space", make, expected, found, CANDIDATES, cap=WORKER_BYTES, moves=decoded)

@@ -1,14 +1,16 @@
 """e: write shards of 256 MiB, read them, and read them from the disk; terp proves what it reads, and makes digests.
 
-The ways to do it are those of `benchmarks.shard_peers`; `benchmarks.shards` tells the cost of the digests apart.
+The ways to do it are those of `benchmarks.shard_peers`; all check a CRC32C of each chunk. What terp's digests cost, of
+fixity and of identity, is measured once more, alone, and told apart: terp's own time has it.
 """
 
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from benchmarks.job import Candidate, Job, Row, Values
+from benchmarks.job import MEASURED, Candidate, Column, Job, Moves, Row, Values
 from benchmarks.rows.arrays import in_threads, sample
 
 if TYPE_CHECKING:
@@ -26,14 +28,21 @@ ENVIRONMENTS = {
 }
 
 
-def make(_: Job) -> None:
-    """Candidates write what they read: what terp proves is in its own shards."""
+def make(job: Job) -> None:
+    """The values of a shard; candidates write what they read: what terp proves is in its own shards."""
+    from benchmarks.shard_peers import field
+
+    np.save(job.source / "field.npy", field())
+
+
+def field_of(job: Job) -> Values:
+    """The values of all shards, which differ by a number."""
+    one = np.load(job.source / "field.npy")
+    return np.concatenate([one + np.float32(number) for number in range(job.steps)])
 
 
 def expected(job: Job) -> Values:
-    from benchmarks.shard_peers import field
-
-    return field(job.steps)[::EVERY]
+    return field_of(job)[::EVERY]
 
 
 def found_written(job: Job) -> Values:
@@ -57,14 +66,18 @@ def peer(name: str, job: Job) -> "Peer":
 
 def write(name: str) -> Callable[[Job], None]:
     def run(job: Job) -> None:
-        from benchmarks.shard_peers import field, rows
+        from benchmarks.shard_peers import rows
 
-        data, way = field(job.steps), peer(name, job)
+        data, way = field_of(job), peer(name, job)
         with job.measured():
             in_threads(lambda one: way.write(one, data[rows(one)]), range(job.steps))
         told = way.sample(EVERY)
         if told is not None:
             np.save(job.result / "written.npy", told)
+        if name == "terp":
+            began = time.perf_counter()
+            in_threads(lambda one: way.digest(one, data[rows(one)]), range(job.steps))
+            job.told["digests"] = time.perf_counter() - began
 
     return run
 
@@ -73,9 +86,9 @@ def read(name: str, cold: bool) -> Callable[[Job], None]:
     """Into memory that is there."""
 
     def run(job: Job) -> None:
-        from benchmarks.shard_peers import field, forget, rows
+        from benchmarks.shard_peers import forget, rows
 
-        values, way = field(job.steps), peer(name, job)
+        values, way = field_of(job), peer(name, job)
         in_threads(lambda one: way.write(one, values[rows(one)]), range(job.steps))
         values[:] = 0
         if cold:
@@ -94,6 +107,28 @@ def candidates(work: Callable[[str], Callable[[Job], None]]) -> dict[str, Candid
 WRITERS = candidates(write)
 READERS = candidates(lambda name: read(name, cold=False))
 COLD = candidates(lambda name: read(name, cold=True))
-WRITE = Row("write shards of 256 MiB", make, expected, found_written, WRITERS)
-READ = Row("read shards from the page cache", make, expected, found_read, READERS)
-READ_COLD = Row("read shards from the disk", make, expected, found_read, COLD)
+WRITE = Row(
+    "write shards of 256 MiB",
+    make,
+    expected,
+    found_written,
+    WRITERS,
+    moves=lambda _, stored: Moves(written=stored),
+    columns=(*MEASURED, Column("digests", "digests s", some=True)),
+)
+READ = Row(
+    "read shards from the page cache",
+    make,
+    expected,
+    found_read,
+    READERS,
+    moves=lambda job, stored: Moves(cached=stored, memory=job.nbytes),
+)
+READ_COLD = Row(
+    "read shards from the disk",
+    make,
+    expected,
+    found_read,
+    COLD,
+    moves=lambda job, stored: Moves(disk=stored, memory=job.nbytes),
+)

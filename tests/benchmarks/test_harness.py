@@ -34,7 +34,7 @@ say(b"end")
 
 
 def run(code: str, folder: Path, limit: float = 60) -> dict[str, float]:
-    return vars(measure([sys.executable, "-c", BEGINNING + code], folder / "log", limit))
+    return measure([sys.executable, "-c", BEGINNING + code], folder / "log", limit)
 
 
 def test_what_the_children_of_a_candidate_take_is_counted_and_they_are_ended(tmp_path: Path) -> None:

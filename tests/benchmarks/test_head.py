@@ -2,23 +2,12 @@
 
 import pytest
 
-from benchmarks import head, regions
+from benchmarks.rows import head
 
 
-def test_workers_that_sleep_are_kept_busy_and_their_regions_are_recorded() -> None:
-    with head.sleeping(2) as (client, process):
-        assert len(client.nthreads()) == 2
-        told = head.measure(client, process, 2, 0.5, 2.0)
-    assert 0 < told["regions a second"] <= 6, "two workers of half a second each"
-    assert told["workers busy"] == pytest.approx(told["regions a second"] / 4)
+@pytest.mark.parametrize("controller", [head.terp, head.by_hand])
+def test_workers_that_sleep_are_kept_busy_and_what_that_takes_is_told(controller: head.Controller) -> None:
+    told = head.measure(controller, 2, 0.25, 1.0)
+    assert 0 < told["regions a second"] <= 10, "two workers of a quarter of a second each, and some that were begun"
+    assert told["of its work"] == pytest.approx(8 / told["regions a second"])
     assert told["ms a region"] > 0
-    assert not process.is_running()
-
-
-def test_what_a_core_feeds_is_told_of_regions_that_are_tasks_of_their_own() -> None:
-    found = [{"seconds": 0.0, "ms a region": 0.1}, {"seconds": 1.0, "ms a region": 2.0}]
-    assert head.ceiling(found) == {"regions a second of a core": 500.0, "seconds for 10,000 cores": 20.0}
-
-
-def test_two_threads_are_a_line_beside_the_others() -> None:
-    assert regions.threads(1000)["ms a region"] < 5

@@ -29,6 +29,9 @@ def bench_command(site: str | None, site_set: tuple[str, ...], options: tuple[st
     if place is None:
         words = [sys.executable, "-m", "benchmarks", *options]
         return subprocess.run(words, env=_environment(), check=False).returncode
+    prepare = [sys.executable, "-m", "benchmarks", "--prepare", *options]  # a node may have no network
+    if done := subprocess.run(prepare, env=_environment(), check=False).returncode:
+        return done
     folder, job = submit(place, options)
     click.echo(f"job {job} runs the benchmarks on a node of {place.name}; it tells how far it is in {folder}/jobs")
     click.echo(f"the table, when it is done: terp bench --show {folder}/results.json")

@@ -1,21 +1,19 @@
-"""How many regions a second one controller can feed: `python -m benchmarks.head --workers 10 100 1000`.
+"""h2 to h4: how many regions a second one controller can feed.
 
 The controller is the real one: fill, Filling, ledger, Dask's client and scheduler over TLS. Its workers are real for
-the scheduler, but only sleep, all in one process, and leave the small file that a region has. Told: regions a second,
-which share of their time workers were at it, what the controller and the process of the workers had of a core each,
-and milliseconds of a core that the controller takes for a region. From the last follows how long regions have to take
-to keep a number of cores busy: a controller has one core.
+the scheduler, but only sleep, all in one process, and leave the small file that a region has. Told: how much longer
+than its work a region keeps a worker, regions a second, milliseconds of a core that the controller takes for a region,
+and what the controller and the process of the workers had of a core each: where the latter has none left, the
+controller is not the limit. HAND hands out the same with Dask's client, and keeps nothing.
 """
 
-import argparse
-import json
+import itertools
 import multiprocessing
 import resource
 import secrets
-import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ import numpy as np
 import psutil
 import xarray as xr
 
-from benchmarks.sleepers import Region, serve, slept
+from benchmarks.job import ASIDE, Candidate, Column, Job, Told
+from benchmarks.sleepers import Region, idled, serve, slept
 from terp.cluster.crew import Crew
 from terp.cluster.launch import connected, scheduler
 from terp.storage.filling import Filling
@@ -37,7 +36,7 @@ from terp.workflows.running.progress import Progress
 from terp.workflows.running.task import Task
 
 REGIONS = 1 << 21  # more than can be made while it is measured
-CORES = 10_000  # that one would like to keep busy
+LAST = 5.0  # seconds that are looked at, or two regions
 
 
 class Enough(Exception):
@@ -68,13 +67,13 @@ class Looks:
         self.began = 0.0  # when the first region came
         self.marks: list[tuple[float, int, float, float]] = []
 
-    def look(self, progress: Progress) -> None:
-        """Be told of progress; raises Enough in the end."""
+    def look(self, done: int) -> None:
+        """Be told how many are done; raises Enough in the end."""
         now = time.monotonic()
-        self.began = self.began or (now if progress.done else 0.0)
+        self.began = self.began or (now if done else 0.0)
         if self.began and now - self.began >= self.spans[len(self.marks)]:
             theirs = self.sleepers.cpu_times()
-            self.marks.append((now, progress.done, spent(), theirs.user + theirs.system))
+            self.marks.append((now, done, spent(), theirs.user + theirs.system))
             if len(self.marks) == 2:
                 raise Enough
 
@@ -82,13 +81,11 @@ class Looks:
         """Return what is told."""
         took, done, own, theirs = (b - a for a, b in zip(*self.marks, strict=True))
         return {
-            "workers": workers,
-            "seconds": seconds,
+            "of its work": workers * took / done / seconds,
             "regions a second": done / took,
-            "workers busy": done * seconds / took / workers,
             "controller": own / took,
             "sleepers": theirs / took,
-            "ms a region": 1e3 * own / max(done, 1),
+            "ms a region": 1e3 * own / done,
         }
 
 
@@ -132,47 +129,57 @@ def one_region(filling: Filling) -> Region:
     return (filling.attempts / name).read_bytes(), {array: told for array, (_, told) in made.items()}
 
 
-def measure(client: Any, process: psutil.Process, workers: int, seconds: float, last: float) -> dict[str, float]:
-    """Fill a product for a while, after what it takes to get going; return what is told."""
+def terp(client: Any, _: int, seconds: float, looks: Looks) -> None:
+    """Fill a product, until it was looked at for long enough."""
     with tempfile.TemporaryDirectory() as folder, Filling(product(Path(folder))) as filling:
         crew = Crew(Sleeping(client, seconds, one_region(filling)))
-        looks = Looks(process, 2 * seconds + last / 2, max(last, 2 * seconds))
         task = Task("map", b"", (), {})
         with suppress(Enough):
-            fill(task, filling, crew, Progress("many", REGIONS, 0), looks.look, Path(folder))
-    return looks.told(workers, seconds)
+            fill(task, filling, crew, Progress("many", REGIONS, 0), lambda one: looks.look(one.done), Path(folder))
 
 
-def ceiling(found: list[dict[str, float]]) -> dict[str, float]:
-    """Return how many regions a second a core feeds, each a task of its own, and how long they must take for CORES."""
-    alone = [one["ms a region"] for one in found if one["seconds"] >= 1]
-    each = statistics.median(alone) / 1e3 if alone else float("nan")
-    return {"regions a second of a core": 1 / each, "seconds for 10,000 cores": CORES * each}
+def by_hand(client: Any, workers: int, seconds: float, looks: Looks) -> None:
+    """Hand out a task for each that is done: two for each worker at once, as terp has, and nothing is kept of it."""
+    from distributed import as_completed
+
+    numbers = itertools.count()
+    first = [client.submit(idled, seconds, next(numbers), pure=False) for _ in range(2 * workers)]
+    tasks = as_completed(first, loop=client.loop)
+    with suppress(Enough):
+        for done, _ in enumerate(tasks, 1):
+            tasks.add(client.submit(idled, seconds, next(numbers), pure=False))
+            looks.look(done)
 
 
-def main() -> None:
-    """Measure, and print a line for each."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.head", description=__doc__)
-    parser.add_argument("--workers", type=int, nargs="+", default=[10, 100, 1000])
-    parser.add_argument("--seconds", type=float, nargs="+", default=[0, 0.1, 1, 10], help="that a region takes")
-    parser.add_argument("--last", type=float, default=10, help="seconds that each is measured for, or two regions")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="keep the results")
-    asked = parser.parse_args()
-    found = []
-    print(f"{'workers':>8} {'s':>5} {'regions/s':>10} {'busy':>6} {'head':>6} {'theirs':>6} {'ms each':>8}")
-    for workers in asked.workers:
-        with sleeping(workers) as (client, process):
-            for seconds in asked.seconds:
-                told = measure(client, process, workers, seconds, asked.last)
-                found.append(told)
-                shares = " ".join(f"{told[what]:6.0%}" for what in ("workers busy", "controller", "sleepers"))
-                numbers = f"{workers:8,} {seconds:5g} {told['regions a second']:10.1f}"
-                print(f"{numbers} {shares} {told['ms a region']:8.3f}", flush=True)
-    whole = ceiling(found)
-    print("  ".join(f"{what}: {value:,.1f}" for what, value in whole.items()))
-    if asked.json:
-        asked.json.write_text(json.dumps({"measured": found, **whole}, indent=1) + "\n")
+Controller = Callable[[Any, int, float, Looks], None]
 
 
-if __name__ == "__main__":
-    main()
+def measure(controller: Controller, workers: int, seconds: float, last: float) -> dict[str, float]:
+    """Have workers fed for a while, after what it takes to get going; return what is told."""
+    with sleeping(workers) as (client, process):
+        looks = Looks(process, 2 * seconds + last / 2, max(last, 2 * seconds))
+        controller(client, workers, seconds, looks)
+        return looks.told(workers, seconds)
+
+
+def row(workers: int, seconds: float) -> Told:
+    def candidate(controller: Controller) -> Candidate:
+        def run(job: Job) -> None:
+            with job.measured():
+                job.told.update(measure(controller, workers, seconds, LAST))
+
+        return Candidate(run)
+
+    found = {"HAND": candidate(by_hand), "terp": candidate(terp)}
+    return Told(f"one controller, {workers:,} workers that sleep {seconds:g} s a region", COLUMNS, found, lambda _: 1.0)
+
+
+COLUMNS = (
+    Column("of its work", "x its work"),
+    Column("regions a second", "regions/s", digits=1, compared=False),
+    Column("ms a region", "head ms", digits=3, relative=True),
+    Column("controller", "head core", compared=False),
+    Column("sleepers", "their core", compared=False),
+    *ASIDE,
+)
+ROW2, ROW3, ROW4 = row(100, 0.1), row(100, 1), row(1000, 10)
