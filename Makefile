@@ -23,7 +23,7 @@ check: install  ## read the code: style, types, layers
 	$(BIN)/lint-imports
 
 test: check  ## read the code and run the tests, with coverage
-	$(BIN)/python -m pytest -m "not campaign" -n 2 --cov --cov-report=term:skip-covered $(ARGS)
+	$(BIN)/python -m pytest -m "not campaign" -n 3 --cov --cov-report=term:skip-covered $(ARGS)
 
 campaign: install  ## run the tests that take minutes to hours
 	$(BIN)/python -m pytest -m campaign $(ARGS)

@@ -150,10 +150,10 @@ def seen(folder: Path) -> dict[str, tuple[int, int]]:
     return {str(path): (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.rglob("*")}
 
 
-MANY = pytest.param(4, marks=pytest.mark.campaign)
+ONE, TWO, MANY = (pytest.param(number, marks=pytest.mark.campaign) for number in (1, 2, 4))
 
 
-@pytest.mark.parametrize("workers", [1, 2, MANY])
+@pytest.mark.parametrize("workers", [ONE, 2, MANY])
 def test_the_climatology_of_the_sample_comes_out_the_same(terp: Terp, home: Path, workers: int) -> None:
     run = terp("run", "climatology", "--workers=1", "--json")
     assert run.returncode == 0, run.stderr
@@ -174,7 +174,7 @@ def again_on_threads(terp: Terp, folder: Path, processes: int, *crates: str) -> 
             assert not [note for note in json.loads(done.stdout)["notes"] if "computed on" in note]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [ONE, 2])
 def test_threads_give_what_processes_gave(terp: Terp, crate: Path, tmp_path: Path, processes: int) -> None:
     climatology = terp("run", "climatology", "--workers=1", "--json")
     assert climatology.returncode == 0, climatology.stderr
@@ -199,7 +199,7 @@ def imaged(terp: Terp, desk: Path) -> str:
     return str(json.loads(run.stdout)["id"])
 
 
-@pytest.mark.parametrize("workers", [1, 2, MANY])
+@pytest.mark.parametrize("workers", [1, TWO, MANY])
 def test_an_image_comes_out_the_same(terp: Terp, desk: Path, workers: int) -> None:
     done = terp("replay", imaged(terp, desk), f"--workers={workers}", "--json")
     assert done.returncode == 0, done.stderr
