@@ -1,4 +1,4 @@
-"""What a worker needs of memory is known before: within a fifth of what it then holds, on every kind of stage."""
+"""What a worker needs of memory is known before: it never takes a tenth more, on every kind of stage."""
 
 import mmap
 import re
@@ -21,11 +21,12 @@ from terp.workflows.running.at_site import at_site
 from terp.workflows.running.fits import hardly_fitting
 
 ROWS, CELLS = 4096, 4096  # 64 MiB of float32
+KINDS = ("mapped", "haloed", "wide", "compiled", "summed", "grouped")
 MIB = 1 << 20
 
 
-def kinds(mib: int) -> Any:
-    """A flow with a stage of each kind on blocks of so many MiB."""
+def stages(mib: int) -> dict[str, Any]:
+    """A stage of each kind, on blocks of so many MiB."""
     rows = mib * 64
 
     @stage(cut=("time",), block={"time": rows})
@@ -59,20 +60,25 @@ def kinds(mib: int) -> Any:
     def summed(block: xr.Dataset) -> xr.Dataset:
         return block.sum("time")
 
-    @flow
-    def all_kinds(path: str) -> Any:
-        data = made(ingest(path))
-        turned = rechunk(data, ("cell",), block={"cell": rows})
-        return {
-            "m": mapped(data),
-            "h": haloed(data),
-            "w": wide(data),
-            "c": compiled(data),
-            "s": summed(data),
-            "t": turned,
-        }
+    @stage(over=("time",), block={"time": rows})
+    def grouped(block: xr.Dataset) -> xr.Dataset:
+        return block.groupby(block["time"] % 7).sum().reindex(time=range(7), fill_value=0).rename(time="day")
 
-    return all_kinds
+    return locals()
+
+
+def kinds(mib: int, *names: str) -> Any:
+    """A flow with these stages, or one of each kind, on blocks of so many MiB of what it is given, or makes first."""
+    some = stages(mib)
+
+    @flow
+    def one_flow(path: str) -> Any:
+        data = ingest(path) if names else some["made"](ingest(path))
+        turned = rechunk(data, ("cell",), block={"cell": some["rows"]})
+        found = {name: some[name](data) for name in names or KINDS}
+        return {**found, "turned": turned}
+
+    return one_flow
 
 
 @pytest.fixture
@@ -86,18 +92,29 @@ def planned(body: Any, source: str, home: Path) -> Plan:
     return make_plan(body, {"path": source}, Home(home).open())[0]
 
 
+def took(body: Any, source: str, home: Path) -> dict[str, float]:
+    """How many times what was planned workers held at most, while they made regions of each stage."""
+    expected = {one.step.key: one.step.memory for one in planned(body, source, home).steps}
+    done = api.run(body, source, home=home, workers=1, archive=False)
+    return {one.name: one.memory / expected[one.key] for one in done.record.stages}
+
+
 @pytest.mark.campaign  # which is run without coverage: that takes memory in workers too
 @pytest.mark.parametrize("mib", [4, 8, 16, 32, 64])
-def test_each_kind_of_stage_takes_what_was_planned_within_a_fifth(
+def test_each_kind_of_stage_takes_at_most_a_tenth_more_than_was_planned(
     mib: int, source: str, home: Path, prefect_here: dict[str, str]
 ) -> None:
     assert prefect_here
-    body = kinds(mib)
-    expected = {one.step.key: one.step.memory for one in planned(body, source, home).steps}
-    done = api.run(body, source, home=home, workers=1, archive=False)
-    blocks = [one for one in done.record.stages if one.name != "ingest"]  # which has some numbers and no block
-    ratios = {one.name: one.memory / expected[one.key] for one in blocks}
-    assert {name: ratio for name, ratio in ratios.items() if not 0.8 < ratio < 1.2} == {}
+    assert {name: ratio for name, ratio in took(kinds(mib), source, home).items() if not 0.8 < ratio < 1.1} == {}
+
+
+def test_a_map_a_halo_a_reduction_and_a_rechunk_take_at_most_a_tenth_more_than_was_planned(
+    tmp_path: Path, home: Path, prefect_here: dict[str, str]
+) -> None:
+    assert prefect_here
+    ratios = took(kinds(16, "mapped", "wide", "summed"), a_source(tmp_path / "values.nc", 2048), home)
+    assert len(ratios) == 6
+    assert {name: ratio for name, ratio in ratios.items() if not 0.8 < ratio < 1.1} == {}
 
 
 def test_what_is_read_and_made_of_a_halo_is_counted(source: str, home: Path) -> None:
@@ -108,7 +125,7 @@ def test_what_is_read_and_made_of_a_halo_is_counted(source: str, home: Path) -> 
 def test_what_cannot_fit_is_refused_with_the_blocks_that_would(source: str, home: Path) -> None:
     plan = planned(kinds(64), source, home)
     with pytest.raises(
-        Usage, match=r"made needs about 454 MiB .* 260 MiB here: blocks of 1,0\d\d along time would fit"
+        Usage, match=r"made needs about 458 MiB .* 260 MiB here: blocks of 1,0\d\d along time would fit"
     ):
         hardly_fitting(plan, 260 * MIB, "here", "take fewer workers")
 
@@ -167,14 +184,14 @@ def test_what_a_region_took_is_what_is_planned_with_from_then_on(
     before = planned(greedy_twice, first, home)
     assert all(one.to_json()["worker_memory_is"] == "estimate" for one in before.steps)
     done = api.run(greedy_twice, first, home=home, workers=1, archive=False)
-    took = max(stage.memory for stage in done.record.stages if stage.name == "greedy")
+    peak = max(stage.memory for stage in done.record.stages if stage.name == "greedy")
     log = (home / "runs" / done.record.id / "log.txt").read_text()
     assert log.count("MiB, measured; ") == 1, "the second time, it was no surprise"
     after = planned(greedy_twice, other, home)
     [need, again] = [one.step.need for one in after.steps if one.step.name == "greedy"]
     assert need == again
     assert need.measured
-    assert 0.9 < need.bytes / took < 1.1, "and not what was tried"
+    assert 0.9 < need.bytes / peak < 1.1, "and not what was tried"
     assert re.search(r"^greedy .* MiB, measured ", plan_text(after), re.MULTILINE)
     with pytest.raises(Usage, match=r"greedy needs \d+ MiB, measured, in a worker, which has .*: blocks of"):
-        hardly_fitting(after, took - 16 * MIB, "here", "take fewer workers")
+        hardly_fitting(after, peak - 16 * MIB, "here", "take fewer workers")
