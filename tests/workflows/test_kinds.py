@@ -1,5 +1,6 @@
 """Each kind of stage gives what plain xarray gives on the whole, however it is cut."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,9 @@ from terp.storage.product import StoredProduct
 from terp.workflows import Product, api, ingest, rechunk, stage
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.plan import make_plan
+
+sys.path.insert(0, str(Path(__file__).parent))
+from here import made as made_here
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
@@ -228,3 +232,32 @@ def test_groups_of_a_coordinate_are_reduced_block_by_block(made: Run, source: Pa
     product = made(weekly)
     with xr.open_dataset(source) as whole:
         np.testing.assert_allclose(product.open()["v"], whole["v"].groupby("time.dayofweek").mean(), rtol=1e-5)
+
+
+@stage(over=("place",), block={"place": 5})
+def by_station(block: xr.Dataset, *, stations: list[str]) -> xr.Dataset:
+    """Sum of the values of each station, which is a text: no block has places of all of them."""
+    return block.groupby("station").sum().reindex(station=stations, fill_value=0)
+
+
+@stage(whole=("place",), block={"time": 7})
+def highest(block: xr.Dataset) -> xr.Dataset:
+    """The highest value of each station."""
+    return block.groupby("station").max()
+
+
+@pytest.mark.parametrize("kind", ["reduced", "whole"])
+def test_stations_that_are_named_in_texts_are_groups(kind: str, source: Path, home: Path, tmp_path: Path) -> None:
+    names = ["De Bilt", "Vlissingen", "Eelde", "Zürich"]
+    with xr.open_dataset(source) as read:
+        whole = read.load().assign_coords(station=("place", np.sort(np.resize(names, read.sizes["place"]))))
+    whole.to_netcdf(tmp_path / "named.nc")
+
+    def body(data: Product) -> Product:
+        return by_station(data, stations=names) if kind == "reduced" else highest(data)
+
+    result = list(made_here(tmp_path / "named.nc", home, body).values())[-1].open()
+    groups = whole.groupby("station")
+    expected = groups.sum().sel(station=names) if kind == "reduced" else groups.max()
+    np.testing.assert_allclose(result["v"].transpose(*expected["v"].dims), expected["v"], rtol=1e-5)
+    assert list(result["station"].to_numpy()) == list(expected["station"].to_numpy())
