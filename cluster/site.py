@@ -95,6 +95,7 @@ class FileSystem(_Table):
     path: Line = Field(description="its folder; `$USER` and the like stand for what they are for the user")
     quota: Bytes | None = Field(default=None, description="most that a user may store")
     files: Count | None = Field(default=None, description="most files that a user may have")
+    smallest: Bytes | None = Field(default=None, description="its files should not be smaller, before compression")
     purge_days: Count | None = Field(default=None, description="days after which files are removed by the site")
     shared: bool = Field(default=True, description="whether all nodes see the same files")
 

@@ -97,6 +97,7 @@ _DIFF = 8  # lines of a diff that a plan shows
 def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
     """Return a plan as a table for people, with so many lines of each diff of code at most (0: all)."""
     from terp.storage.meter import size, span
+    from terp.workflows.planning.reasons import crowded
 
     rows = [("stage", "regions", "to make", "bytes", "files", "memory", "time", "why")]
     for one in plan.steps:
@@ -130,6 +131,7 @@ def plan_text(plan: "Plan", diff: int = _DIFF) -> str:
     lines += ["memory and time are estimates, where nothing was measured; bytes are before compression"]
     lines += [f"{one.step.name}: {'; '.join(plan.reasons(one.step).values())}" for one in plan.steps if one.missing]
     lines += [f"note: {doubt}" for one in plan.steps for doubt in one.step.doubts]
+    lines += [f"note: {crowd}" for one in plan.steps if one.missing for crowd in crowded(one.step)]
     if plan.ends:
         lines.append(f"the plan ends here: {plan.ends}")
     return "\n".join(lines)

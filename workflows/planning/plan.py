@@ -25,7 +25,7 @@ from terp.workflows.planning.code import Code
 from terp.workflows.planning.explain import Reasons, Why
 from terp.workflows.planning.intake import ingested
 from terp.workflows.planning.measured import Peaks
-from terp.workflows.planning.reasons import reasons
+from terp.workflows.planning.reasons import crowded, reasons
 from terp.workflows.planning.step import Step
 from terp.workflows.running.blame import blaming
 from terp.workflows.session import Product, repeating, session
@@ -86,6 +86,7 @@ class Planned:
             "seconds_estimate": round(self.seconds, 2),
             "at_most_times": self.step.at_most,
             "doubts": list(self.step.doubts),
+            "crowded": list(crowded(self.step)),
             "cut": {g.path: {d: list(n) for d, n in g.cut.items()} for g in self.step.layout.groups},
         }
 
@@ -117,7 +118,7 @@ class Plan:
         return sum(one.missing for one in self.steps)
 
     def reasons(self, step: Step) -> dict[str, str]:
-        """Return why a product is cut and stored as it is: `cut` and `codec`."""
+        """Return why a product is cut and stored as it is: `cut`, `chunk`, `codec` and a kernel's `tile`."""
         return reasons(step, self.keeps(step.key))
 
     def _codecs(self, step: Step) -> list[str]:

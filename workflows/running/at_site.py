@@ -10,7 +10,7 @@ from terp.cluster.script import memory_of
 from terp.cluster.site import FileSystem, Site
 from terp.storage.home import Home
 from terp.workflows.planning.plan import Plan
-from terp.workflows.running.fits import demand_files, hardly_fitting
+from terp.workflows.running.fits import demand_files, demand_sizes, hardly_fitting
 from terp.workflows.running.where import shown
 
 
@@ -87,6 +87,8 @@ def fitting(plan: Plan, site: Site) -> list[str]:
     for name, system in site.file_systems.items():
         if system.files and _holds_home(system):
             demand_files(plan, system.files, f"{name} of {site.name}")
+        if system.smallest and _holds_home(system):
+            demand_sizes(plan, system.smallest, f"{name} of {site.name}")
     return hardly_fitting(plan, site.memory_per_core, f"at {site.name}", "set the site's `memory_per_core`")
 
 

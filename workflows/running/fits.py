@@ -7,6 +7,7 @@ from terp.storage.grid import Group
 from terp.workflows.errors import Usage
 from terp.workflows.planning.memory import COPIES
 from terp.workflows.planning.plan import Plan
+from terp.workflows.planning.reasons import larger_block
 from terp.workflows.planning.step import Step
 from terp.workflows.running.task import PART
 
@@ -43,12 +44,27 @@ def demand_files(plan: Plan, allowed: int, where: str) -> None:
     )
 
 
+def demand_sizes(plan: Plan, smallest: int, where: str) -> None:
+    """Raise Usage where a plan makes smaller files than are wanted, of what could be in fewer; partial results may be.
+
+    Bytes are before compression; those of what is taken in follow from its source.
+    """
+    for step in (one.step for one in plan.steps if one.missing and one.step.source is None):
+        for group in (group for group in step.layout.groups if group.regions > 1 and PART not in group.cut):
+            least = min(array.nbytes // group.regions for array in group.arrays)
+            times = min(math.ceil(smallest / max(least, 1)), group.regions)
+            if least < smallest:
+                raise Usage(
+                    f"{step.name} makes {group.regions:,} files of about {least:,} bytes for a variable, and {where} "
+                    f"wants {smallest:,} at least: {_larger(step, times) or 'let it have larger blocks'}, or set "
+                    "TERP_HOME elsewhere"
+                )
+
+
 def _larger(step: Step, times: int) -> str:
     """Say which blocks would be few enough: the side that is cut most often is cut less."""
-    cut = _cut(step, max(step.layout.groups, key=lambda group: group.regions))
-    dim = max(cut, key=lambda one: cut[one][0] / cut[one][1], default="")
-    size, block = cut.get(dim, (1, 1))
-    return _block(dim, min(block * times, size)) if times <= -(-size // block) else ""
+    found = larger_block(_cut(step, max(step.layout.groups, key=lambda group: group.regions)), times)
+    return _block(*found) if found else ""
 
 
 def _cut(step: Step, group: Group) -> dict[str, tuple[int, int]]:
