@@ -172,3 +172,29 @@ def picky(block: xr.Dataset, *, marks: str, later: str = "") -> xr.Dataset:
 def choosing(marks: str, later: str = "", source: str = "ostia") -> Product:
     """A stage that fails on one of the workers."""
     return picky(ingest(source), marks=marks, later=later)
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def northern(block: xr.Dataset) -> xr.Dataset:
+    """Twice as much; two regions."""
+    return block * 2
+
+
+@stage(cut=("latitude",), block={"latitude": 9})
+def spoiling(block: xr.Dataset, *, home: str, how: str) -> xr.Dataset:
+    """Spoils, once, a shard that is read next."""
+    if block.sizes["latitude"] == 9 and not (Path(home) / "spoilt").exists():
+        last = max(Path(home).glob("products/northern-*/data.zarr/surface_temperature/c/*/*/*"))
+        stored = bytearray(last.read_bytes())
+        stored[len(stored) // 2] ^= 1
+        last.unlink()
+        if how == "altered":
+            last.write_bytes(stored)
+        (Path(home) / "spoilt").touch()
+    return block * 2
+
+
+@flow
+def losing(home: str, how: str, source: str = "ostia") -> Product:
+    """A stage whose input loses a shard while it is at work."""
+    return spoiling(northern(ingest(source)), home=home, how=how)
