@@ -91,6 +91,8 @@ def threads(folder: Path, processes: int = 1, each: int = 4) -> Iterator[tuple[s
             host="127.0.0.1",
             security=keys.security(),
             dashboard_address=None,
+            scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it meets others at port 8787 as it starts
+            silence_logs=logging.CRITICAL,
             worker_dashboard_address=None,
             local_directory=str(folder),
         ) as cluster,
@@ -246,7 +248,6 @@ def main() -> None:
     parser.add_argument("--site", nargs="+", default=[], metavar=("NAME", "WORD"), help="a site, and --site-set for it")
     parser.add_argument("--uvfits", type=Path, metavar="FILE", help="visibilities to image (default: simulated)")
     asked = parser.parse_args()
-    logging.disable(logging.WARNING)  # Dask's own words between the lines
     site = [asked.site[0], *(f"--site-set={word}" for word in asked.site[1:])] if asked.site else []
     facts = machine.facts()
     print(
