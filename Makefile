@@ -28,7 +28,7 @@ test: check  ## read the code and run the tests, with coverage
 campaign: install  ## run the tests that take minutes to hours
 	$(BIN)/python -m pytest -m campaign $(ARGS)
 
-bench: install  ## run the headline benchmarks
+bench: install  ## run the headline benchmarks, all rows, some minutes
 	$(BIN)/python -m benchmarks $(ARGS)
 
 slurm-up:  ## make a small real SLURM of this machine: installs Debian packages, makes network namespaces; as root

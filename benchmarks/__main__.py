@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 import tempfile
 from dataclasses import asdict
@@ -59,6 +60,7 @@ def prepare(asked: argparse.Namespace) -> None:
 
 def measure(asked: argparse.Namespace) -> report.Results:
     """Measure all rows that were asked for; the results are written after each."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that candidates are ended and data removed
     asked.place.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="rows-", dir=asked.place) as folder:
         settings = Asked(Path(folder).resolve(), asked.gib, asked.rounds, asked.limit, asked.only)
