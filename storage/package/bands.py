@@ -52,6 +52,14 @@ class Cut:
         start, size = band * self.rows, self.sizes[path]
         return slice(start, min(start + self.rows, size)) if start < size else None
 
+    def member(self, group: Group, array: Array, index: int) -> tuple[int, str]:
+        """Return the band of the shard of an array in a region of the whole group, and the name that it has there."""
+        if group.path not in self.sizes:
+            return 0, group.shard_key(array, index)
+        band = group.box(index)[self.axis].start // self.rows
+        behind = math.prod(group.grid[list(group.cut).index(self.axis) + 1 :])  # regions at one place along the axis
+        return band, group.shard_key(array, index - band * self.rows // group.cut[self.axis][1] * behind)
+
 
 def cut_of(groups: Sequence[Group], most: int) -> Cut | None:
     """Return how a product is cut into bands of at most so many bytes, None where it fits into one package.

@@ -1,26 +1,33 @@
 """A few rows of a table of members, found in its text: to parse a million takes seconds, and a question needs three.
 
 The table is canonical JSON (RFC 8785): its members and those of a row are in order, and a quotation mark within a text
-is escaped, so what looks like the name or the key of a row is one.
+is escaped, so what looks like the beginning of a row is one. Rows are in the order of the packages and of what is in
+each (see packing.py), so that one is found by halving: a few pages of the table are read, and none of the rest.
 """
 
 import json
 from collections.abc import Iterator, Mapping
+from itertools import takewhile
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from terp.storage.files import read_file
+from terp.storage.files import disk
+from terp.storage.grid import Array, Group
+from terp.storage.package.bands import Cut
 from terp.storage.package.packed import bad, demand_format, demand_rows, packages_of
+from terp.storage.package.packing import rank
 from terp.storage.package.smallfiles import SmallFiles
+from terp.storage.small import META
 
-_BEFORE, _BEHIND = b'"members":[', b'],"most":'
-_ROW, _NEXT = b'{"blake3":"', b',{"blake3":"'
+_ROW = b'{"blake3":"'
+_BEFORE, _BETWEEN, _BEHIND = b'"members":[' + _ROW, b"," + _ROW, b'],"most":'
 
 Row = Mapping[str, Any]
 
 
 class Excerpt:
-    """A table of members, of which only what is asked for is parsed; `files` tells where its packages are, by name.
+    """A table of members, of which only what is asked for is read; `files` tells where its packages are, by name.
 
     Raises BadPackage where the table, a package or what is asked for is not there, and DiskTrouble.
     """
@@ -28,36 +35,71 @@ class Excerpt:
     def __init__(self, table: Path, files: Mapping[str, Path]) -> None:
         self.table = table
         try:
-            self._text = read_file(table)
-            self._end = self._text.rindex(_BEHIND)
-            start = self._text.index(_BEFORE) + len(_BEFORE)
-            self._told: dict[str, Any] = json.loads(self._text[:start] + self._text[self._end :])
+            self._text = _mapped(table)
+            self._start = _demand(self._text.find(_BEFORE)) + len(_BEFORE) - len(_ROW)
+            self._end = _demand(self._text.rfind(_BEHIND))
+            self._told: dict[str, Any] = json.loads(self._text[: self._start] + self._text[self._end :])
             demand_format(self._told, table)
             self._package = packages_of(self._told, table, files)[self._told["small"]]
+            self._cut = Cut(**self._told["bands"]) if self._told["bands"] else None
         except (FileNotFoundError, ValueError, KeyError, TypeError, IndexError):
             raise bad(table) from None
 
-    def shard(self, key: str) -> Row:
-        """Return the row of a shard, by its key in the whole product."""
-        for row in self._rows(b'"key":%s,' % json.dumps(key, ensure_ascii=False).encode()):
-            return row
-        raise bad(self.table)
+    def shard(self, group: Group, array: Array, index: int) -> Row:
+        """Return the row of the shard of an array in one of the regions of its group."""
+        key = group.shard_key(array, index)
+        package, name = self._cut.member(group, array, index) if self._cut else (0, key)
+        row = next(self._rows(package, name), {})
+        if row.get("key") != key:
+            raise bad(self.table)
+        return row
 
     def small(self, path: str) -> SmallFiles:
-        """Return the small files below a path of the whole."""
-        rows = self._rows(b'"name":%s/' % json.dumps(path, ensure_ascii=False).encode()[:-1])
-        return SmallFiles(self._package, {r["name"]: r for r in rows if r["package"] == self._told["small"]})
+        """Return the small files below a path of the whole: metadata, and what is no shard."""
+        package = self._told["small"]
+        metadata = takewhile(lambda row: row["name"] == f"{path}/{META}", self._rows(package, f"{path}/{META}"))
+        others = takewhile(
+            lambda row: row["package"] == package and row["name"].startswith(f"{path}/") and "key" not in row,
+            self._rows(package, f"{path}/"),
+        )
+        return SmallFiles(self._package, {row["name"]: row for row in (*metadata, *others)})
 
-    def _rows(self, said: bytes) -> Iterator[Row]:
-        """Walk the rows that say something, in order."""
-        at = self._text.find(said, 0, self._end)
-        while at >= 0:
-            end = self._text.find(_NEXT, at, self._end)
-            end = self._end if end < 0 else end
-            try:
-                row = json.loads(self._text[self._text.rindex(_ROW, 0, at) : end])
-                demand_rows([row], len(self._told["packages"]))
-            except (ValueError, KeyError, TypeError):
-                raise bad(self.table) from None
+    def _rows(self, package: int, name: str) -> Iterator[Row]:
+        """Walk the rows in order, from that of a member, or where it would be."""
+        wanted, low, high = (package, *rank(name)), self._start, self._end
+        while low < high:
+            start = self._text.rfind(_ROW, low, (low + high) // 2 + len(_ROW))
+            row, end = self._row(start)
+            if (row["package"], *rank(row["name"])) < wanted:
+                low = end
+            else:
+                high = start
+        while high < self._end:
+            row, high = self._row(high)
             yield row
-            at = self._text.find(said, end, self._end)
+
+    def _row(self, start: int) -> tuple[Row, int]:
+        """Return the row that begins there, and where the next one does."""
+        end = self._text.find(_BETWEEN, start, self._end)
+        end = self._end if end < 0 else end
+        try:
+            row: Row = json.loads(self._text[start:end])
+            demand_rows([row], len(self._told["packages"]))
+        except (ValueError, KeyError, TypeError):
+            raise bad(self.table) from None
+        return row, end + len(_BETWEEN) - len(_ROW)
+
+
+def _mapped(path: Path) -> mmap:
+    """Return a file in memory, of which only what is looked at is read; raises ValueError where it is empty."""
+    if not path.is_file():
+        raise FileNotFoundError(path)
+    with disk(path), path.open("rb") as file:
+        return mmap(file.fileno(), 0, access=ACCESS_READ)
+
+
+def _demand(place: int) -> int:
+    """Return where something is; raises ValueError where it is nowhere."""
+    if place < 0:
+        raise ValueError(place)
+    return place

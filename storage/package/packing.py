@@ -112,14 +112,15 @@ def _unlink(path: Path) -> None:
 
 
 def _in_order(members: Iterable[Member]) -> list[Member]:
-    ordered = sorted(members, key=lambda member: _rank(member.name))
+    ordered = sorted(members, key=lambda member: rank(member.name))
     check_names(member.name for member in ordered)
     if not ordered or ordered[0].name != "zarr.json":
         raise BadPackage("there is no zarr.json at the top; only a complete Zarr v3 group can be packed")
     return ordered
 
 
-def _rank(name: str) -> tuple[int, int, str]:
+def rank(name: str) -> tuple[int, int, str]:
+    """Return by what the members of a package are in order."""
     if name.rpartition("/")[2] == "zarr.json":
         return 0, name.count("/"), name
     return 1, 0, name

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -224,26 +225,37 @@ def test_a_question_imports_nothing_heavy(source: Path, tmp_path: Path) -> None:
     assert done.stdout.strip() == "[]"
 
 
-@pytest.mark.parametrize("most", [1 << 40, 4000])
-def test_rows_found_in_the_text_of_a_table_are_those_of_the_whole_table(
-    source: Path, tmp_path: Path, most: int
-) -> None:
-    *_, product = made(source, tmp_path / "home", smoothed).values()
-    packages = pack_product(product, tmp_path, "smoothed", most)
-    assert (len(packages) > 1) == (most == 4000)
-    table = tmp_path / f"smoothed{MEMBERS}"
+@stage(cut=("time", "members"), block={"time": 20, "members": 2})
+def doubled(block: xr.Dataset) -> xr.Dataset:
+    return block.assign(w=block["v"] * 2)
+
+
+def test_rows_found_in_the_text_of_a_table_are_those_of_the_whole_table(tmp_path: Path) -> None:
+    series().rename(lat="members").to_netcdf(tmp_path / "series.nc")
+    *_, product = made(tmp_path / "series.nc", tmp_path / "home", doubled).values()
+    for name, most in (("one", 1 << 40), ("bands", 8000)):
+        packages = pack_product(product, tmp_path, name, most)
+        assert (len(packages) > 1) == (name == "bands")
+        answers_as_the_whole_table(tmp_path / f"{name}{MEMBERS}")
+
+
+def answers_as_the_whole_table(table: Path) -> None:
     excerpt, whole = Excerpt(table, {}), PackedProduct(table)
     [group] = whole.groups
     rows = {one["key"]: one for one in whole.told["members"] if "key" in one}
-    assert {key: excerpt.shard(key) for key in group.keys(np.arange(group.regions))} == rows
+    found = [excerpt.shard(group, array, index) for index in range(group.regions) for array in group.arrays]
+    assert {one["key"]: one for one in found} == rows
+    assert len(rows) == 21 * 3 * 2
     small = excerpt.small("time")
     assert sorted(small.names()) == ["time/c/0", "time/zarr.json"]
     assert small.read("time/zarr.json", 0, small.size_of("time/zarr.json") or 0) == whole.document("time/zarr.json")
+    assert not list(excerpt.small("v").names())[1:], "shards are no small files"
     with pytest.raises(BadPackage, match="restore both from a copy"):
-        excerpt.shard("v/c/99/0/0")
-    table.write_bytes(table.read_bytes()[:-40])
-    with pytest.raises(BadPackage, match="restore both from a copy"):
-        Excerpt(table, {})
+        excerpt.shard(group, replace(group.arrays[0], name="x"), 0)
+    for length in (table.stat().st_size - 40, 0):
+        os.truncate(table, length)
+        with pytest.raises(BadPackage, match="restore both from a copy"):
+            Excerpt(table, {})
 
 
 def keys(products: list[dict[str, Any]]) -> list[str]:

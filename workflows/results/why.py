@@ -141,7 +141,7 @@ def _archived(home: Home, identifier: str, result: str, version: str | None) -> 
 
 def _members(excerpt: Excerpt, group: Group, index: int) -> Told:
     """Return what the table of members says of a region; the archive keeps no host, and no times of regions."""
-    rows = [excerpt.shard(group.shard_key(array, index)) for array in group.arrays]
+    rows = [excerpt.shard(group, array, index) for array in group.arrays]
     return {"shards": [{"key": one["key"], "bytes": one["size"], "blake3": one["blake3"]} for one in rows], "made": {}}
 
 
