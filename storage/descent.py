@@ -7,6 +7,7 @@ each product and the rows of its lineage, without host names, clocks or values.
 import json
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from graphlib import TopologicalSorter
@@ -174,11 +175,24 @@ def results(path: Path) -> dict[str, str]:
 
 
 def _read(path: Path, name: str) -> Any:
+    with _opened(path) as source:
+        return json.loads(source.read(name))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with disk(path), zipfile.ZipFile(path) as source:
-            return json.loads(source.read(name))
+            yield source
     except (zipfile.BadZipFile, ValueError):
         raise BadPackage(f"{path} is damaged: restore it from a copy") from None
+
+
+def frozen_in(path: Path) -> dict[str, Mapping[str, Any]]:
+    """Return what was frozen of all products that an archived object tells of, by key; raises as `results` does."""
+    with _opened(path) as source:
+        names = [name for name in source.namelist() if name.endswith(f"/{_DESCRIPTION}")]
+        return {name.partition("/")[0]: json.loads(source.read(name)) for name in names}
 
 
 def unpacked(path: Path) -> Find:

@@ -133,17 +133,20 @@ class Archive:
 
     def head(self, identifier: str) -> str:
         """Return the newest version of an object; where a file of it lies does not tell: it may be of an older one."""
+        return self.versions(identifier)[-1]
+
+    def versions(self, identifier: str) -> Sequence[str]:
+        """Return the versions of an object, the oldest first."""
         home = self._home(identifier)
         with disk(home):
-            return str(newest(home)[0]["head"])
+            return sorted(newest(home)[0]["versions"], key=lambda version: int(version[1:]))
 
     def digests(self, identifier: str) -> dict[str, str]:
         """Return the SHA-512 of each logical name of the newest version, as the inventory tells it."""
         home = self._home(identifier)
         with disk(home):
-            inventory = newest(home)[0]
-        state = inventory["versions"][inventory["head"]]["state"]
-        return {name: digest for digest, names in state.items() for name in names}
+            told = newest(home)[0]
+        return {name: digest for digest, names in told["versions"][told["head"]]["state"].items() for name in names}
 
     def newest(self, identifier: str) -> int:
         """Return the number of the newest version of an object; 0 where there is none."""

@@ -36,9 +36,7 @@ class Excerpt:
         self.table = table
         try:
             self._text = _mapped(table)
-            self._start = _demand(self._text.find(_BEFORE)) + len(_BEFORE) - len(_ROW)
-            self._end = _demand(self._text.rfind(_BEHIND))
-            self._told: dict[str, Any] = json.loads(self._text[: self._start] + self._text[self._end :])
+            self._start, self._end, self._told = _around_rows(self._text)
             demand_format(self._told, table)
             self._package = packages_of(self._told, table, files)[self._told["small"]]
             self._cut = Cut(**self._told["bands"]) if self._told["bands"] else None
@@ -98,8 +96,7 @@ def _mapped(path: Path) -> mmap:
         return mmap(file.fileno(), 0, access=ACCESS_READ)
 
 
-def _demand(place: int) -> int:
-    """Return where something is; raises ValueError where it is nowhere."""
-    if place < 0:
-        raise ValueError(place)
-    return place
+def _around_rows(text: mmap) -> tuple[int, int, dict[str, Any]]:
+    """Return where the rows begin and end, and all else that the table says; raises ValueError where it is none."""
+    start, end = text.find(_BEFORE) + len(_BEFORE) - len(_ROW), text.rfind(_BEHIND)
+    return start, end, json.loads(text[:start] + text[end:])

@@ -14,6 +14,7 @@ import pytest
 import xarray as xr
 from click.testing import CliRunner
 
+from terp.storage.archive import Archive
 from terp.storage.archive.copies import copies_of, copy_to
 from terp.storage.archive.ocfl import place as place_of
 from terp.storage.errors import StorageError
@@ -21,7 +22,11 @@ from terp.storage.home import Home
 from terp.workflows.cli import terp as command
 from terp.workflows.errors import WorkflowError
 from terp.workflows.results.destroy import scope
+from terp.workflows.results.impact import impact
 from terp.workflows.running.record import all_runs
+
+sys.path.insert(0, str(Path(__file__).parent))
+from here import made
 
 FLOW = '''
 import xarray as xr
@@ -144,6 +149,37 @@ def test_the_scope_of_an_object_is_its_results_its_runs_and_what_only_they_neede
     shutil.rmtree(second.folder(desk.home))  # the archive tells by itself what it was made of
     shutil.rmtree(desk.home.product(second.results["doubled"]))
     assert scope(desk.home, desk.run("small")).derived == [second.archived["identifier"]]
+
+
+def test_what_was_made_of_a_source_is_known_by_what_is_left_of_products_runs_and_archive(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(desk.folder)
+    first, second = (next(run for run in all_runs(desk.home) if run.flow == flow) for flow in ("small", "again"))
+    ingest, halved, doubled = (stage.key for stage in second.stages)
+    desk("archive", first.id, "--second-form", "netcdf4")
+    archived = Archive(desk.home.archive).files(first.archived["identifier"])["halved.nc"]
+    [taken] = made(archived, desk.home.root, lambda data: data)
+    both = {first.archived["identifier"], second.archived["identifier"]}
+
+    def found(named: str) -> tuple[set[str], set[str], set[str], set[str]]:
+        told = impact(desk.home, named)
+        keys = ({one["product"] for one in told[which]} for which in ("products", "gone"))
+        return *keys, {one["run"] for one in told["runs"]}, {one["identifier"] for one in told["archived"]}
+
+    source = str(desk.folder / "g.nc")
+    assert found(source) == ({ingest, halved, doubled, taken}, set(), {first.id, second.id}, both)
+    for key in (ingest, halved):
+        shutil.rmtree(desk.home.product(key))
+    aside = desk.home.archive.rename(desk.folder / "aside")
+    assert found(source) == ({doubled}, {ingest, halved}, {first.id, second.id}, both), "as the records of runs tell"
+    aside.rename(desk.home.archive)
+    shutil.rmtree(desk.home.runs)
+    assert found(source) == ({doubled, taken}, {ingest, halved}, set(), both), "as archived objects tell"
+    shutil.rmtree(desk.home.product(doubled))
+    assert found(halved) == ({taken}, {halved, doubled}, set(), both)
+    assert found(doubled) == (set(), {doubled}, set(), {second.archived["identifier"]})
+    assert "gone: product " + doubled + ", which was made of " + halved in desk("impact", source)
 
 
 def test_a_result_that_a_run_has_which_is_not_archived_does_not_go(desk: Desk) -> None:

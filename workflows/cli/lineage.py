@@ -98,7 +98,8 @@ def _box(box: dict[str, list[int]]) -> str:
 def impact_command(source: str, as_json: bool) -> None:
     """Tell what was made of INPUT: a file, folder or URL, a SHA-256, or a product.
 
-    Over all runs: products, runs and archived objects. A file that was changed since it was read is told by digest.
+    Over all runs and archived objects: products, also those that were removed since, runs and archived objects. A file
+    that was changed since it was read is told by digest.
     """
     from terp.storage.home import Home
     from terp.workflows.results.impact import impact
@@ -111,14 +112,22 @@ def _impact(told: dict[str, Any]) -> Iterator[str]:
     for version in told["versions"]:
         yield from _version(version)
     for one in told["products"]:
-        made_of = [*one["inputs"], *(f"SHA-256 {digest}" for digest in one["sha256"][:_NAMES])]
-        yield f"product {one['product']}, made of {', '.join(made_of)}"
+        yield f"product {one['product']}, made of {_of(one)}"
+    for one in told["gone"]:
+        yield f"gone: product {one['product']}, which was made of {_of(one)}"
     for run in told["runs"]:
         yield f"run {run['run']}, {run['state']}"
     for one in told["archived"]:
-        yield f"archived {one['identifier']} {one['version']}, by {one['run']}"
+        yield f"archived {one['identifier']} {one['version']}, by {one['run'] or 'others'}"
     for damage in told["damaged"]:
         yield f"note: {damage}"
+
+
+def _of(made: dict[str, Any]) -> str:
+    return (
+        ", ".join([*made["inputs"], *(f"SHA-256 {digest}" for digest in made["sha256"][:_NAMES])])
+        or "what nobody tells"
+    )
 
 
 def _version(version: dict[str, Any]) -> Iterator[str]:

@@ -1,26 +1,17 @@
 """What belongs to an archived object outside of the archive, so that destroying it leaves nothing."""
 
-import json
-import zipfile
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
-from pathlib import Path
 
-from terp.storage import descent
-from terp.storage.archive import Archive
 from terp.storage.archive.copies import places_of
-from terp.storage.archive.ocfl import newest, place
 from terp.storage.archive.proposal import Scope
-from terp.storage.crate import INPUTS
 from terp.storage.errors import BadPackage, Busy
 from terp.storage.home import Home
 from terp.storage.ledger import Ledger
-from terp.storage.package.table import MEMBERS
-from terp.workflows.errors import Usage
 from terp.workflows.results.copies import files_at, remove_at
-from terp.workflows.results.impact import impact
-from terp.workflows.results.recipe import RECIPE
+from terp.workflows.results.impact import Known, made_of
+from terp.workflows.results.kept import recipe_of, versions
 from terp.workflows.running.record import RunRecord, all_runs
 
 
@@ -32,9 +23,8 @@ def scope(home: Home, identifier: str) -> Scope:
     """
     runs = all_runs(home)
     own = [run for run in runs if run.archived.get("identifier") == identifier]
-    files = _files(home, identifier)
     results = {
-        *(key for one in _versions(home, identifier) for key in _results(one)),
+        *_results(home, identifier),
         *(key for run in own for key in run.results.values()),
     }
     others = {stage.key for run in runs if run not in own for stage in run.stages}
@@ -45,7 +35,7 @@ def scope(home: Home, identifier: str) -> Scope:
         places_of(home),
         folders,
         [run.id for run in own],
-        _derived(home, identifier, results, {run.id for run in own}, files, set(keys)),
+        _derived(home, identifier, results, {run.id for run in own}, set(keys)),
         [*_working(home, keys), *_needed(runs, own, keys, results)],
         partial(files_at, home),
         partial(remove_at, home),
@@ -65,25 +55,11 @@ def _needed(runs: list[RunRecord], own: list[RunRecord], keys: list[str], result
             )
 
 
-def _files(home: Home, identifier: str) -> dict[str, Path]:
-    with suppress(BadPackage):  # its destruction has begun, and it is not there any more
-        return Archive(home.archive).files(identifier)
-    return {}
-
-
-def _versions(home: Home, identifier: str) -> Iterator[dict[str, Path]]:
-    """Yield the files of each version of an object: an older one may have had other results."""
+def _results(home: Home, identifier: str) -> Iterator[str]:
+    """Walk the keys of the results of all versions of an object, as it tells them itself."""
     with suppress(BadPackage):
-        archive = Archive(home.archive)
-        for version in newest(home.archive / place(identifier))[0]["versions"]:
-            yield archive.files(identifier, version)
-
-
-def _results(files: dict[str, Path]) -> list[str]:
-    """Return the keys of an object's results, as it tells them itself."""
-    with suppress(OSError, ValueError, KeyError, AttributeError):
-        return [str(key) for key in json.loads(files[RECIPE].read_bytes())["results"].values()]
-    return []
+        for _, files in versions(home, identifier):
+            yield from map(str, recipe_of(files)["results"].values())
 
 
 def _working(home: Home, keys: list[str]) -> Iterator[str]:
@@ -94,39 +70,9 @@ def _working(home: Home, keys: list[str]) -> Iterator[str]:
                 yield f"the product {key} is being worked on by {holder}: {holder.advice()}"
 
 
-def _derived(
-    home: Home, identifier: str, results: set[str], own: set[str], files: dict[str, Path], going: set[str]
-) -> list[str]:
+def _derived(home: Home, identifier: str, results: set[str], own: set[str], going: set[str]) -> list[str]:
     """Return what was made of an object's results, as far as records and the archive tell."""
-    packages = _packages(files)
-    found = set[str]()
-    for named in sorted(results | packages):
-        with suppress(Usage):  # nothing was
-            told = impact(home, named)
-            found |= {f"product {one['product']}" for one in told["products"] if one["product"] not in going}
-            found |= {f"run {one['run']}" for one in told["runs"] if one["run"] not in own}
-            found |= {one["identifier"] for one in told["archived"] if one["identifier"] != identifier}
-    for other in Archive(home.archive).list():
-        if other != identifier and _made_of(_files(home, other), results, packages):
-            found.add(other)
-    return sorted(found)
-
-
-def _packages(files: dict[str, Path]) -> set[str]:
-    """Return the SHA-256s of an object's packages, by which they are known where they were read as a source."""
-    found = set[str]()
-    for name, path in files.items():
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            if name.endswith(MEMBERS):
-                found |= {str(one["sha256"]) for one in json.loads(path.read_bytes())["packages"]}
-    return found
-
-
-def _made_of(files: dict[str, Path], results: set[str], packages: set[str]) -> bool:
-    """Say whether an archived object tells that it was made of some results, or of packages of them."""
-    with suppress(OSError, KeyError, zipfile.BadZipFile):
-        with zipfile.ZipFile(files[descent.ARCHIVED]) as kept:
-            if results & {name.partition("/")[0] for name in kept.namelist()}:
-                return True
-        return any(line.split()[0] in packages for line in files[INPUTS].read_text().splitlines() if line.strip())
-    return False
+    told = made_of(Known(home), results, set())
+    found = {f"product {one['product']}" for one in told["products"] if one["product"] not in going}
+    found |= {f"run {one['run']}" for one in told["runs"] if one["run"] not in own}
+    return sorted(found | {one["identifier"] for one in told["archived"] if one["identifier"] != identifier})

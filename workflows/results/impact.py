@@ -1,10 +1,9 @@
-"""What was made of an input: products, runs and archived objects, over all runs of a home."""
+"""What was made of an input: products, runs and archived objects, over all runs and archived objects of a home."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from terp.storage.descent import keys_of
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.ingest import locate
@@ -12,46 +11,111 @@ from terp.storage.product import StoredProduct
 from terp.storage.scrub import scrub
 from terp.storage.source import Identity, parts_at
 from terp.workflows.errors import Usage
-from terp.workflows.running.record import RunRecord, all_runs
+from terp.workflows.results.kept import Making, all_kept
+from terp.workflows.running.record import all_runs
 
 Told = dict[str, Any]
+
+
+class Known:
+    """All that a home tells of how anything was made: its products, its runs and its archived objects."""
+
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        self.runs = all_runs(home)
+        self.read = {run.id: list(run.identities(home).values()) for run in self.runs}
+        self.objects, damaged = all_kept(home)
+        self.here, self.damaged = _products(home)
+        self.damaged += damaged
+        self.makings = self._by_runs()
+        for kept in self.objects:
+            self.makings |= kept.making
+        self.makings |= self.here
+        for kept in self.objects:  # what nobody tells more of was made of all that the run has read
+            of = {key for one in kept.making.values() for key in one.inputs} | set(kept.results.values())
+            for key in of - self.makings.keys():
+                self.makings[key] = Making("", frozenset(), kept.read)
+
+    def _by_runs(self) -> dict[str, Making]:
+        """Return how products were made by the records of runs, for these may be all that is left."""
+        found = {}
+        for run in self.runs:
+            files = {one.sha256: {part.sha256 for part in one.parts} for one in self.read[run.id]}
+            for stage in run.stages:
+                found[stage.key] = Making(stage.name, frozenset(stage.inputs), frozenset(files.get(stage.source, ())))
+        return found
+
+    def names(self, key: str) -> bool:
+        """Say whether it is the key of a product, be it that this is gone."""
+        return key in self.makings or any(key in one.inputs for one in self.makings.values())
+
+    def reached(self, keys: Iterable[str], digests: Iterable[str]) -> tuple[set[str], set[str]]:
+        """Return the keys of some products and of all that was made of them or of files, and the SHA-256s of these.
+
+        A result that was archived is such a file too, where it was read as a source.
+        """
+        keys, digests, before = set(keys), set(digests), -1
+        while before < len(keys) + len(digests):
+            before = len(keys) + len(digests)
+            keys |= {key for key, one in self.makings.items() if one.inputs & keys or one.sha256 & digests}
+            for kept in self.objects:
+                digests = digests.union(*(kept.files[name] for name, key in kept.results.items() if key in keys))
+        return keys, digests
 
 
 def impact(home: Home, named: str) -> Told:
     """Return, as plain values, what was made of an input: a file, folder or URL, a SHA-256, or a product's key.
 
-    What is at a path now, and what was there when a run read it, are told apart by digest. Raises Usage where nothing
-    here was made of it.
+    Directly, or of what was made of it, though that be removed. What is at a path now, and what was there when a run
+    read it, are told apart by digest. Raises Usage where nothing here was made of it.
     """
-    products, damaged = _products(home)
-    runs = all_runs(home)
-    if named in products or any(named == stage.key for run in runs for stage in run.stages):
-        return {**_made(named, {named}, products, runs, set(), set()), "versions": [], "damaged": damaged}
-    read = {run.id: list(run.identities(home).values()) for run in runs}
-    versions = _versions(home, named, read)
-    digests = {digest for version in versions for digest in version["sha256"].values()}
-    ingested = {key for key, frozen in products.items() if digests & set(_source(frozen).values())}
-    made = _made(named, ingested, products, runs, digests, set(_readers(read, digests)))
-    if not (made["products"] or made["runs"]):
+    known = Known(home)
+    if known.names(named):
+        return {"input": named, **made_of(known, {named}, set()), "versions": [], "damaged": known.damaged}
+    versions = _versions(home, named, known.read)
+    made = made_of(known, set(), {digest for version in versions for digest in version["sha256"].values()})
+    if not any(made.values()):
         raise Usage(f"nothing in {home.root} was made of {named}: give the path of a source, a SHA-256 or a product")
-    return {**made, "versions": versions, "damaged": damaged}
+    return {"input": named, **made, "versions": versions, "damaged": known.damaged}
 
 
-def _products(home: Home) -> tuple[dict[str, Mapping[str, Any]], list[str]]:
-    """Return what is frozen of all products, by key, and a sentence for each that cannot be read."""
-    found: dict[str, Mapping[str, Any]] = {}
+def made_of(known: Known, start: set[str], given: set[str]) -> Told:
+    """Return all that was made of products and files: products that are here or gone, runs and archived objects.
+
+    Runs that have read a file are among them, whatever they made of it, and objects that hold their results.
+    """
+    keys, digests = known.reached(start, given)
+    readers = set(_readers(known.read, digests))
+    using = [run for run in known.runs if run.id in readers or keys & {stage.key for stage in run.stages}]
+    archived = {(run.archived["identifier"], run.archived["version"]): run.id for run in using if run.archived}
+    archived |= {
+        (kept.identifier, kept.version): kept.run
+        for kept in known.objects
+        if keys & set(kept.results.values()) or digests & kept.read
+    }
+    told = [{"product": key, **_made(known.makings[key], digests)} for key in sorted(keys & known.makings.keys())]
+    return {
+        "products": [one for one in told if one["product"] in known.here],
+        "gone": [one for one in told if one["product"] not in known.here],
+        "runs": [{"run": run.id, "flow": run.flow, "state": run.shown_state, "started": run.started} for run in using],
+        "archived": [{"identifier": one, "version": version, "run": run} for (one, version), run in archived.items()],
+    }
+
+
+def _made(making: Making, digests: set[str]) -> Told:
+    return {"stage": making.stage, "inputs": sorted(making.inputs), "sha256": sorted(digests & making.sha256)}
+
+
+def _products(home: Home) -> tuple[dict[str, Making], list[str]]:
+    """Return how all products were made that are here, by key, and a sentence for each that cannot be read."""
+    found: dict[str, Making] = {}
     damaged = []
     for folder in sorted(home.products.glob("[!.]*")):
         try:
-            found[folder.name] = StoredProduct(folder).frozen
+            found[folder.name] = Making.of(StoredProduct(folder).frozen)
         except BadProduct as damage:
             damaged.append(str(damage))
     return found, damaged
-
-
-def _source(frozen: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = frozen["ingredients"].get("source", {})
-    return found
 
 
 def _versions(home: Home, named: str, read: Mapping[str, Sequence[Identity]]) -> list[Told]:
@@ -90,39 +154,3 @@ def _read_of(source: Identity, named: str, path: Path) -> dict[str, str]:
     root = Path(source.path)
     files = {root if source.is_file else root / part.name: part.sha256 for part in source.parts}
     return {str(file): digest for file, digest in files.items() if file == path or path in file.parents}
-
-
-def _made(
-    named: str,
-    start: set[str],
-    products: Mapping[str, Mapping[str, Any]],
-    runs: Iterable[RunRecord],
-    digests: set[str],
-    readers: set[str],
-) -> Told:
-    """Return all that was made of some products, with the runs and archived objects that hold it.
-
-    `readers` are runs that have read the input, whatever they made of it.
-    """
-    inputs = {key: set(keys_of(frozen)) for key, frozen in products.items()}
-    reached = set(start)
-    while new := {key for key, of in inputs.items() if of & reached} - reached:
-        reached |= new
-    using = [run for run in runs if run.id in readers or reached & {stage.key for stage in run.stages}]
-    archived = {run.archived["identifier"]: run for run in using if run.archived}
-    return {
-        "input": named,
-        "products": [
-            {
-                "product": key,
-                "stage": products[key]["name"],
-                "inputs": sorted(inputs[key]),
-                "sha256": sorted(digests & set(_source(products[key]).values())),
-            }
-            for key in sorted(reached & products.keys())
-        ],
-        "runs": [{"run": run.id, "flow": run.flow, "state": run.shown_state, "started": run.started} for run in using],
-        "archived": [
-            {"identifier": name, "version": run.archived["version"], "run": run.id} for name, run in archived.items()
-        ],
-    }

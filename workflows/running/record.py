@@ -54,6 +54,8 @@ class StageRecord:
     remarks: list[str] = field(default_factory=list)
     made_by: str = ""
     made_at: str = ""
+    inputs: list[str] = field(default_factory=list)
+    source: str = ""
 
 
 @dataclass

@@ -147,6 +147,8 @@ class Runner:
         noted = next((one for one in self.run.stages if one.key == step.key), None)  # of an earlier start of this run
         if noted is None:
             noted = StageRecord(step.name, step.key, step.regions, started=now())
+            noted.inputs = sorted({key for key, _ in step.inputs})
+            noted.source = step.source.sha256 if step.source else ""
             self.run.stages.append(noted)
         self._later.pop(step.key, None)
         for _ in range(_ROUNDS):
