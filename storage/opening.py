@@ -1,6 +1,7 @@
 """A group of Zarr arrays as an xarray Dataset: what is small through zarr-python, what is large by our own reader."""
 
 import json
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -23,10 +24,12 @@ def opened(store: Store, group: str, large: Mapping[str, ShardedArray], document
 
 
 def small_part(store: Store, group: str, without: Iterable[str]) -> xr.Dataset:
-    """Return a group without some of its arrays, through zarr-python."""
-    found: xr.Dataset = xr.open_zarr(
-        store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=list(without)
-    )
+    """Return a group without some of its arrays, through zarr-python; years that nanoseconds do not hold as cftime."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Unable to decode time axis")
+        found: xr.Dataset = xr.open_zarr(
+            store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=list(without)
+        )
     return found
 
 

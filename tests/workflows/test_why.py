@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +25,7 @@ from terp.storage.package.table import MEMBERS
 from terp.storage.product import StoredProduct
 from terp.storage.source import identify
 from terp.workflows import stage
-from terp.workflows.errors import Usage
+from terp.workflows.errors import BadStage, Usage
 from terp.workflows.results.impact import impact
 from terp.workflows.results.place import along
 from terp.workflows.results.why import why
@@ -157,6 +158,7 @@ def test_an_unfinished_product_says_so(source: Path, tmp_path: Path) -> None:
 LABELS = {
     "days": np.arange("1999-12-30", "2000-02-08", dtype="M8[D]").astype("M8[ns]"),
     "seconds": np.datetime64("2000-01-01", "ns") + np.arange(40) * np.timedelta64(7, "s"),
+    "long ago": np.arange("1499-12-30", "1500-02-08", dtype="M8[D]").astype("M8[us]"),
     "another calendar": xr.date_range("2000-01-01", periods=40, calendar="noleap", use_cftime=True),
     "up": np.linspace(-2.5, 2.5, 40).astype("f4"),
     "down": np.arange(40)[::-1] / 4,
@@ -210,6 +212,33 @@ def by_xarray(frame: xr.Dataset, label: str) -> tuple[int, int] | None:
     except (KeyError, ValueError, TypeError):
         return None
     return (int(at.min()), int(at.max()) + 1) if at.size else None
+
+
+def test_years_that_nanoseconds_do_not_hold_are_found_and_read_or_refused_but_never_turned_into_others(
+    tmp_path: Path,
+) -> None:
+    months = np.arange("1500-01", "1503-05", dtype="M8[M]").astype("M8[us]")
+    xr.Dataset({"v": ("time", np.arange(40.0))}, {"time": months}).to_netcdf(tmp_path / "old.nc")
+    first, about = np.datetime64("1500-01-01", "us"), {"calendar": "proleptic_gregorian"}
+
+    @stage(cut=("time",), block={"time": 20})
+    def numbered(block: xr.Dataset) -> xr.Dataset:
+        days = block["v"].astype("i8") * 30
+        return block.assign(day=days.assign_attrs(units="days since 1500-01-01", **about))
+
+    @stage(cut=("time",), block={"time": 20})
+    def dated(block: xr.Dataset) -> xr.Dataset:
+        return block.assign(day=("time", first + block["v"].to_numpy().astype("m8[D]")))
+
+    *_, product = made(tmp_path / "old.nc", tmp_path / "home", numbered).values()
+    told = why(Home(tmp_path / "home"), product.key, at={"time": "1500-02"})["at"]["time"]
+    assert (told["start"], told["stop"], told["text"]) == (1, 2, "1500-02-01 00:00:00")
+    with warnings.catch_warnings(action="ignore"):
+        read = xr.open_zarr(product.data, consolidated=False, zarr_format=3).load()
+    for name, when in (("time", months), ("day", first + np.arange(40) * np.timedelta64(30, "D"))):
+        assert [str(one)[:10] for one in read[name].to_numpy()] == list(when.astype("M8[D]").astype(str))
+    with pytest.raises(BadStage, match=r"day has times that do not fit into nanoseconds.* let the stage give numbers"):
+        made(tmp_path / "old.nc", tmp_path / "home", dated)
 
 
 def test_a_question_imports_nothing_heavy(source: Path, tmp_path: Path) -> None:

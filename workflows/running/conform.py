@@ -32,7 +32,7 @@ def _same_coordinate(name: str, found: xr.DataArray, planned: xr.DataArray) -> N
 def _stored(values: xr.DataArray, array: Array, group: Group, box: Box) -> Values:
     if set(values.dims) != set(array.dims):
         raise BadStage(f"{array.name} came with dimensions {values.dims} where {array.dims} were planned")
-    plain = encoded(values.transpose(*array.dims).to_numpy())
+    plain = _encoded(values.transpose(*array.dims).to_numpy(), array.name)
     expected = group.block_shape(array, box)
     if plain.shape != expected:
         raise BadStage(f"{array.name} came with shape {plain.shape} where {expected} was planned")
@@ -46,8 +46,14 @@ def all_nan(values: Values) -> bool:
     return values.dtype.kind in "fc" and values.size > 0 and all(np.isnan(part).all() for part in np.atleast_1d(values))
 
 
-def encoded(values: Values) -> Values:
+def _encoded(values: Values, name: str) -> Values:
     """Return times as int64 nanoseconds (CF: the array's attributes say so), all else as it is."""
-    if values.dtype.kind in "mM":
-        return values.astype(f"{values.dtype.kind}8[ns]").view(np.int64)
-    return values
+    if values.dtype.kind not in "mM":
+        return values
+    exact = values.astype(f"{values.dtype.kind}8[ns]")
+    if not np.array_equal(exact.astype(values.dtype), values, equal_nan=True):  # numpy goes round and says nothing
+        raise BadStage(
+            f"{name} has times that do not fit into nanoseconds, as those from 1678 to 2262 do: let the stage give "
+            "numbers, with `units` (days since 1500-01-01) and `calendar` as attributes"
+        )
+    return exact.view(np.int64)
