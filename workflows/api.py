@@ -16,7 +16,7 @@ from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
 from terp.workflows.prefect.flow import run_flow
-from terp.workflows.results.bundle import code_of, keep
+from terp.workflows.results.bundle import as_files, code_of
 from terp.workflows.results.costs import accounted, so_far
 from terp.workflows.results.deposit import deposit
 from terp.workflows.results.describe import demand_licences
@@ -27,6 +27,7 @@ from terp.workflows.running.capture import capture, demand_as_submitted, note_su
 from terp.workflows.running.clock import now, went_back
 from terp.workflows.running.decided import UNDECIDED, decide, decision_of, keep_decision
 from terp.workflows.running.events import named, noted_plan, noted_workers
+from terp.workflows.running.held import hold
 from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.report import Logged, LogReporter, Reporter
 from terp.workflows.running.runner import Runner, Workers, running
@@ -185,6 +186,7 @@ def _archived(home: Home, record: RunRecord, found: "Flow[Any, Any]", told: Repo
 def _made_all(home: Home, record: RunRecord, planner: Planner, told: Reporter) -> None:
     """Note when all was made and what was read, and tell it where the clock went back meanwhile."""
     record.took_in(home, planner.sources)
+    hold(home, record, {}, ("sources",))
     record.ended = now()
     if went_back():
         record.note(home, "warned", words=went_back())
@@ -214,9 +216,7 @@ def _begun(
 
 def _captured(house: Home, record: RunRecord, found: "Flow[Any, Any]", agent: Agent) -> list[str]:
     """Note what a run is made with, and keep all of its code, before anything is computed; return what to tell."""
-    notes = capture(house, record, found, agent)
-    keep(record.folder(house), code_of(found, record.target))
-    return notes
+    return capture(house, record, found, agent, as_files(code_of(found, record.target)))
 
 
 def submit(
@@ -237,9 +237,9 @@ def submit(
     demand_licences(decision, planner.sources.values())
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
+    note_submitted(record, made)
     _captured(house, record, found, agent)
     keep_decision(house, record, decision)
-    note_submitted(record, made)
     batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
     return record
 

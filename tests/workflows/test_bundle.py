@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from terp.workflows.planning.load import load_flow
-from terp.workflows.results.bundle import Bundle, code_of, keep, kept
+from terp.workflows.results.bundle import Bundle, as_files, code_of, kept
 from terp.workflows.results.itself import itself
 
 FLOW = """
@@ -82,7 +82,8 @@ def test_what_a_run_keeps_of_it_is_what_was_there_when_it_was_planned(tmp_path: 
     code = bundle(tmp_path / "code")
     run = tmp_path / "run"
     run.mkdir()
-    keep(run, code)
+    for name, data in as_files(code).items():
+        (run / name).write_bytes(data)
     (tmp_path / "code" / "flows.py").write_text("edited")
     assert kept(run) == code
     assert kept(tmp_path) is None

@@ -151,8 +151,8 @@ def begun(home: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> tupl
     where = Home(home).open()
     made, _, found, values = api._planned("twice.py:double", ("in.nc",), {}, where, LogReporter())
     record = RunRecord.begin(where, made.flow, "twice.py:double", values)
-    capture(where, record, found, who())
     note_submitted(record, made)
+    capture(where, record, found, who(), {})
     record.save(where)
     return where, load_run(where, record.id), made, found
 
@@ -195,7 +195,7 @@ def test_the_image_around_a_run_is_told_by_its_digest(begun: Any, monkeypatch: p
     image = where.root / "terp.sif"
     image.write_bytes(b"an image")
     monkeypatch.setenv("APPTAINER_CONTAINER", str(image))
-    capture(where, record, found, who())
+    capture(where, record, found, who(), {})
     image.write_bytes(b"another image, built since")
     record.save(where)
     [(_, told)] = environments_of(where, load_run(where, record.id))
@@ -205,7 +205,7 @@ def test_the_image_around_a_run_is_told_by_its_digest(begun: Any, monkeypatch: p
 def test_an_image_that_cannot_be_read_is_told_of_as_such(begun: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     where, record, _, found = begun
     monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
-    [told] = capture(where, record, found, who())
+    [told] = capture(where, record, found, who(), {})
     assert told.startswith("the image gone.sif is recorded by its name only")
 
 
@@ -234,7 +234,7 @@ def test_what_an_earlier_start_stood_on_is_kept_when_a_later_one_stands_on_somet
     warnings = list[str]()
     Software(where, record, warnings.append).add({first.digest: 3})
     monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
-    capture(where, record, found, who())
+    capture(where, record, found, who(), {})
     record.save(where)
     record = load_run(where, record.id)
     later = Software(where, record, warnings.append)
@@ -335,6 +335,6 @@ def test_what_is_noted_at_the_start_takes_less_than_a_third_of_a_second(begun: A
     taken = []
     for _ in range(5):
         before = sum(os.times()[:4])  # CPU, that of git too: the clock tells of the neighbours
-        capture(where, record, found, who())
+        capture(where, record, found, who(), {})
         taken.append(sum(os.times()[:4]) - before)
     assert min(taken) < 0.3, taken

@@ -17,7 +17,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from terp.storage import files
 from terp.storage.canonical import canonical
 from terp.storage.package.smallzip import write_zip
 from terp.storage.scrub import scrub
@@ -130,17 +129,15 @@ def _name(module: ModuleType) -> str:
 # beside a run
 
 
-def keep(folder: Path, code: Bundle) -> None:
-    """Write a run's code into its folder: what is archived later is what was planned then."""
+def as_files(code: Bundle) -> dict[str, bytes]:
+    """Return a run's code as the files of its folder: what is archived later is what was planned then."""
     about = {"target": code.target, "main": code.main, "withheld": list(code.withheld), "terp": dict(code.terp)}
-    if code.itself:
-        files.replace(folder / ITSELF, code.itself)
-    files.replace(folder / SOURCES, code.packed())
-    files.replace(folder / RECORD, canonical(about))
+    itself = {ITSELF: code.itself} if code.itself else {}
+    return {**itself, SOURCES: code.packed(), RECORD: canonical(about)}
 
 
 def kept(folder: Path) -> Bundle | None:
-    """Return what `keep` wrote, or None where there is nothing."""
+    """Return what is in a run's folder, or None where there is nothing."""
     try:
         about = json.loads((folder / RECORD).read_bytes())
         with zipfile.ZipFile(folder / SOURCES) as held:

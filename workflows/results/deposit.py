@@ -33,7 +33,7 @@ from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
 from terp.workflows.results.describe import VALUES, described, objections_of, with_new_files
 from terp.workflows.results.earlier import Earlier, earlier
-from terp.workflows.results.evidence import sound_journal
+from terp.workflows.results.evidence import demand_as_noted, sound_journal
 from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.losses import demand_decided
 from terp.workflows.results.metadata import write_metadata
@@ -68,6 +68,7 @@ def deposit(
     The same results are archived once: a run that only found what was there gets the object that holds it.
     `version_of` is an archived object of which they become the next version, which stores only what is new.
     """
+    demand_as_noted(home, run)
     products = {name: StoredProduct(home.product(key)) for name, key in run.results.items()}
     values = {name: product.seal.values for name, product in products.items() if product.seal}
     policy = _demanded(home, run)

@@ -5,8 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+from blake3 import blake3
+
 from terp.storage import files
 from terp.storage.archive import Archive
+from terp.storage.archive.policy import POLICY
 from terp.storage.crate import CHECKSUMS, METADATA, SIGNATURE, checksums, journal_head
 from terp.storage.errors import BadKey, BadPackage
 from terp.storage.home import Home
@@ -14,8 +17,12 @@ from terp.storage.journal import Chain
 from terp.storage.signature import signer
 from terp.storage.transfer import IMPORTED
 from terp.workflows.errors import BadRecord
+from terp.workflows.results.bundle import SOURCES
+from terp.workflows.results.itself import ITSELF
+from terp.workflows.running.held import FOLDER, digests_of, unlike_held
 from terp.workflows.running.record import JOURNAL, RunRecord
 
+_AS_NOTED = {SOURCES: SOURCES, ITSELF: ITSELF, POLICY: f"{FOLDER}/{POLICY}"}  # of an object, as its run had them
 _OVER = ("finished", "failed", "cancelled")
 
 
@@ -45,7 +52,19 @@ def damage_of_journal(home: Home, run: RunRecord) -> list[str]:
     if wrong:
         return [f"the journal of {run.id}: {wrong}"]
     archived = [entry["facts"] for entry in chain.entries() if entry["event"] == "archived"]
-    return [said for facts in archived for said in _unlike_archived(home, chain, facts)]
+    held = [f"{run.id}: {said} since it was noted" for said in unlike_held(home, run, chain)]
+    return [*held, *(said for facts in archived for said in _unlike_archived(home, chain, facts))]
+
+
+def demand_as_noted(home: Home, run: RunRecord) -> None:
+    """Raise BadRecord where what is kept of a run is not what its journal says: that is not archived."""
+    chain = journal_of(home, run)
+    wrong = [chain.damage()] if chain.damage() else unlike_held(home, run, chain)
+    if wrong:
+        raise BadRecord(
+            f"what is kept of {run.id} is not as it was noted: {', '.join(wrong)}. Nothing is archived of it: run the "
+            "same command again, which makes a new record of what is there"
+        )
 
 
 def _unlike_archived(home: Home, chain: Chain, facts: Mapping[str, str]) -> list[str]:
@@ -75,10 +94,27 @@ def damage_of_evidence(home: Home, identifier: str) -> list[str]:
     """Say what an object's own journal, checksums and signature tell of changes that its inventory does not show."""
     try:
         found = Archive(home.archive).files(identifier)
-        wrong = [_unchained(found), _unsummed(home, identifier, found), _unsigned(found)]
+        wrong = [unlike_journal(found), _unsummed(home, identifier, found), _unsigned(found)]
     except (BadPackage, OSError, ValueError, KeyError) as error:
         return [f"{identifier}: its evidence cannot be read: {error!r}"]
     return [f"{identifier}: {one}" for one in wrong if one]
+
+
+def unlike_journal(found: Mapping[str, Path]) -> str:
+    """Say what is wrong with the journal in an object or crate, or with the code and decision that it has digests of.
+
+    Of what is not among the files nothing is said. Raises OSError, ValueError, KeyError for what is none.
+    """
+    wrong = _unchained(found)
+    if wrong or JOURNAL not in found:
+        return wrong
+    noted: dict[str, str] = {}
+    for digests in digests_of(Chain.of(found[JOURNAL].read_bytes())):
+        noted |= digests
+    for name, was in _AS_NOTED.items():
+        if was in noted and name in found and blake3(found[name].read_bytes()).hexdigest() != noted[was]:
+            return f"{name} is not the one whose digest {JOURNAL} has: it was altered since it was noted"
+    return ""
 
 
 def _unchained(found: Mapping[str, Path]) -> str:

@@ -18,9 +18,11 @@ from terp.storage.home import Home
 from terp.storage.package.table import MEMBERS, PACKAGE
 from terp.workflows.errors import Usage
 from terp.workflows.results.bundle import SOURCES
+from terp.workflows.results.evidence import unlike_journal
 from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.recipe import FORMAT, RECIPE
 from terp.workflows.results.show import find
+from terp.workflows.running.record import JOURNAL
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,14 @@ class Recorded:
             with disk(path), path.open("rb") as file:
                 if hashlib.file_digest(file, "sha512").hexdigest() != known.get(name):
                     raise BadPackage(f"{name} of {self.name} is not as {CHECKSUMS} says: restore it from a copy")
+        if JOURNAL in self.files and (wrong := self._unlike_journal()):
+            raise BadPackage(f"{self.name}: {wrong}: restore it from a copy")
+
+    def _unlike_journal(self) -> str:
+        try:
+            return unlike_journal(self.files)
+        except (OSError, ValueError, KeyError) as error:
+            return f"{JOURNAL} cannot be read: {error!r}"
 
     def _json(self, name: str) -> dict[str, Any]:
         try:

@@ -7,17 +7,18 @@ these, however much later, and whatever was edited meanwhile.
 import hashlib
 import inspect
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terp.storage import files
 from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.machine import Machine
 from terp.storage.provenance import Agent, Flow
 from terp.workflows.errors import Usage
 from terp.workflows.planning.plan import Plan
+from terp.workflows.running.held import FOLDER, hold
 from terp.workflows.running.image import with_digest
 from terp.workflows.running.record import RunRecord
 from terp.workflows.running.repository import State, state_of, terp_itself
@@ -27,28 +28,31 @@ if TYPE_CHECKING:
     import prefect
 
 SOURCE, DIFF = "flow.py", "changes.diff"
+_MEMBERS = ("agent", "environment", "code", "parameters")
 
 
-def capture(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]", agent: Agent) -> list[str]:
-    """Note who runs a flow, its code, and the environment here; return what people should know of that."""
-    folder = run.folder(home) / "captured"
-    with files.disk(folder):
-        files.make_folders(folder)
+def capture(
+    home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]", agent: Agent, beside: Mapping[str, bytes]
+) -> list[str]:
+    """Note who runs a flow, its code, and the environment here; return what people should know of that.
+
+    Files that belong to it are put `beside` the record, by name.
+    """
     if run.software:  # of an earlier start, whose controller may have stood on something else
         keep(home, run, Environment.from_json(run.environment))
     here, trouble = with_digest(Environment.here(), home.cache)
     run.agent, run.environment = asdict(agent), here.to_json()
     found = flow_of(flow)
-    files.replace(folder / SOURCE, found.source.encode())
-    files.replace(folder / DIFF, found.diff.encode())
     told = {key: value for key, value in asdict(found).items() if key not in ("source", "diff")}
     run.code = {**run.code, **told, "sha256": _sha256(found.source)}
+    texts = {f"{FOLDER}/{SOURCE}": found.source.encode(), f"{FOLDER}/{DIFF}": found.diff.encode()}
+    hold(home, run, {**texts, **beside}, _MEMBERS)
     return [trouble] if trouble else []
 
 
 def captured(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]") -> Flow:
     """Return the code of a run as it was noted; of a run from before that was done, as it is now."""
-    folder = run.folder(home) / "captured"
+    folder = run.folder(home) / FOLDER
     try:
         source, diff = (folder / SOURCE).read_text(), (folder / DIFF).read_text()
         return Flow(

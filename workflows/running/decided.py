@@ -9,6 +9,7 @@ from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.archive.terms import First, Terms
 from terp.storage.errors import BadPolicy
 from terp.storage.home import Home
+from terp.workflows.running.held import FOLDER, hold
 from terp.workflows.running.record import RunRecord
 
 SETTING = "TERP_POLICY"
@@ -49,16 +50,13 @@ def demand(policy: Policy, name: str, more: tuple[str, ...] = ()) -> None:
 
 def keep_decision(home: Home, run: RunRecord, policy: bytes, anew: bool = False) -> None:
     """Keep the policy with a run that begins; a run that goes on has its own already, unless it is decided `anew`."""
-    folder = run.folder(home) / "captured"
-    if policy and (anew or not (folder / POLICY).exists()):
-        with files.disk(folder):
-            files.make_folders(folder)
-        files.replace(folder / POLICY, policy)
-        run.note(home, "policy chosen", policy=Policy.parse(policy).facts())
+    if policy and (anew or not decision_of(home, run)):
+        facts = Policy.parse(policy).facts()
+        hold(home, run, {f"{FOLDER}/{POLICY}": policy}, event="policy chosen", policy=facts)
 
 
 def decision_of(home: Home, run: RunRecord) -> bytes:
     """Return the policy that was kept with a run; b"" where there was none."""
-    path = run.folder(home) / "captured" / POLICY
+    path = run.folder(home) / FOLDER / POLICY
     with files.disk(path):
         return path.read_bytes() if path.exists() else b""

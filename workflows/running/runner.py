@@ -248,9 +248,9 @@ class Runner:
     def _note(self, noted: StageRecord, progress: Progress) -> None:
         noted.made += progress.done
         noted.seconds += progress.seconds
-        self.software.add(progress.software)
         if mixed := note_machines(self.run, progress.machines):
             self._warn(mixed)
+        self.software.add(progress.software)
         told = {one: n for one, n in progress.remarks.items() if n == progress.total or not one.endswith(EMPTY)}
         for remark, count in Counter(told).most_common(5):
             noted.remarks.append(remark)

@@ -12,6 +12,7 @@ from pathlib import Path
 from terp.storage import files
 from terp.storage.environment import Environment
 from terp.storage.home import Home
+from terp.workflows.running.held import FOLDER, hold
 from terp.workflows.running.image import with_digest
 from terp.workflows.running.record import RunRecord
 
@@ -40,8 +41,9 @@ class Software:
                 self.warn(trouble)
 
     def add(self, regions: Mapping[str, int]) -> None:
-        """Count regions that were made, by digest."""
+        """Count regions that were made, by digest; they and the machines noted so far are in the journal then."""
         self.run.software = dict(Counter(self.run.software) + Counter(regions))
+        hold(self.home, self.run, {}, ("machines", "software"))
 
 
 def known(home: Home, run: RunRecord) -> dict[str, Environment]:
@@ -60,10 +62,8 @@ def computed(home: Home, run: RunRecord) -> list[tuple[Environment, int]]:
 
 def keep(home: Home, run: RunRecord, environment: Environment) -> None:
     """Keep an environment that is not the controller's, or was only that of an earlier start, with a run."""
-    files.replace(
-        _folder(home, run) / f"environment-{environment.digest}.json",
-        json.dumps(environment.to_json(), indent=1).encode(),
-    )
+    text = json.dumps(environment.to_json(), indent=1)
+    hold(home, run, {f"{FOLDER}/environment-{environment.digest}.json": text.encode()})
 
 
 def _differs(workers: Environment, controller: Environment) -> str:
@@ -76,7 +76,7 @@ def _differs(workers: Environment, controller: Environment) -> str:
 
 
 def _folder(home: Home, run: RunRecord) -> Path:
-    return run.folder(home) / "captured"
+    return run.folder(home) / FOLDER
 
 
 def _read(path: Path) -> Environment:
