@@ -172,6 +172,7 @@ def _tell_plan(home: Home, record: RunRecord, plan: Plan, notes: list[str], told
     noted_plan(home, record, plan)
     doubts = list(dict.fromkeys(doubt for one in plan.steps for doubt in one.step.doubts))
     for note in [*notes, *doubts]:
+        record.note(home, "warned", words=note)
         told.warn(note)
 
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections import Counter
@@ -20,6 +21,7 @@ from terp.workflows import api
 from terp.workflows.errors import Usage
 from terp.workflows.results.describe import environments_of
 from terp.workflows.running import clock
+from terp.workflows.running import repository as repository_module
 from terp.workflows.running.batch import demand_progress
 from terp.workflows.running.capture import (
     capture,
@@ -207,6 +209,72 @@ def test_an_image_that_cannot_be_read_is_told_of_as_such(begun: Any, monkeypatch
     monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
     [told] = capture(where, record, found, who(), {})
     assert told.startswith("the image gone.sif is recorded by its name only")
+
+
+# git
+
+
+def a_git(folder: Path, does: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have `git` be something else that does one thing otherwise."""
+    true = shutil.which("git")
+    (folder / "bin").mkdir()
+    (folder / "bin" / "git").write_text(f'#!/bin/sh\n{does}\nexec {true} "$@"\n')
+    (folder / "bin" / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder / 'bin'}:{os.environ['PATH']}")
+
+
+@pytest.mark.parametrize(
+    ("slow", "lost"), [("*", "a commit of twice.py"), ("*diff*", "how twice.py and its .* differ")]
+)
+def test_a_git_that_takes_too_long_is_told_and_what_it_told_before_is_kept(
+    slow: str, lost: str, begun: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, record, _, found = begun
+    commit = record.code["commit"]
+    a_git(tmp_path, f'case "$*" in {slow}) exec sleep 60;; esac', monkeypatch)
+    monkeypatch.setattr(repository_module, "_PATIENCE", 1.0)
+    [told] = capture(where, record, found, who(), {})
+    assert re.match(f"git does not tell {lost}.*: it took more than 1 s. The flow's file .* can be replayed", told)
+    assert (record.code["commit"], record.code["dirty"]) == ((None, False) if slow == "*" else (commit, True))
+
+
+def test_a_repository_that_is_damaged_or_anothers_is_told_in_gits_own_words(
+    begun: Any, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, record, _, found = begun
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    [told] = capture(where, record, found, who(), {})
+    assert "a commit of twice.py: fatal: detected dubious ownership" in told
+    monkeypatch.delenv("GIT_TEST_ASSUME_DIFFERENT_OWNER")
+    for path in (repository / ".git" / "objects").glob("??"):
+        shutil.rmtree(path)
+    [told] = capture(where, record, found, who(), {})
+    assert re.match(
+        "git does not tell how twice.py and its repository differ from the commit [0-9a-f]{40}: fatal", told
+    )
+    shutil.rmtree(repository / ".git" / "refs")
+    [told] = capture(where, record, found, who(), {})
+    assert "a commit of twice.py" in told
+    shutil.rmtree(repository / ".git")
+    assert capture(where, record, found, who(), {}) == [], "there is no repository"
+
+
+def test_a_large_difference_is_kept_whole_and_one_that_is_not_is_told(
+    begun: Any, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, record, _, found = begun
+    (repository / "settings.env").write_text("".join(f"LINE_{number}=1\n" for number in range(150_000)))
+    assert capture(where, record, found, who(), {}) == []
+    kept = captured(where, record, found).diff
+    assert len(kept) > 1 << 20
+    assert "+LINE_149999=1" in kept
+    monkeypatch.setattr(repository_module, "_LONGEST", 1 << 20)
+    [told] = capture(where, record, found, who(), {})
+    assert re.match(
+        "the repository of twice.py differs from the commit .* by over 1 MiB, more than is kept: comm", told
+    )
+    assert captured(where, record, found).diff == "The changes are over 1 MiB, more than is kept.\n"
+    assert record.code["dirty"]
 
 
 # machines

@@ -42,12 +42,12 @@ def capture(
         keep(home, run, Environment.from_json(run.environment))
     here, trouble = with_digest(Environment.here(), home.cache)
     run.agent, run.environment = asdict(agent), here.to_json()
-    found = flow_of(flow)
+    found, doubt = flow_of(flow)
     told = {key: value for key, value in asdict(found).items() if key not in ("source", "diff")}
     run.code = {**run.code, **told, "sha256": _sha256(found.source)}
     texts = {f"{FOLDER}/{SOURCE}": found.source.encode(), f"{FOLDER}/{DIFF}": found.diff.encode()}
     hold(home, run, {**texts, **beside}, _MEMBERS)
-    return [trouble] if trouble else []
+    return [one for one in (trouble, doubt) if one]
 
 
 def captured(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]") -> Flow:
@@ -61,7 +61,7 @@ def captured(home: Home, run: RunRecord, flow: "prefect.Flow[Any, Any]") -> Flow
             diff=diff,
         )
     except (OSError, KeyError):
-        return flow_of(flow)
+        return flow_of(flow)[0]
 
 
 def note_submitted(run: RunRecord, plan: Plan) -> None:
@@ -103,17 +103,17 @@ def machines_of(run: RunRecord) -> Counter[Machine]:
     return Counter({Machine.from_json(one["machine"]): one["regions"] for one in run.machines})
 
 
-def flow_of(flow: "prefect.Flow[Any, Any]") -> Flow:
-    """Return a flow's code as it is now."""
+def flow_of(flow: "prefect.Flow[Any, Any]") -> tuple[Flow, str]:
+    """Return a flow's code as it is now; and what of it could not be had, as a warning."""
     path = inspect.getsourcefile(flow.fn)
     source = Path(path).read_text() if path and Path(path).exists() else inspect.getsource(flow.fn)
     text = inspect.getdoc(flow.fn) or f"The flow {flow.name}"
     if flow.fn.__module__.startswith("terp."):
         terp = terp_itself()
-        return Flow(str(flow.name), text, terp["version"], source, terp.get("commit"), bool(terp.get("dirty")))
+        return Flow(str(flow.name), text, terp["version"], source, terp.get("commit"), bool(terp.get("dirty"))), ""
     found = state_of(Path(path)) if path else State()
     named = found.commit or f"sha256:{_sha256(source)[:12]}"
-    return Flow(str(flow.name), text, named, source, found.commit, found.dirty, diff=found.diff)
+    return Flow(str(flow.name), text, named, source, found.commit, found.dirty, diff=found.diff), found.trouble
 
 
 def _sha256(text: str) -> str:
