@@ -141,6 +141,23 @@ class Resource:
 
 
 @dataclass(frozen=True)
+class Start:
+    """One start of a run that was begun more than once, or of an earlier `run` whose work it went on with.
+
+    `ended` is when it was last heard of, `ending` how it ended, in words, `well` whether as it should; `left` regions
+    were to be made. `facts` tell where and by whom, by their names.
+    """
+
+    run: str
+    started: datetime
+    ended: datetime
+    well: bool
+    ending: str
+    left: int
+    facts: Sequence[tuple[str, str]] = ()
+
+
+@dataclass(frozen=True)
 class Record:
     """One run. `places` are classes of hosts ("snellius, AMD EPYC 9654"); `hosts` names that are never to be told.
 
@@ -170,6 +187,7 @@ class Record:
     program: str = "unknown"
     licence: Licence = NO_LICENCE
     journal: str = ""
+    starts: Sequence[Start] = ()
 
     @property
     def locks(self) -> dict[str, Environment]:

@@ -14,6 +14,7 @@ from terp.storage.crate.around import journal_head
 from terp.storage.crate.drawing import DRAWING, drawing
 from terp.storage.crate.entities import Entity, compact, file, file_link, link, links, time
 from terp.storage.crate.prov import PROV_JSON, PROV_TURTLE, prov_json, prov_turtle
+from terp.storage.crate.starts import starts
 from terp.storage.crate.workflow import SOURCE, workflow
 from terp.storage.environment import LOCK, is_lock
 from terp.storage.files import disk
@@ -133,9 +134,9 @@ def _graph(record: Record, code: bytes, beside: Sequence[str]) -> list[Entity]:
     people, support = around.people(record.agent), around.support(record.agent)
     facts, images = around.facts(record), around.images(record)
     read = [*actions.inputs(record), *actions.parameters(record)]
-    done = [*actions.run(record, read, facts, images), *actions.stages(record)]
+    done = [*actions.run(record, read, facts, images), *actions.stages(record), *starts(record)]
     for action in done:
-        if action["@type"] in ("CreateAction", "OrganizeAction"):
+        if action["@type"] in ("CreateAction", "OrganizeAction", "ActivateAction"):
             action["agent"] = link(people[0])
     made = [*actions.outputs(record), *(_beside(name, _kinds(record)[name]) for name in beside)]
     files = [main, *made, *actions.inputs(record), *actions.products(record)]

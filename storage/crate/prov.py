@@ -51,6 +51,7 @@ def _statements(record: Record) -> Iterator[_Thing | _Relation]:
     """Yield all that is to be said of a run."""
     yield from _agents(record.agent, record.program)
     yield from _run(record)
+    yield from _starts(record)
     for one in record.inputs:
         said = {"label": one.name, "sha256": one.sha256, "size": one.size}
         yield _Thing("entity", _input(one.sha256), said=said)
@@ -91,6 +92,18 @@ def _run(record: Record) -> Iterator[_Thing | _Relation]:
         yield _Relation("used", ("run", _file(name)))
     for agent in ("agent", "terp"):
         yield _Relation("wasAssociatedWith", ("run", agent))
+
+
+def _starts(record: Record) -> Iterator[_Thing | _Relation]:
+    """Yield the starts of a run that had several, each informed by the one before, and the run by all."""
+    for number, one in enumerate(record.starts, 1):
+        times = {"startTime": time(one.started), "endTime": time(one.ended)}
+        said = {"run": one.run, "ending": one.ending, "regions-left": one.left, **dict(one.facts)}
+        yield _Thing("activity", f"start-{number}", said={"label": f"Start {number} of {one.run}", **times, **said})
+        yield _Relation("wasAssociatedWith", (f"start-{number}", "terp"))
+        yield _Relation("wasInformedBy", ("run", f"start-{number}"))
+        if number > 1:
+            yield _Relation("wasInformedBy", (f"start-{number}", f"start-{number - 1}"))
 
 
 def _stage(record: Record, number: int, stage: Stage) -> Iterator[_Thing | _Relation]:

@@ -11,6 +11,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from terp.workflows.errors import BadRecord
 from terp.workflows.results.deposit import redeposit
 from terp.workflows.results.evidence import damage_of_journal
 from terp.workflows.results.replay import How, replay
+from terp.workflows.results.starts import starts_of
 from terp.workflows.results.verify import verify
 from terp.workflows.running.record import RunRecord, load_run
 from terp.workflows.running.runner import is_whole
@@ -425,6 +427,30 @@ def test_a_newer_start_of_a_run_goes_on_with_its_journal_and_the_older_cannot(ho
     newer.save(house)
     assert [entry["event"] for entry in events(house, newer)] == ["begun", "started", "started", "stopped"]
     assert damage_of_journal(house, newer) == []
+
+
+def test_each_start_of_a_run_is_told_with_why_the_one_before_ended(home: Path) -> None:
+    house = Home(home).open()
+    run = RunRecord.begin(house, "mine", "mine", {})
+    run.agent = {"name": "Ada"}
+    for left, state in ((9, ""), (7, "to go on"), (4, "failed"), (2, "")):
+        run = replace(load_run(house, run.id), agent=run.agent)
+        run.go_on(house, left)
+        if left == 2:
+            run.attempts[-1]["holder"] = {**run.attempts[-1]["holder"], "host": "another", "job": "17.2"}
+        if state:
+            run.note(house, "stopped", state=state, why="Gone: it was.")
+            run.save(house)
+    told = starts_of(house, run)
+    assert [(one.left, one.well, one.ending.partition(":")[0]) for one in told] == [
+        (9, False, "it ended without a word"),
+        (7, True, "its time was up, and it was to go on later"),
+        (4, False, "it failed"),
+        (2, True, "it finished"),
+    ]
+    assert dict(told[0].facts) == {"machine": "1", "by": "Ada"}
+    assert dict(told[3].facts) == {"machine": "2", "SLURM job": "17", "by": "Ada"}
+    assert starts_of(house, RunRecord.begin(house, "mine", "mine", {})) == []
 
 
 def test_two_runs_at_once_have_each_a_journal_of_their_own(home: Path) -> None:

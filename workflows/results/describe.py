@@ -29,6 +29,7 @@ from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.metadata import DATACITE, MDTO, OF_FILE, PREMIS
 from terp.workflows.results.quicklook import PICTURE
 from terp.workflows.results.recipe import RECIPE, digest_of
+from terp.workflows.results.starts import starts_of
 from terp.workflows.running.capture import captured, machines_of
 from terp.workflows.running.decided import demand
 from terp.workflows.running.record import JOURNAL, RunRecord, StageRecord
@@ -84,6 +85,7 @@ def described(
         program=version("terp"),
         licence=provenance.Licence(rights.licence, rights.licence_name, _terms(policy)),
         journal=str(run.journal["head"]),
+        starts=starts_of(home, run),
     )
 
 

@@ -35,6 +35,7 @@ from terp.workflows.session import Product, session
 if TYPE_CHECKING:
     import xarray as xr
 
+_REMARKS = 20  # different ones of a stage that are told; they may hold numbers, and be as many as the regions
 _ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
 
 log = logging.getLogger(__name__)
@@ -252,10 +253,12 @@ class Runner:
             self._warn(mixed)
         self.software.add(progress.software)
         told = {one: n for one, n in progress.remarks.items() if n == progress.total or not one.endswith(EMPTY)}
-        for remark, count in Counter(told).most_common(5):
+        for remark, count in Counter(told).most_common(_REMARKS):
             noted.remarks.append(remark)
             self._event("warned", words=f"{progress.name}: {remark}", regions=count)
             self.reporter.warn(f"{progress.name}: {remark} (in {count:,} regions)")
+        if len(told) > _REMARKS:
+            self._warn(f"{progress.name}: and {len(told) - _REMARKS:,} other remarks, each in fewer regions")
 
     def _mend(self, damage: Damaged) -> None:
         """Make the damaged shard of an input again, then let the stage that met it begin anew."""
