@@ -209,6 +209,7 @@ BASE = {
     },
     "4_data_entity_metadata": {
         "cyclic_datasets": "14.1",
+        "data_entity_path": "12.1",
         "directory_data_entity_wo_trailing_slash": "26.1",
         "invalid_encoding_format_ctx_entity_missing_ws_name": "21.2",
         "invalid_encoding_format_ctx_entity_missing_ws_type": "27.1",
@@ -224,11 +225,10 @@ BASE = {
         "no_sdDatePublished": "29.2",
     },
 }
-# Those of the folder of bad crates that have no fault: their makers say so, and they are there for files that they lack.
+# Those in the folder of bad crates that have no fault but the lack of their files: as their names say.
 SOUND = {
     "2_root_data_entity_metadata": {"valid_referenced_generic_data_entities"},
     "4_data_entity_metadata": {
-        "data_entity_path",
         "valid_direct_hasPart_reference",
         "valid_encoding_format_ctx_entity",
         "valid_encoding_format_pronom",
