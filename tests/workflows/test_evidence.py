@@ -552,3 +552,29 @@ def as_nobody() -> Iterator[None]:
         yield
     finally:
         os.seteuid(was)
+
+
+def test_two_flows_that_run_at_once_in_one_home_end_up_archived_each_with_its_own(
+    desk: Path, home: Path, prefect: dict[str, str]
+) -> None:
+    """What both would make, as a source that both take in, only one makes, and the other is told to wait."""
+    (desk / "other.py").write_text(FLOW.replace("block / 2", "block / 4").replace("small_enough", "smaller"))
+    xr.Dataset({"v": (("y", "x"), np.full((4, 6), 5, "f4"))}, {"y": range(4), "x": range(6)}).to_netcdf(desk / "b.nc")
+    environment = {**os.environ, **prefect, "TERP_HOME": str(home)}
+    command = [str(Path(sys.executable).with_name("terp")), "run", "--quiet", "--workers", "1"]
+    started = [
+        subprocess.Popen([*command, str(desk / target), str(desk / source)], env=environment, stderr=subprocess.PIPE)
+        for target, source in (("mine.py:small_enough", "grid.nc"), ("other.py:smaller", "b.nc"))
+    ]
+    ended = [(process.communicate()[1], process.returncode) for process in started]
+    assert [code for _, code in ended] == [0, 0], ended
+    house = Home(home)
+    for run in runs(house):
+        assert verify(house, run.id)[1] == []
+        folder = Path(run.archived["path"]) / "v1" / "content"
+        text = (folder / "flow.py").read_text()
+        assert f"def {'smaller' if run.flow == 'smaller' else 'small_enough'}(" in text
+        assert f"block / {4 if run.flow == 'smaller' else 2}" in text
+        begun = Chain.of((folder / "journal.jsonl").read_bytes()).entry(1)
+        assert (begun["event"], begun["facts"]["run"]) == ("begun", run.id)
+    assert len({run.archived["identifier"] for run in runs(house)}) == 2
