@@ -1,7 +1,6 @@
 """A run: fill what a plan says is missing, seal it, and go on where an earlier run ended."""
 
 import json
-import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -37,8 +36,6 @@ if TYPE_CHECKING:
 
 _REMARKS = 20  # different ones of a stage that are told; they may hold numbers, and be as many as the regions
 _ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
-
-log = logging.getLogger(__name__)
 
 
 class Workers:
