@@ -14,7 +14,7 @@ from benchmarks.harness import Asked, measure_row
 from benchmarks.job import STEP
 from benchmarks.rows import LONG, ROWS, chosen, load
 
-GIB, ROUNDS = 0.5, 1  # minutes on two cores
+GIB, ROUNDS = 0.25, 1  # minutes on two cores
 
 
 def arguments() -> argparse.Namespace:

@@ -153,7 +153,7 @@ def check(row: Row, job: Job, expected: Values) -> float:
 def measure(command: list[str], log: Path, limit: float) -> dict[str, float]:
     """Run a candidate, measure from its "begin" to its "end", and hear what it tells then; raises Failed."""
     load, began = os.getloadavg()[0], time.perf_counter()
-    with started(command, log) as (process, told):
+    with started(command, log) as (process, told, left):
         told.settimeout(limit)
         hear(told, b"begin", log, limit)
         watch, before = Watch(process), cpu_seconds(process)
@@ -163,14 +163,15 @@ def measure(command: list[str], log: Path, limit: float) -> dict[str, float]:
         hear(told, b"end", log, limit)
         wall, cpu = time.perf_counter() - start, cpu_seconds(process) - before
         watch.stop()
+        left.extend(family(process))
         run = {"setup": start - began, "wall": wall, "cpu": cpu, "pss": watch.sum, "largest": watch.largest}
         told.sendall(b"!")
         return {**run, "load": load, **json.loads(hear_line(told, limit) or b"{}")}
 
 
 @contextmanager
-def started(command: list[str], log: Path) -> Iterator[tuple[psutil.Process, socket.socket]]:
-    """Start a candidate; in the end nothing that it started is left."""
+def started(command: list[str], log: Path) -> Iterator[tuple[psutil.Process, socket.socket, list[psutil.Process]]]:
+    """Start a candidate; in the end nothing that it started is left, nor what is in the list that is yielded."""
     ours, theirs = socket.socketpair()
     with ours, log.open("w") as words:
         number = theirs.fileno()
@@ -181,12 +182,12 @@ def started(command: list[str], log: Path) -> Iterator[tuple[psutil.Process, soc
         watched = psutil.Process(process.pid)
         left: list[psutil.Process] = []
         try:
-            yield watched, ours
-            left = family(watched)
+            yield watched, ours, left
             with suppress(subprocess.TimeoutExpired):
                 process.wait(60)
         finally:
-            for one in left or family(watched):
+            left += family(watched)
+            for one in left:
                 with suppress(psutil.Error):
                     one.kill()
             process.wait()

@@ -42,7 +42,7 @@ def about(results: Results) -> list[str]:
     """What the figures depend on; results of long ago have no bandwidths."""
     known, rates = results["machine"], results.get("bandwidth", {})
     facts = [known.get("when", ""), f"commit {known['commit']}", f"{known.get('cores', '?')} cores of {known['cpu']}"]
-    lines = [", ".join(filter(None, facts)) + f", medians of {results.get('rounds', '?')} rounds"]
+    lines = [", ".join(filter(None, facts)) + f", rounds: {results.get('rounds', '?')}"]
     gigas = ", ".join(f"{what} {rate / GIGA:.1f}" for what, rate in rates.items() if what != "files")
     return [*lines, f"GB/s: {gigas}; small files {rates['files']:,.0f} a second"] if rates else lines
 

@@ -22,7 +22,7 @@ ROWS = {
     "h3": ("head", "ROW3"),
     "h4": ("head", "ROW4"),
 }
-LONG = ("f5", "f6", "h4")  # only if they are asked for by name
+LONG = ("f5", "f6", "h3", "h4")  # only if they are asked for by name
 
 
 def chosen(words: str) -> list[str]:

@@ -211,8 +211,6 @@ SCALED = Told(
     {
         "HAND": Candidate(partial(other, what=scaled, kind="hand")),
         "terp": Candidate(partial(terp, what=scaled)),
-        "cubed processes": Candidate(partial(other, what=scaled, kind="cubed"), "cubed"),
-        "to_zarr, distributed 2x1": Candidate(partial(other, what=scaled, kind="to_zarr"), "xarray"),
     },
     lambda _: 1.0,
 )

@@ -36,7 +36,7 @@ def test_every_row_has_the_loop_by_hand_and_terp_and_names_environments_that_are
 
 
 def test_a_letter_is_all_its_rows_but_those_that_take_long() -> None:
-    assert chosen("e,f,f6,h1") == ["e1", "e2", "e3", "f3", "f4", "f6", "h1"]
+    assert chosen("e,f,f6,h") == ["e1", "e2", "e3", "f3", "f4", "f6", "h1", "h2"]
     assert not set(chosen(",".join("abcdefgh"))) & set(LONG)
     with pytest.raises(KeyError, match="x"):
         chosen("a,x")
