@@ -27,8 +27,8 @@ ROUNDS = 3
 class Bandwidth:
     """Bytes a second, two threads at once, the best of three rounds.
 
-    `memory`: read and written by a copy, each counted; `cached`, `disk`: read out of the page cache, and from the disk; `written`:
-    onto the disk. `files`: files of four bytes a second, made and renamed, not synced.
+    `memory`: read and written by a copy, each counted; `cached`, `disk`: read out of the page cache, and from the
+    disk; `written`: onto the disk. `files`: files of four bytes a second, made and renamed, not synced.
     """
 
     memory: float
