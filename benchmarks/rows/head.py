@@ -52,10 +52,8 @@ class Sleeping:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._client, name)
 
-    def submit(
-        self, _: Any, task: Task, product: str, attempts: str, places: Any, longest: float, **options: Any
-    ) -> Any:
-        """Hand out what takes the same time, and leaves the same."""
+    def submit(self, _: Any, task: Task, product: str, attempts: str, places: Any, *rest: Any, **options: Any) -> Any:
+        """Hand out what takes the same time, and leaves the same; the rest is of how a worker does it."""
         return self._client.submit(slept, *self._told, attempts, places, **options)
 
 
