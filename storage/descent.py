@@ -143,8 +143,9 @@ def _files(made: Made, origin: Origin, boxes: Boxes) -> tuple[int, int, tuple[st
     count, first = 0, list[str]()
     for one in origin.pieces:
         sizes = [origin.shape[origin.dims.index(dim)] for dim in one.dims]
-        grid = list(zip(sizes, one.lengths, strict=True))
-        reached = _reached(origin, boxes, one.dims, grid)
+        grid = one.grid(sizes)
+        own = one.on_grid(boxes[:, [origin.dims.index(dim) for dim in one.dims]])
+        reached = np.flatnonzero(covered(list(own.swapaxes(0, 1)), grid))
         counts = [-(-size // length) for size, length in grid]
         count += len(reached)
         first += [one.name(int(number), counts) for number in reached[:_SHOWN]]

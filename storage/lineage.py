@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from itertools import product
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -33,12 +33,15 @@ class Pieces:
     """How an array of a foreign source lies in its files: blocks of `lengths` along `dims`.
 
     `names` are the files of all blocks in C order, or `pattern` is the name with {} for each of a block's numbers.
+    Along one dimension blocks may have lengths of their own: then `starts` say where each begins, and `lengths` are not
+    there.
     """
 
     dims: tuple[str, ...]
     lengths: tuple[int, ...]
     pattern: str = ""
     names: tuple[str, ...] = ()
+    starts: tuple[int, ...] = ()
 
     def name(self, number: int, grid: Sequence[int]) -> str:
         """Return the file of a block, by its number in C order."""
@@ -47,10 +50,29 @@ class Pieces:
     def files(self, box: Mapping[str, slice], sizes: Mapping[Any, int]) -> Iterator[str]:
         """Walk the files that a box lies in, there or not, of an array whose dimensions have these sizes."""
         parts = [box.get(dim, slice(0, sizes[dim])) for dim in self.dims]
+        if self.starts:
+            yield from self.names[self._begun(parts[0].start, "right") - 1 : self._begun(parts[0].stop, "left")]
+            return
         grid = [-(-sizes[dim] // n) for dim, n in zip(self.dims, self.lengths, strict=True)]
         blocks = [range(p.start // n, -(-p.stop // n)) for p, n in zip(parts, self.lengths, strict=True)]
         for place in product(*blocks):
             yield self.pattern.format(*place) if self.pattern else self.names[int(np.ravel_multi_index(place, grid))]
+
+    def grid(self, sizes: Sequence[int]) -> list[tuple[int, int]]:
+        """Return size and block length along each dimension; of blocks with lengths of their own those of numbers."""
+        return [(len(self.starts), 1)] if self.starts else list(zip(sizes, self.lengths, strict=True))
+
+    def on_grid(self, boxes: Boxes) -> Boxes:
+        """Return boxes, (boxes, dimensions, 2), as that grid counts."""
+        if not self.starts:
+            return boxes
+        there = boxes[..., 0] < boxes[..., 1]
+        first, last = self._begun(boxes[..., 0], "right") - 1, self._begun(boxes[..., 1], "left")
+        return np.where(there[..., None], np.stack([first, last], axis=-1), 0)
+
+    def _begun(self, places: Any, side: Literal["left", "right"]) -> Any:
+        """Say how many blocks have begun before a place, or at it."""
+        return np.searchsorted(self.starts, places, side)
 
 
 @dataclass(frozen=True)
@@ -76,7 +98,8 @@ class Origin:
     def from_json(cls, plain: Mapping[str, Any]) -> "Origin":
         """Read back plain values."""
         pieces = (
-            Pieces(tuple(p["dims"]), tuple(p["lengths"]), p["pattern"], tuple(p["names"])) for p in plain["pieces"]
+            Pieces(tuple(p["dims"]), tuple(p["lengths"]), p["pattern"], tuple(p["names"]), tuple(p.get("starts", ())))
+            for p in plain["pieces"]
         )
         return cls(plain["key"], plain["group"], tuple(plain["dims"]), tuple(plain["shape"]), tuple(pieces))
 

@@ -71,6 +71,7 @@ class Reader:
 READERS = (
     Reader("visibilities", "radio visibilities (UVFITS, UVH5, MeasurementSet)"),
     Reader("netcdf", "netCDF"),
+    Reader("series", "a folder of netCDF files that follow each other along one axis"),
     Reader("stations", "KNMI daily station files (etmgeg_NNN.txt, or a folder of them)"),
     Reader("zarr", "a Zarr group"),
 )

@@ -79,7 +79,7 @@ def test_a_file_that_is_not_what_its_name_says_is_called_what_it_is(tmp_path: Pa
     path.write_bytes(content)
     message = refusal(recognise, path)
     assert looks in message
-    assert "netCDF; KNMI daily" in message
+    assert "netCDF; a folder of netCDF files" in message
 
 
 def test_what_is_not_there_and_a_folder_of_nothing_are_refused(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from terp.storage.errors import BadInput
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.workflows import Product, api, ingest
+from terp.workflows.results.why import why
 from terp.workflows.running.progress import Progress
 from terp.workflows.running.report import LogReporter
 
@@ -95,3 +96,17 @@ def test_an_archived_object_lists_every_file_of_a_source_however_many(tmp_path: 
     listed = Path(archived["path"]) / archived["version"] / "content" / "inputs.sha256"
     assert len(listed.read_text().splitlines()) > 120
     subprocess.run(["sha256sum", "--quiet", "--check", listed], cwd=tmp_path, check=True)
+
+
+def test_a_folder_of_files_is_one_source_and_what_its_values_came_from_are_these_files(
+    tmp_path: Path, home: Path
+) -> None:
+    days = xr.Dataset({"v": (("time", "x"), np.arange(24, dtype="f4").reshape(6, 4))}, {"time": np.arange(6)})
+    source = tmp_path / "days"
+    source.mkdir()
+    for name, part in (("b", slice(0, 2)), ("a", slice(2, 5)), ("c", slice(5, 6))):
+        days.isel(time=part).to_netcdf(source / f"{name}.nc")
+    run = api.run(taken, str(source), home=home, workers=1, archive=False)
+    assert run.open().v.equals(days.v)
+    [step] = why(Home(home), run.record.stages[0].key, at={"time": "3"})["from"]
+    assert (step["files"], step["of"], step["first"]) == (3, 3, ["b.nc", "a.nc", "c.nc"])
