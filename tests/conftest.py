@@ -21,9 +21,18 @@ settings.load_profile("here")
 Terp = Callable[..., subprocess.CompletedProcess[str]]
 
 
+_LONG = ("tests/workflows/test_replay.py", "tests/test_docs.py", "tests/faults/")  # after those that want SLURM
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest: the tests that want the one SLURM, and so wait for each other."""
-    items.sort(key=lambda item: item.get_closest_marker("slurm") is None)
+    """Begin with what takes longest: the tests that want the one SLURM, and so wait for each other; then long files."""
+
+    def rank(item: pytest.Item) -> int:
+        if item.get_closest_marker("slurm") is not None:
+            return 0
+        return next((place for place, name in enumerate(_LONG, 1) if item.nodeid.startswith(name)), len(_LONG) + 1)
+
+    items.sort(key=rank)
 
 
 @pytest.hookimpl(optionalhook=True)
