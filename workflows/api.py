@@ -11,7 +11,6 @@ from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Agent
 from terp.storage.signature import SigningKey
-from terp.workflows.errors import Usage
 from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
 from terp.workflows.prefect import server as prefect_server
@@ -125,16 +124,16 @@ def run(
     made, planner, found, values = _planned(flow, inputs, parameters, house, reporter, elsewhere)
     demand_licences(decision, planner.sources.values())
     notes = place.fitting(made)
-    record, more = _begun(house, made, found, values, flow, as_run, agent)
-    keep_decision(house, record, decision)
-    _noted_place(house, record, place)
+    record = _begun(house, made, found, values, flow, as_run)
+    with _told_how(house, record):
+        notes += _noted(house, record, made, found, agent, decision, place)
     told = Logged(reporter, record.folder(house) / "log.txt", record.warnings)
     told.plan(made)
     crew = Workers(lambda: place.launch(house, record, told))
     try:
         with _recorded(house, record, made.tasks):
             demand_progress(record)
-            _tell_plan(house, record, made, [*notes, *more], told)
+            _tell_plan(house, record, made, notes, told)
             if made.tasks:
                 crew.want()
             try:
@@ -156,9 +155,16 @@ def run(
     return Run(house, record)
 
 
-def _noted_place(home: Home, record: RunRecord, place: Where) -> None:
+def _noted(
+    home: Home, record: RunRecord, made: Plan, found: "Flow[Any, Any]", agent: Agent, decision: bytes, place: Where
+) -> list[str]:
+    """Note all that is known before a run computes: code, decision and place; return what to tell of the code."""
+    demand_as_submitted(record, made)
+    notes = _captured(home, record, found, agent)
+    keep_decision(home, record, decision)
     record.workers, record.site = place.workers, place.site.name if place.site else ""
     record.cluster = so_far(home, record)
+    return notes
 
 
 def _decided(home: Home, policy: Path | None, as_run: str) -> bytes:
@@ -195,24 +201,11 @@ def _made_all(home: Home, record: RunRecord, planner: Planner, told: Reporter) -
 
 
 def _begun(
-    house: Home,
-    made: Plan,
-    found: "Flow[Any, Any]",
-    values: dict[str, Any],
-    flow: "Flow[Any, Any] | str",
-    as_run: str,
-    agent: Agent,
-) -> tuple[RunRecord, list[str]]:
-    """Return the record of a run that begins, with what it is made with noted, and what to tell of that."""
+    house: Home, made: Plan, found: "Flow[Any, Any]", values: dict[str, Any], flow: "Flow[Any, Any] | str", as_run: str
+) -> RunRecord:
+    """Return the record of a run that begins, or that of one which was submitted."""
     target = flow if isinstance(flow, str) else f"{found.fn.__module__}:{found.fn.__name__}"
-    record = load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
-    try:
-        demand_as_submitted(record, made)
-    except Usage as refusal:
-        record.ended = now()
-        _failed(house, record, refusal)
-        raise
-    return record, _captured(house, record, found, agent)
+    return load_run(house, as_run) if as_run else RunRecord.begin(house, made.flow, target, values)
 
 
 def _captured(house: Home, record: RunRecord, found: "Flow[Any, Any]", agent: Agent) -> list[str]:
@@ -262,6 +255,16 @@ def open(reference: str = "last", name: str = "", group: str = "", home: Path | 
 def _recorded(home: Home, record: RunRecord, left: int) -> Iterator[None]:
     """Keep the record of a run true, however it ends; `left` regions are to be made."""
     record.go_on(home, left)
+    with _told_how(home, record):
+        yield
+    record.state = "finished"
+    record.note(home, "stopped", state=record.state, results=record.results)
+    record.save(home)
+
+
+@contextmanager
+def _told_how(home: Home, record: RunRecord) -> Iterator[None]:
+    """Have the record of a run tell how it ended, where an error ends it."""
     try:
         yield
     except BaseException as error:
@@ -269,9 +272,6 @@ def _recorded(home: Home, record: RunRecord, left: int) -> Iterator[None]:
         with suppress(OSError, DiskTrouble):  # a full disk must not hide what happened
             _failed(home, record, error)
         raise
-    record.state = "finished"
-    record.note(home, "stopped", state=record.state, results=record.results)
-    record.save(home)
 
 
 def _failed(home: Home, record: RunRecord, error: BaseException) -> None:

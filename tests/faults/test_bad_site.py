@@ -18,6 +18,7 @@ from saying import FLOWS, TERP, Said, Say, command, holds, nothing_half_written,
 
 PATIENCE = 120  # seconds in which a run has to say that its workers die
 NOWHERE = "http://127.0.0.1:9/api"
+LIMITS = (400, 900)  # KiB: less than terp.zip has, and more, but less than the largest shard
 POWERLESS = "-dac_override,-dac_read_search"
 
 
@@ -100,13 +101,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory, prefect: dict[str, str]) -> I
     base = tmp_path_factory.getbasetemp()
     killing = [TERP, "run", f"{FLOWS}:killing", "--workers", "1"]
     nowhere = [TERP, "run", "climatology", "--workers", "1"]
-    limited = ["bash", "-c", f"ulimit -f 400; exec {TERP} run climatology --workers 1"]
+    limited = {most: ["bash", "-c", f"ulimit -f {most}; exec {TERP} run climatology --workers 1"] for most in LIMITS}
     with ThreadPoolExecutor(1) as pool:
         begun = {
             number.name: pool.submit(interrupted, number, base / number.name, prefect)
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         }
-        begun["limited"] = pool.submit(command, *limited, home=base / "limited", prefect=prefect)
+        for most, words in limited.items():
+            begun[f"limited-{most}"] = pool.submit(command, *words, home=base / f"limited-{most}", prefect=prefect)
         begun["nowhere"] = pool.submit(command, *nowhere, home=base / "nowhere", prefect={"PREFECT_API_URL": NOWHERE})
         begun["killing"] = pool.submit(command, *killing, home=base / "killing", prefect=prefect)
         yield begun
@@ -146,8 +148,10 @@ def test_a_run_that_is_interrupted_says_how_to_go_on_and_leaves_no_worker(ended:
     nothing_half_written(home)
 
 
-def test_a_file_that_may_not_grow_is_told(ended: Ended) -> None:
-    said, home = ended("limited")
+@pytest.mark.parametrize("most", LIMITS)
+def test_a_file_that_may_not_grow_is_told_be_it_of_the_run_or_of_a_product(ended: Ended, most: int) -> None:
+    said, home = ended(f"limited-{most}")
+    assert bool(list(home.glob("products/*"))) == (most == LIMITS[1])
     holds(said, 74, str(home), "the file would be larger than is allowed here (see `ulimit -f`)")
     assert state(home) == "failed"
     nothing_half_written(home)
