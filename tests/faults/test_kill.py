@@ -117,7 +117,7 @@ def kill_often(home: Path, prefect: dict[str, str], chance: random.Random, times
 def test_of_two_controllers_one_works_and_the_other_is_told(
     home: Path, prefect: dict[str, str], undisturbed: dict[str, bytes]
 ) -> None:
-    for process in started(home, prefect, 20):
+    for process in started(home, prefect, 2):
         other = subprocess.run(
             [*COMMAND, "--workers", "1"], env=environment(home, prefect), capture_output=True, text=True, timeout=120
         )
