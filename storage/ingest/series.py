@@ -45,6 +45,7 @@ def read(path: Path) -> dict[str, xr.Dataset]:
     if len(files) == 1:
         return {"": files[0].data}
     dim = _axis(files)
+    _demand_rising(files, dim)
     files.sort(key=lambda one: one.data[dim].values[0])
     for one, other in pairwise(files):
         _demand_order(one, other, dim)
@@ -156,11 +157,15 @@ def _axis(files: Sequence[_File]) -> str:
     )
 
 
+def _demand_rising(files: Sequence[_File], dim: str) -> None:
+    """Raise BadInput unless values along an axis rise through each file."""
+    for one in files:
+        if not one.data.indexes[dim].is_monotonic_increasing or not one.data.indexes[dim].is_unique:
+            raise BadInput(f"{one.path} does not rise along {dim}: sort it, then run again.")
+
+
 def _demand_order(one: _File, other: _File, dim: str) -> None:
-    """Raise BadInput unless values along an axis rise through both files."""
-    for each in (one, other):
-        if not each.data.indexes[dim].is_monotonic_increasing or not each.data.indexes[dim].is_unique:
-            raise BadInput(f"{each.path} does not rise along {dim}: sort it, then run again.")
+    """Raise BadInput unless a file begins behind the end of the one before it."""
     last, begin = one.data[dim].values[-1], other.data[dim].values[0]
     if not last < begin:
         raise BadInput(

@@ -7,6 +7,7 @@ bytes and files are known, what exists already, and why what is done again is do
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -161,9 +162,10 @@ class Planner:
     elsewhere: Mapping[str, Path] = field(default_factory=dict)
     tell: Tell = silent
 
-    def __post_init__(self) -> None:
-        """Look for nothing that was measured yet."""
-        self.peaks = Peaks(self.home)
+    @cached_property
+    def peaks(self) -> Peaks:
+        """What was measured in the runs of the home."""
+        return Peaks(self.home)
 
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
