@@ -96,9 +96,18 @@ on_node() { # on_node NODE COMMAND...
     exec nsenter --target "$pid" --net --uts --ipc --mount --pid --time --wd="$PWD" -- "$@"
 }
 
+shared_serves() { # not only mounted: what serves it answers; who waits for it can but be killed
+    timeout --signal=KILL 2 mountpoint --quiet "$TB/shared" &&
+        timeout --signal=KILL 2 stat --file-system "$TB/shared" >/dev/null 2>&1
+}
+
+end_shared() {
+    stop 2 host
+    umount --lazy "$TB/shared" 2>/dev/null || true
+}
+
 start_shared() { # the host's view of the folder that all nodes share
     alive host && return
-    umount --lazy "$TB/shared" 2>/dev/null || true
     daemon lying-host.out /usr/bin/python3 "$HERE/lying.py" "$TB/truth" "$TB/shared" "$TB/etc/lies"
     echo $! >"$TB/run/host.pid"
 }

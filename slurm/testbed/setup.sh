@@ -62,7 +62,7 @@ check_way() { # slurm, munge and mysql must get to the state folder
 }
 
 make_folders() {
-    alive host || umount --lazy "$TB/shared" 2>/dev/null || true # a mount whose process was killed cannot be looked at
+    shared_serves || end_shared # whoever looks at a mount that nobody serves fails, or waits for ever
     mkdir -p "$TB"/{etc,state,spool,db,munge,local,truth,shared,scratch} /local
     chown munge: "$TB/munge"
     chown mysql: "$TB/db"
@@ -129,7 +129,7 @@ running() {
 up() {
     local begun=$EPOCHREALTIME packages name
     check
-    if running && all_nodes_idle; then
+    if running && shared_serves && all_nodes_idle; then
         log "it is up"
         ready
         return
@@ -152,7 +152,7 @@ up() {
     start_slurmdbd
     add_accounts
     start_ctld
-    waitfor 10 mountpoint "$TB/shared"
+    waitfor 10 shared_serves
     waitfor 30 all_nodes_idle
     log "up in $(awk "BEGIN { printf \"%.1f\", $EPOCHREALTIME - $begun }") s"
     ready

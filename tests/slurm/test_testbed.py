@@ -162,8 +162,9 @@ def wait_for(condition: Callable[[], bool], seconds: float = 10) -> float:
     return time.monotonic()
 
 
-def test_a_shared_folder_whose_process_was_killed_is_mended_by_bringing_it_up_again(bed: Any) -> None:
-    os.kill(int((bed.folder / "run/host.pid").read_text()), signal.SIGKILL)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "hanging"])
+def test_a_shared_folder_whose_process_serves_no_more_is_mended_by_bringing_it_up_again(bed: Any, how: int) -> None:
+    os.kill(int((bed.folder / "run/host.pid").read_text()), how)
     bed.command("up", timeout=120)
     (bed.shared / "seen").write_text("again")
     assert bed.on("n2", "cat", bed.shared / "seen") == "again"
