@@ -29,7 +29,7 @@ def stages(mib: int) -> dict[str, Any]:
     """A stage of each kind, on blocks of so many MiB."""
     rows = mib * 64
 
-    @stage(cut=("time",), block={"time": rows})
+    @stage(cut=("time",), block={"time": rows}, copies=4)  # two of float64
     def made(block: xr.Dataset) -> xr.Dataset:
         values = np.sin(block["seed"].to_numpy()[:, None] + np.arange(CELLS)).astype("f4")
         return xr.Dataset({"v": (("time", "cell"), values)}, {"time": block["time"], "cell": np.arange(CELLS)})
