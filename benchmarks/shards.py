@@ -8,8 +8,9 @@ from isal import isal_zlib
 from benchmarks.job import Values
 from benchmarks.shard_peers import CHUNK, COLUMNS, ROWS, Peer, rows
 from terp.storage.grid import Array
+from terp.storage.open_shard import Extent
 from terp.storage.shard import Stored, values_digest, write_shard
-from terp.storage.sharded import Extent, ShardedArray
+from terp.storage.sharded import ShardedArray
 
 
 class Terp(Peer):

@@ -19,7 +19,8 @@ from terp.storage.codec import Codec, Values
 from terp.storage.errors import BadInput, Missing
 from terp.storage.grid import Array
 from terp.storage.lineage import Pieces
-from terp.storage.sharded import Extent, Pick, ShardedArray
+from terp.storage.open_shard import Extent
+from terp.storage.sharded import Pick, ShardedArray
 
 if TYPE_CHECKING:
     import zarr

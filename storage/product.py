@@ -30,10 +30,11 @@ from terp.storage.ledger import Ledger, Place
 from terp.storage.lineage import Lineage, Origins
 from terp.storage.looking import Sizes, check_file
 from terp.storage.manifest import Manifest
+from terp.storage.open_shard import Extent
 from terp.storage.proven import Proof, ProvenFiles
 from terp.storage.runs import files_in
 from terp.storage.shard import Stored
-from terp.storage.sharded import Extent, ShardedArray
+from terp.storage.sharded import ShardedArray
 from terp.storage.tree import Tree
 
 if TYPE_CHECKING:
@@ -290,8 +291,7 @@ class StoredProduct:
 def _locate(data: Path, manifest: Manifest, group: Group, number: int, place: tuple[int, ...]) -> Extent:
     """Return where the shard at a place of a group's array is; a function that can be sent to another process."""
     array = group.arrays[number]
-    index = group.region_of(array, place)
-    stored = manifest.shard(group.path, index, number)
+    stored = manifest.shard(group.path, index := group.region_of(array, place), number)
     return Extent(data / group.shard_key(array, index), 0, stored.size, stored.tag)
 
 

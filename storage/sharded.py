@@ -8,38 +8,25 @@ proven to be the recorded one by its size and its tag before anything of it is b
 import itertools
 import math
 import os
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
-import google_crc32c
 import numpy as np
 
 from terp.storage.codec import Codec, Values
-from terp.storage.errors import Damaged, Missing
+from terp.storage.errors import Damaged
 from terp.storage.grid import Array
 from terp.storage.lineage import Of, note
 from terp.storage.machine import cores
-from terp.storage.shard import ABSENT, INDEX_CRC_BYTES
+from terp.storage.open_shard import Extent, OpenShard, buffers, kept
+from terp.storage.shard import ABSENT
 
 _MOST_THREADS = 4  # more do not read faster from one disk, and a reader is not alone on a machine
 
 Pick = slice | np.ndarray[Any, Any]  # of one dimension: a slice without step, or positions in any order
-
-
-@dataclass(frozen=True)
-class Extent:
-    """Where a stored shard is: a file, or a part of one, of `size` bytes from `start`; its tag in hex digits."""
-
-    path: Path
-    start: int
-    size: int
-    tag: str
 
 
 @dataclass(frozen=True)
@@ -85,23 +72,25 @@ class ShardedArray:
         return out
 
     def _read_shard(self, place: tuple[int, ...], chunks: list[tuple[_Part, ...]], out: Values, threads: int) -> None:
-        key = "/".join([self.name, "c", *map(str, place)])
-        with _opened(self.locate(place), key, self.owner) as shard:
-            index = shard.index(math.prod(self._counts))
+        with kept((self, place), lambda: self._opened(place)) as shard:
             if threads == 1 or len(chunks) == 1:
                 for chunk in chunks:
-                    self._read_chunk(shard, index, chunk, out)
+                    self._read_chunk(shard, chunk, out)
             else:
-                reads = [_pool(threads).submit(self._read_chunk, shard, index, chunk, out) for chunk in chunks]
+                reads = [_pool(threads).submit(self._read_chunk, shard, chunk, out) for chunk in chunks]
                 wait(reads)  # all, or one that is late would read from a file that is closed
                 for read in reads:
                     read.result()
 
-    def _read_chunk(self, shard: "_Shard", index: Values, chunk: tuple[_Part, ...], out: Values) -> None:
+    def _opened(self, place: tuple[int, ...]) -> OpenShard:
+        key = "/".join([self.name, "c", *map(str, place)])
+        return OpenShard.at(self.locate(place), key, self.owner, math.prod(self._counts))
+
+    def _read_chunk(self, shard: OpenShard, chunk: tuple[_Part, ...], out: Values) -> None:
         number = 0
         for part, count in zip(chunk, self._counts, strict=True):
             number = number * count + part.chunk % count
-        offset, length = index[number].tolist()  # as integers that do not overflow
+        offset, length = shard.index[number].tolist()  # as integers that do not overflow
         if offset == length == ABSENT and self.fill is not None:
             self._put(chunk, self.fill, out)
             return
@@ -115,12 +104,12 @@ class ShardedArray:
                 self._read_to(shard, offset, length, target)
                 return
             stored = shard.chunk(offset, length)
-            values = self._codec.decoded(stored, _buffers.chunk(self.array.chunk, self.dtype))
+            values = self._codec.decoded(stored, buffers.chunk(self.array.chunk, self.dtype))
         except Damaged as damage:
             raise Damaged(f"{shard.key} of {self.owner} is damaged: {damage}") from None
         self._put(chunk, values, out)
 
-    def _read_to(self, shard: "_Shard", offset: int, length: int, target: Values) -> None:
+    def _read_to(self, shard: OpenShard, offset: int, length: int, target: Values) -> None:
         """Put the values of a chunk where they are wanted: those that are stored as they are by the read itself."""
         plain = target.reshape(-1).view(np.uint8)
         if self._codec.is_plain(length, plain.size):
@@ -136,97 +125,6 @@ class ShardedArray:
         else:
             inside = np.ix_(*(_positions(part.inside) for part in chunk))
             out[np.ix_(*(_positions(part.out) for part in chunk))] = values[inside]
-
-
-@dataclass(frozen=True)
-class _Shard:
-    """An open shard that was proven to be the recorded one."""
-
-    descriptor: int
-    extent: Extent
-    key: str
-    owner: str
-
-    def index(self, chunks: int) -> Values:
-        """Return offset and length of each inner chunk, in C order."""
-        size = 16 * chunks
-        raw = self._read(self.extent.size - size - INDEX_CRC_BYTES, size + INDEX_CRC_BYTES)
-        if google_crc32c.value(raw[:size]) != int.from_bytes(raw[size:].tobytes(), "little"):
-            raise self._damaged("its index is not what was stored (CRC32C)")
-        found: Values = np.frombuffer(raw[:size].tobytes(), "<u8").reshape(chunks, 2)
-        return found
-
-    def chunk(self, offset: int, length: int, out: Values | None = None) -> Values:
-        """Return stored bytes of a chunk: in `out`, or in a buffer that the thread's next chunk overwrites."""
-        if offset == ABSENT or offset + length > self.extent.size:
-            raise self._damaged("it lacks a chunk")
-        return self._read(offset, length, out)
-
-    def prove(self) -> None:
-        """Raise Damaged where this is not the recorded shard."""
-        tag = bytes.fromhex(self.extent.tag)
-        if self._read(0, len(tag)).tobytes() != tag:
-            raise Damaged(f"{self.key} of {self.owner} is not the shard that was recorded")
-
-    def _read(self, start: int, length: int, out: Values | None = None) -> Values:
-        if length < 0 or start < 0:
-            raise self._damaged("it is too short")
-        buffer = _buffers.stored(length) if out is None else out
-        at = 0
-        while at < length:
-            got = os.preadv(self.descriptor, [buffer[at:]], self.extent.start + start + at)
-            if not got:
-                raise self._damaged("it was cut short while it was read")
-            at += got
-        return buffer
-
-    def _damaged(self, why: str) -> Damaged:
-        return Damaged(f"{self.key} of {self.owner} is damaged: {why}")
-
-
-@contextmanager
-def _opened(extent: Extent, key: str, owner: str) -> Iterator[_Shard]:
-    try:
-        descriptor = os.open(extent.path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        raise Missing(f"{key} of {owner} is gone") from None
-    except OSError as error:
-        raise Damaged(f"{key} of {owner} cannot be read: {error.strerror}") from None
-    try:
-        size = os.fstat(descriptor).st_size
-        if size < extent.start + extent.size or (extent.start == 0 and size != extent.size):
-            raise Damaged(f"{key} of {owner} has {size} bytes where {extent.start + extent.size} were recorded")
-        shard = _Shard(descriptor, extent, key, owner)
-        shard.prove()
-        yield shard
-    except OSError as error:
-        raise Damaged(f"{key} of {owner} cannot be read: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-
-
-class _Buffers(threading.local):
-    """Memory of a thread that is used again for each chunk: to touch new memory costs as much as to read it."""
-
-    def __init__(self) -> None:
-        self._stored: Values = np.empty(0, np.uint8)
-        self._chunk: Values = np.empty(0, np.uint8)
-
-    def stored(self, length: int) -> Values:
-        """Return room for stored bytes."""
-        if self._stored.size < length:
-            self._stored = np.empty(length + length // 4, np.uint8)
-        return self._stored[:length]
-
-    def chunk(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Values:
-        """Return room for a decoded chunk."""
-        size = math.prod(shape) * dtype.itemsize
-        if self._chunk.size < size:
-            self._chunk = np.empty(size, np.uint8)
-        return self._chunk[:size].view(dtype).reshape(shape)
-
-
-_buffers = _Buffers()
 
 
 @cache

@@ -15,12 +15,13 @@ from terp.storage.codec import Values
 from terp.storage.errors import BadPackage, Damaged
 from terp.storage.files import read_file
 from terp.storage.grid import Array, Group
+from terp.storage.open_shard import Extent
 from terp.storage.package.packing import Member, Packed
 from terp.storage.package.smallfiles import SmallFiles
 from terp.storage.package.table import FORMAT, MEMBERS, PACKAGE
 from terp.storage.package.zip64 import Entry
 from terp.storage.shard import TAG_BYTES
-from terp.storage.sharded import Extent, Pick, ShardedArray
+from terp.storage.sharded import Pick, ShardedArray
 
 if TYPE_CHECKING:
     import xarray as xr

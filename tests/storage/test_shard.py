@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import struct
 import subprocess
@@ -22,8 +23,9 @@ from hypothesis.extra import numpy as hnp
 from terp.storage.codec import Codec
 from terp.storage.errors import BadProduct, Damaged, Missing
 from terp.storage.grid import Array, shape_array
+from terp.storage.open_shard import Extent, kept_open
 from terp.storage.shard import array_metadata, values_digest, write_shard
-from terp.storage.sharded import Extent, Pick, ShardedArray
+from terp.storage.sharded import Pick, ShardedArray
 
 CODECS = ["none", "lz4-5-shuffle", "lz4-1-bitshuffle", "zstd-1-bitshuffle", "zstd-3-noshuffle"]
 DTYPES = ["bool", "int8", "uint16", "int32", "int64", "uint64", "float32", "float64", "complex64", "complex128"]
@@ -249,13 +251,49 @@ def test_an_index_that_points_anywhere_else_is_an_error(tmp_path: Path, entry: t
         ours(tmp_path / "a", array).read([slice(0, 8)])
 
 
+def test_shards_that_are_kept_open_are_opened_and_proven_once_and_let_go_in_the_end(tmp_path: Path) -> None:
+    array = Array("a", ("x",), (40,), "float32", (40,), (4,), codec="none")
+    values = np.arange(40, dtype="f4")
+    store(tmp_path, array, values)
+    reader, before = ours(tmp_path / "a", array), len(os.listdir("/proc/self/fd"))
+    with kept_open():
+        for start in range(0, 40, 4):
+            np.testing.assert_array_equal(reader.read([slice(start, start + 4)]), values[start : start + 4])
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+        shutil.rmtree(tmp_path / "a")
+        np.testing.assert_array_equal(reader.read([slice(2, 38)]), values[2:38])
+    assert len(os.listdir("/proc/self/fd")) == before
+    with pytest.raises(FileNotFoundError):
+        reader.read([slice(0, 4)])
+
+
+def test_a_shard_that_was_kept_open_and_disappoints_is_opened_anew(tmp_path: Path) -> None:
+    array = Array("a", ("x",), (8,), "float32", (8,), (4,), codec="none")
+    values = np.arange(8, dtype="f4")
+    store(tmp_path, array, values)
+    reader, shard = ours(tmp_path / "a", array), tmp_path / "a/c/0"
+    good = shard.read_bytes()
+    with kept_open():
+        reader.read([slice(0, 4)])
+        place = good.index(values[4:].tobytes())
+        with shard.open("r+b") as file:
+            file.seek(place)
+            file.write(b"\1\1")
+        with pytest.raises(Damaged, match="CRC32C"):
+            reader.read([slice(4, 8)])
+        (tmp_path / "other").write_bytes(good)
+        (tmp_path / "other").rename(shard)
+        np.testing.assert_array_equal(reader.read([slice(4, 8)]), values[4:])
+
+
 _FORKED = """
 import os, sys, warnings
 from pathlib import Path
 import numpy as np
 from terp.storage.grid import Array
 from terp.storage.shard import write_shard
-from terp.storage.sharded import Extent, ShardedArray
+from terp.storage.open_shard import Extent
+from terp.storage.sharded import ShardedArray
 array, path = Array("a", ("x",), (4000,), "float32", (4000,), (100,), codec="none"), Path(sys.argv[1])
 stored = write_shard(path, array, np.arange(4000, dtype="f4"))
 reader = ShardedArray(array, "a", lambda _: Extent(path, 0, stored.size, stored.tag), "a test")

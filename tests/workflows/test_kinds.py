@@ -125,6 +125,67 @@ def test_a_kernel_that_computes_something_else_is_refused_before_anything_runs(m
         made(doubled)
 
 
+def test_a_kernel_may_return_its_arrays_alone(made: Run, source: Path) -> None:
+    @stage(cut=("time", "place"), halo={"time": 1}, block={"time": 8, "place": 10})
+    def turned(block: xr.Dataset) -> xr.Dataset:
+        return block.transpose("place", "time").roll(time=0) * 2
+
+    @turned.kernel
+    def _(block: xr.Dataset) -> dict[str, Any]:
+        return {"v": block["v"].to_numpy().T * np.float32(2)}
+
+    @stage(cut=("place",), over=("time",), block={"time": 8, "place": 6})
+    def summed(block: xr.Dataset) -> xr.Dataset:
+        return block.sum("time")
+
+    @summed.kernel
+    def _(block: xr.Dataset) -> dict[str, Any]:
+        return {"v": block["v"].to_numpy().sum(1)}
+
+    product = made(lambda data: summed(turned(data)))
+    with xr.open_dataset(source) as whole:
+        np.testing.assert_allclose(product.open()["v"], 2 * whole["v"].sum("time"), rtol=1e-4, atol=1e-5)
+        np.testing.assert_array_equal(product.open()["place"], whole["place"])
+
+
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [
+        (lambda values: {"w": values}, r"returned an array 'w' of 2 dimensions where there are v \(time, place\)"),
+        (lambda _: {}, "gives other values than same itself"),
+        (lambda values: {"v": values[1:]}, "gives other values than same itself"),
+        (lambda values: {"v": values[0]}, "the kernel of same fails on a made-up block"),
+        (lambda values: values, "the kernel of same returned a ndarray"),
+    ],
+)
+def test_arrays_that_are_not_those_of_the_stage_are_refused(
+    made: Run, returned: Callable[[Any], Any], why: str
+) -> None:
+    @stage(cut=("place",))
+    def same(block: xr.Dataset) -> xr.Dataset:
+        return block * 1
+
+    @same.kernel
+    def _(block: xr.Dataset) -> Any:
+        return returned(block["v"].to_numpy())
+
+    with pytest.raises(BadStage, match=why):
+        made(same)
+
+
+def test_a_kernel_whose_arrays_differ_on_a_real_block_is_told_what_was_planned(made: Run) -> None:
+    @stage(cut=("place",), block={"place": 6})
+    def same(block: xr.Dataset) -> xr.Dataset:
+        return block * 1
+
+    @same.kernel
+    def _(block: xr.Dataset) -> dict[str, Any]:
+        return {"v": block["v"].to_numpy().astype("f8" if block.sizes["time"] == TIMES else "f4")}
+
+    with pytest.raises(BadStage, match="v came as float64 where float32 was planned"):
+        made(same)
+
+
 def test_a_kernel_that_treats_gaps_otherwise_is_a_doubt_in_the_plan(source: Path, home: Path) -> None:
     @stage(cut=("place",))
     def warmest(block: xr.Dataset) -> xr.Dataset:

@@ -6,7 +6,7 @@ import math
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import cloudpickle
 import xarray as xr
@@ -22,9 +22,12 @@ from terp.workflows.planning.reduction import reduction
 from terp.workflows.planning.schema import PATIENCE, Trial, attempt
 from terp.workflows.planning.step import Step, group_of, key_of
 from terp.workflows.planning.whole import grown
+from terp.workflows.running.conform import Result
 from terp.workflows.running.task import Task
 
 Block = Callable[..., xr.Dataset]
+Kernel = Callable[..., Result]
+Made = TypeVar("Made")
 _READ_BYTES = 1 << 30  # that are read at once for regions which are parts of the same chunks
 
 
@@ -34,7 +37,7 @@ class Call:
 
     name: str
     function: Block
-    kernel: Block | None
+    kernel: Kernel | None
     combine: Block
     finish: Block
     ingredients: dict[str, Any]
@@ -78,11 +81,11 @@ class Call:
         return self.how.cut or ()
 
     @property
-    def working(self) -> Block:
+    def working(self) -> Kernel:
         """What computes a block: the kernel, where there is one."""
         return self.kernel or self.function
 
-    def on(self, function: Block, blocks: Sequence[Any]) -> xr.Dataset:
+    def on(self, function: Callable[..., Made], blocks: Sequence[Any]) -> Made:
         """Call a function with blocks where the products stood."""
         positional = [blocks[at] if isinstance(at, int) else self.parameters[at] for at in self.order]
         return function(*positional, **{k: v for k, v in self.parameters.items() if k not in self.order})
@@ -91,7 +94,7 @@ class Call:
         """Try the function, and the kernel beside it, on made-up blocks; `whole`: results keep what is cut."""
         kernel = self.kernel
 
-        def fast(blocks: Sequence[xr.Dataset]) -> xr.Dataset:
+        def fast(blocks: Sequence[xr.Dataset]) -> Result:
             return self.on(kernel or self.function, blocks)
 
         return attempt(

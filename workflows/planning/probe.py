@@ -16,7 +16,7 @@ _MOST = 256 << 20  # bytes of made-up blocks that a plan takes the time for
 
 
 def copies_held(
-    call: Callable[[Sequence[xr.Dataset]], xr.Dataset],
+    call: Callable[[Sequence[xr.Dataset]], object],
     inputs: Sequence[xr.Dataset],
     result: xr.Dataset,
     blocks: Mapping[str, int],

@@ -15,6 +15,7 @@ import xarray as xr
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
 from terp.workflows.running.blame import own_line
+from terp.workflows.running.conform import Result, as_dataset
 
 SHORT = 2  # length of a cut dimension in a made-up block
 PATIENCE = 2.0  # seconds a made-up call may take for the checks that repeat it to be made
@@ -89,6 +90,7 @@ class Trial:
 
 
 Call = Callable[[Sequence[xr.Dataset]], xr.Dataset]
+Fast = Callable[[Sequence[xr.Dataset]], Result]
 
 
 def attempt(
@@ -98,7 +100,7 @@ def attempt(
     cut: Mapping[str, int],
     how: Cutting,
     whole: bool,
-    kernel: Call | None = None,
+    kernel: Fast | None = None,
 ) -> Trial:
     """Call a stage on made-up blocks and find what is doubtful about it.
 
@@ -133,16 +135,15 @@ def _copies(blocks: Sequence[xr.Dataset]) -> list[xr.Dataset]:
     return [block.copy(deep=True) for block in blocks]
 
 
-def _kernel_doubts(name: str, call: Call, kernel: Call, blocks: Sequence[xr.Dataset], result: xr.Dataset) -> list[str]:
+def _kernel_doubts(name: str, call: Call, kernel: Fast, blocks: Sequence[xr.Dataset], result: xr.Dataset) -> list[str]:
     """Demand that a kernel gives what its stage gives; doubt one that does so only as long as no value is NaN."""
-    fast = f"the kernel of {name}"
-    _demand_same(name, result, _called(fast, kernel, _copies(blocks)))
+    _demand_same(name, result, _fast(name, kernel, _copies(blocks), result))
     gaps = [_with_gaps(one, seed) for seed, one in enumerate(blocks)]
     try:
-        same = _close(_called(name, call, _copies(gaps)), _called(fast, kernel, gaps))
+        same = _close(_called(name, call, _copies(gaps)), _fast(name, kernel, gaps, result))
     except BadStage:
         same = False
-    return [] if same else [f"{fast} gives other values than {name} itself where values are NaN"]
+    return [] if same else [f"the kernel of {name} gives other values than {name} itself where values are NaN"]
 
 
 def _with_gaps(block: xr.Dataset, seed: int) -> xr.Dataset:
@@ -157,6 +158,12 @@ def _demand_same(name: str, readable: xr.Dataset, fast: xr.Dataset) -> None:
         differing = [n for n in readable.data_vars if n not in fast or not _close(readable[[n]], fast[[n]])]
         what = ", ".join(map(str, differing)) or "other variables"
         raise BadStage(f"the kernel of {name} gives other values than {name} itself on a made-up block ({what})")
+
+
+def _fast(name: str, kernel: Fast, blocks: Sequence[xr.Dataset], readable: xr.Dataset) -> xr.Dataset:
+    """Call a kernel; what it returns as arrays alone has the dimensions of what its stage returned."""
+    dims = {str(name): tuple(map(str, values.dims)) for name, values in readable.data_vars.items()}
+    return _called(f"the kernel of {name}", lambda some: as_dataset(kernel(some), dims), blocks)
 
 
 def _called(name: str, call: Call, blocks: Sequence[xr.Dataset]) -> xr.Dataset:
@@ -207,7 +214,7 @@ def _cut_doubts(
 def _demand_rest(
     name: str,
     call: Call,
-    kernel: Call | None,
+    kernel: Fast | None,
     blocks: Sequence[xr.Dataset],
     schemas: Sequence[xr.Dataset],
     how: Cutting,
@@ -229,7 +236,7 @@ def _demand_rest(
                 f'of {many}; coarsen(..., boundary="pad") of xarray does: {found}'
             )
         if kernel:
-            _demand_same(name, made, _called(f"the kernel of {name}", kernel, _copies(rest)))
+            _demand_same(name, made, _fast(name, kernel, _copies(rest), made))
 
 
 def _begun(block: xr.Dataset, dim: str, length: int) -> xr.Dataset:

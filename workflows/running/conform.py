@@ -1,5 +1,6 @@
 """What a stage returned for a region, held against what was planned."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,32 @@ from terp.workflows.errors import BadStage
 Values = np.ndarray[Any, Any]
 
 
-def conform(result: xr.Dataset, group: Group, box: Box, schema: xr.Dataset) -> dict[str, Values]:
+Result = xr.Dataset | Mapping[str, Values]  # a kernel may return arrays by name, whose dimensions are as planned
+
+
+def as_dataset(result: Result, dims: Mapping[str, tuple[str, ...]]) -> xr.Dataset:
+    """Return a Dataset of arrays by name, as a kernel may return them; whatever else there is as it is."""
+    if isinstance(result, xr.Dataset) or not isinstance(result, Mapping):
+        return result
+    arrays = {str(name): values for name, values in result.items()}
+    for name, values in arrays.items():
+        if np.ndim(values) != len(dims.get(name, ())):
+            there = ", ".join(f"{one} ({', '.join(of)})" for one, of in dims.items())
+            raise BadStage(f"it returned an array {name!r} of {np.ndim(values)} dimensions where there are {there}")
+    return xr.Dataset({name: (dims[name], values) for name, values in arrays.items()})
+
+
+def conform(result: Result, group: Group, box: Box, schema: xr.Dataset) -> dict[str, Values]:
     """Return the arrays of a region as they are stored; raises BadStage where they are not as planned."""
-    if not isinstance(result, xr.Dataset):
+    if not isinstance(result, Mapping):
         raise BadStage(f"the stage returned a {type(result).__name__}: it must return an xarray Dataset")
-    planned, found = {a.name for a in group.arrays}, {str(name) for name in result.data_vars}
+    coords = result.coords if isinstance(result, xr.Dataset) else {}
+    planned, found = {a.name for a in group.arrays}, {str(name) for name in result if name not in coords}
     if planned != found:
         raise BadStage(f"the stage returned variables {sorted(found)} where {sorted(planned)} were planned")
     for name in schema.coords:
-        if not set(schema[name].dims) & box.keys() and name in result.coords:
-            _same_coordinate(str(name), result[name], schema[name])
+        if name in coords and not set(schema[name].dims) & box.keys():
+            _same_coordinate(str(name), coords[name], schema[name])
     return {array.name: _stored(result[array.name], array, group, box) for array in group.arrays}
 
 
@@ -29,10 +46,12 @@ def _same_coordinate(name: str, found: xr.DataArray, planned: xr.DataArray) -> N
         raise BadStage(f"the coordinate {name!r} depends on the data: make it a data variable")
 
 
-def _stored(values: xr.DataArray, array: Array, group: Group, box: Box) -> Values:
-    if set(values.dims) != set(array.dims):
-        raise BadStage(f"{array.name} came with dimensions {values.dims} where {array.dims} were planned")
-    plain = _encoded(values.transpose(*array.dims).to_numpy(), array.name)
+def _stored(values: xr.DataArray | Values, array: Array, group: Group, box: Box) -> Values:
+    if isinstance(values, xr.DataArray):
+        if set(values.dims) != set(array.dims):
+            raise BadStage(f"{array.name} came with dimensions {values.dims} where {array.dims} were planned")
+        values = values.transpose(*array.dims).to_numpy()
+    plain = _encoded(np.asarray(values), array.name)
     expected = group.block_shape(array, box)
     if plain.shape != expected:
         raise BadStage(f"{array.name} came with shape {plain.shape} where {expected} was planned")

@@ -23,11 +23,12 @@ from terp.storage.errors import BadInput
 from terp.storage.grid import Box, Group
 from terp.storage.lineage import note, noted
 from terp.storage.machine import Machine
+from terp.storage.open_shard import kept_open
 from terp.storage.writing import Written, write_region
 from terp.workflows.errors import BadStage
 from terp.workflows.running import memory
 from terp.workflows.running.calling import call, collected
-from terp.workflows.running.conform import Values, all_nan, conform
+from terp.workflows.running.conform import Result, Values, all_nan, as_dataset, conform
 from terp.workflows.running.gather import Input, block_of, opened, shared
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
@@ -73,7 +74,8 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     remarks = collected()
     with noted() as reads:
         if task.tile:
-            blocks = _tiled(task, group, index, schema)
+            with kept_open():
+                blocks = _tiled(task, group, index, schema)
         else:
             blocks = conform(_RUN[task.kind](task, group, index), group, group.box(index), schema)
     remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if all_nan(values)}
@@ -136,17 +138,18 @@ def _arguments(task: Task, box: Box) -> tuple[list[Any], dict[str, Any]]:
     return positional, named
 
 
-def _run_map(task: Task, group: Group, index: int) -> xr.Dataset:
+def _run_map(task: Task, group: Group, index: int) -> Result:
     return _mapped(task, group, group.box(index))
 
 
-def _mapped(task: Task, group: Group, box: Box) -> xr.Dataset:
+def _mapped(task: Task, group: Group, box: Box) -> Result:
     """Call the stage's function on what a box is made of; return what of the result belongs to the box."""
     wide = _wide(task, group, box)
     positional, named = _arguments(task, {**wide, **_finer(task, box)})
     result = call(_functions(task.functions)[0], *positional, **named)
-    if not task.halo or not isinstance(result, xr.Dataset):
+    if not task.halo or not isinstance(result, Mapping):
         return result
+    result = as_dataset(result, {a.name: a.dims for a in group.arrays})
     _demand_extent(result, wide, task.halo)
     own = {dim: slice(box[dim].start - wide[dim].start, box[dim].stop - wide[dim].start) for dim in task.halo}
     return result.isel(own)
@@ -204,7 +207,8 @@ def _tiles(box: Box, lengths: Mapping[str, int]) -> Iterator[Box]:
 
 def _run_partial(task: Task, group: Group, index: int) -> xr.Dataset:
     positional, named = _arguments(task, _part_box(task, group, index))
-    return call(_functions(task.functions)[0], *positional, **named).expand_dims(PART)
+    result = call(_functions(task.functions)[0], *positional, **named)
+    return as_dataset(result, {a.name: a.dims[1:] for a in group.arrays}).expand_dims(PART)
 
 
 def _part_box(task: Task, group: Group, index: int) -> Box:
