@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from terp.cluster.errors import Stopped, Walled
+from terp.cluster.errors import SlurmAway, Stopped, Walled
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Agent
@@ -231,10 +231,11 @@ def submit(
     demand_licences(decision, planner.sources.values())
     Where(site).fitting(made)
     record = RunRecord.begin(house, made.flow, flow, values)
-    note_submitted(record, made)
-    _captured(house, record, found, agent)
-    keep_decision(house, record, decision)
-    batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
+    with _told_how(house, record):
+        note_submitted(record, made)
+        _captured(house, record, found, agent)
+        keep_decision(house, record, decision)
+        batch.submit(house, record, site, batch.words_of(flow, inputs, parameters, options))
     return record
 
 
@@ -268,6 +269,8 @@ def _told_how(home: Home, record: RunRecord) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
+        if isinstance(error, SlurmAway) and record.state == "submitted":
+            raise  # SLURM may have the job
         record.ended = record.ended or now()
         with suppress(OSError, DiskTrouble):  # a full disk must not hide what happened
             _failed(home, record, error)

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from terp.cluster.errors import ClusterError
+from terp.cluster.site import load_site
 from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.machine import Machine
@@ -209,6 +211,31 @@ def test_an_image_that_cannot_be_read_is_told_of_as_such(begun: Any, monkeypatch
     monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
     [told] = capture(where, record, found, who(), {})
     assert told.startswith("the image gone.sif is recorded by its name only")
+
+
+# submission
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "why"),
+    [
+        ("invalid partition specified: batch", "failed", "the partition does not exist here"),
+        ("Unable to contact slurm controller (connect failure)", "submitted", ""),
+    ],
+)
+def test_a_run_that_slurm_refuses_is_on_record_as_failed_and_one_that_it_may_have_taken_is_not(
+    said: str, state: str, why: str, home: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    (repository / "sbatch").write_text(f'#!/bin/sh\necho "sbatch: error: {said}" >&2\nexit 1\n')
+    (repository / "sbatch").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{repository}:{os.environ['PATH']}")
+    site = load_site("generic", {})
+    with pytest.raises(ClusterError):
+        api.submit("twice.py:double", ("in.nc",), {}, site, {"--no-archive": True})
+    record = load_run(Home(home).open(), "last")
+    assert (record.state, record.job) == (state, "")
+    assert why in record.error
 
 
 # git
