@@ -209,6 +209,14 @@ def test_what_a_run_had_made_and_is_gone_was_removed(desk: Desk) -> None:
     assert record.started <= now()
 
 
+def test_a_plan_reads_the_records_of_runs_once(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    RunRecord.begin(desk.home, "made", "made", {})
+    read, really = list[str](), Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda path: (read.append(path.name), really(path))[1])
+    desk.plan(chain())
+    assert read.count("run.json") == 1
+
+
 def test_what_is_half_done_says_how_far(desk: Desk) -> None:
     body = chain(block={"y": 1})
     planned = desk.make(body).steps[1]

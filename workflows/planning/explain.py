@@ -3,7 +3,7 @@
 import difflib
 import json
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from itertools import zip_longest
@@ -14,7 +14,7 @@ from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.workflows.planning.step import Step
-from terp.workflows.running.record import makers
+from terp.workflows.running.record import RunRecord, makers
 
 NEVER = "never made here"
 
@@ -89,12 +89,13 @@ class Reasons:
 
     home: Home
     steps: Mapping[str, Step]
+    runs: Callable[[], Iterable[RunRecord]]
     _known: dict[str, list[StoredProduct]] = field(default_factory=dict)
     _told: dict[tuple[str, str], tuple[Cause, ...]] = field(default_factory=dict)
 
     @cached_property
     def _makers(self) -> dict[str, tuple[str, str]]:
-        return makers(self.home)
+        return makers(self.runs())
 
     def of(self, step: Step) -> Why:
         """Say why a step has to be done of which there is no product."""

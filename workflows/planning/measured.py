@@ -2,29 +2,23 @@
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Iterable
+from dataclasses import replace
 
-from terp.storage.home import Home
 from terp.workflows.planning.step import Step
-from terp.workflows.running.record import StageRecord, all_runs
+from terp.workflows.running.record import RunRecord, StageRecord
 
 _MORE = 1.2  # times what was expected, beyond which people are told
 _TELLING = 32 << 20  # bytes of blocks whose peak tells of others too: of less it is mostly the worker itself
 
 
-@dataclass
 class Peaks:
-    """The most that workers held for regions in the runs of a home, by the code of the stage and the size of blocks."""
+    """The most that workers held for regions in some runs, by the code of the stage and the size of blocks."""
 
-    home: Home
-
-    @cached_property
-    def _seen(self) -> dict[str, dict[int, int]]:
-        seen: dict[str, dict[int, int]] = defaultdict(dict)
-        for stage in (stage for run in all_runs(self.home) for stage in run.stages if stage.memory and stage.code):
-            seen[stage.code][stage.blocks] = stage.memory
-        return seen
+    def __init__(self, runs: Iterable[RunRecord]) -> None:
+        self._seen: dict[str, dict[int, int]] = defaultdict(dict)
+        for stage in (stage for run in runs for stage in run.stages if stage.memory and stage.code):
+            self._seen[stage.code][stage.blocks] = stage.memory
 
     def took(self, step: Step, noted: StageRecord, peak: int) -> str:
         """Note that a region of a step took so many bytes at the peak; return words where that is a surprise."""

@@ -29,6 +29,7 @@ from terp.workflows.planning.measured import Peaks
 from terp.workflows.planning.reasons import crowded, reasons
 from terp.workflows.planning.step import Step
 from terp.workflows.running.blame import blaming
+from terp.workflows.running.record import RunRecord, all_runs
 from terp.workflows.session import Product, repeating, session
 
 if TYPE_CHECKING:
@@ -163,9 +164,14 @@ class Planner:
     tell: Tell = silent
 
     @cached_property
+    def runs(self) -> list[RunRecord]:
+        """The runs of the home, as they were when they were first asked for."""
+        return all_runs(self.home)
+
+    @cached_property
     def peaks(self) -> Peaks:
-        """What was measured in the runs of the home."""
-        return Peaks(self.home)
+        """What was measured in these runs."""
+        return Peaks(self.runs)
 
     def take(self, build: Callable[[], Sequence[Step]], call: str) -> Product:
         """Note the steps of one call."""
@@ -239,7 +245,7 @@ def make_plan(
         ends = str(end)
     finally:
         session.reset(token)
-    reasons = Reasons(home, planner.steps)
+    reasons = Reasons(home, planner.steps, lambda: planner.runs)
     planned = [_planned(planner, step, reasons) for step in planner.steps.values()]
     keys = {name: product.key for name, product in results.items()}
     if not ends:

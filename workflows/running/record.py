@@ -7,7 +7,7 @@ can change unseen (see storage/journal.py).
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -209,9 +209,9 @@ def all_runs(home: Home) -> list[RunRecord]:
     return sorted((run for run in _records(home) if isinstance(run, RunRecord)), key=lambda run: run.started)
 
 
-def makers(home: Home) -> dict[str, tuple[str, str]]:
-    """Return which run made each product, whole and last, and when, as far as records tell."""
-    made = [(stage.ended, run.id, stage.key) for run in all_runs(home) for stage in run.stages if stage.made]
+def makers(runs: Iterable[RunRecord]) -> dict[str, tuple[str, str]]:
+    """Return which of some runs made each product, whole and last, and when, as far as records tell."""
+    made = [(stage.ended, run.id, stage.key) for run in runs for stage in run.stages if stage.made]
     return {key: (run, ended) for ended, run, key in sorted(made) if ended}
 
 

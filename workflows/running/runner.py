@@ -25,7 +25,7 @@ from terp.workflows.running.fill import fill
 from terp.workflows.running.fits import too_large
 from terp.workflows.running.gather import Input
 from terp.workflows.running.progress import Progress, Tell
-from terp.workflows.running.record import RunRecord, StageRecord, makers
+from terp.workflows.running.record import RunRecord, StageRecord, all_runs, makers
 from terp.workflows.running.report import Reporter
 from terp.workflows.running.software import Software
 from terp.workflows.running.task import EMPTY
@@ -130,7 +130,7 @@ class Runner:
 
     @cached_property
     def _makers(self) -> dict[str, tuple[str, str]]:
-        return makers(self.home)
+        return makers(all_runs(self.home))
 
     def _event(self, event: str, **facts: Any) -> None:
         self.run.note(self.home, event, **facts)
