@@ -114,7 +114,8 @@ class Filling:
 
     def _record(self, one: Written) -> Record:
         stored = {name: digests for name, (_, digests) in one.attempts.items()}
-        return Record(one.group, one.index, self.generation(one.place), stored, one.seconds, one.worker, one.reads)
+        made = one.seconds, one.worker, one.reads, one.remarks
+        return Record(one.group, one.index, self.generation(one.place), stored, *made)
 
     def void(self, place: Place, why: str) -> None:
         """Say that a recorded region does not count, remove its files and the seal: it will be done again."""

@@ -23,8 +23,9 @@ from terp.storage.errors import Busy, Fenced, StorageError
 from terp.storage.files import GLANCE, PATIENCE, await_file, create_once, disk, patiently, sync_folder, write_all
 from terp.storage.grid import Group
 from terp.storage.holder import Holder
+from terp.storage.remarks import Remarks
 from terp.storage.rows import NOTHING, Record, Rows, row_type, sound_rows
-from terp.storage.segments import frame, lines, segments
+from terp.storage.segments import demand_size, frame, lines, segments, size_of
 from terp.storage.segments import limits as what_counts
 
 _AT_ONCE = 4096  # regions that are looked up at a time
@@ -58,6 +59,7 @@ class Ledger:
         """Read all segments again; raises DiskTrouble."""
         self._done = [np.zeros(group.regions, bool) for group in self.groups]
         self.generations: dict[Place, int] = {}
+        self._remarks = Remarks()
         self.spoilt = 0
         with disk(self.folder):
             self._limits = self._read_lines()
@@ -74,6 +76,7 @@ class Ledger:
             some, spoilt = lines(path, limits.get(path.name))
             self.spoilt += spoilt
             for line in some:
+                self._remarks.learn(line)
                 if "void" in line and line["void"][0] in self._numbers:
                     place = line["void"][0], line["void"][1]
                     self.generations[place] = max(line["generation"], self.generations.get(place, 0))
@@ -146,6 +149,11 @@ class Ledger:
                 there[here["index"] - regions.start] = True
         return np.flatnonzero(there) + regions.start, found if there.all() else found[there]
 
+    def remarks(self) -> dict[str, int]:
+        """Return what was remarked on recorded regions, and on how many."""
+        with disk(self.folder):
+            return self._remarks.counted(rows for rows, _ in self._counting())
+
     def holder(self) -> Holder | None:
         """Return who holds the newest segment, or None when nobody does any more.
 
@@ -182,8 +190,8 @@ class Ledger:
         if self._limits.get(rows.name, worked):
             with suppress(FileNotFoundError):  # they are lost
                 await_file(rows, patience=PATIENCE)
-                patiently(lambda: _demand(rows, self._limits.get(rows.name, 0)), FileNotFoundError, PATIENCE)
-        return {file: _size(file) for file in (log, rows)}
+                patiently(lambda: demand_size(rows, self._limits.get(rows.name, 0)), FileNotFoundError, PATIENCE)
+        return {file: size_of(file) for file in (log, rows)}
 
     def _begin(self, epoch: int, header: dict[str, Any]) -> None:
         path = self.folder / f"{epoch:06}.log"
@@ -216,14 +224,15 @@ class Ledger:
         records = list(records)
         if not records:
             return
-        self._introduce(record.worker for record in records)
+        self._introduce(records)
         rows = np.zeros(len(records), self.type)
         for row, record in zip(rows, records, strict=True):
             number = self._numbers[record.group]
             stored = [record.stored[array.name].to_row() for array in self.groups[number].arrays]
-            worker = self._workers[record.worker]
             row["index"], row["group"], row["generation"] = record.index, number, record.generation
-            row["seconds"], row["worker"] = record.seconds, worker
+            row["seconds"], row["worker"] = record.seconds, self._workers[record.worker]
+            if record.remarks:
+                row["remarks"] = self._remarks.bits(record.remarks)
             row["stored"][: len(stored)] = stored
             row["when"] = time.time()
             if record.reads:
@@ -237,13 +246,16 @@ class Ledger:
         for record in records:
             self._done[self._numbers[record.group]][record.index] = True
 
-    def _introduce(self, workers: Iterable[str]) -> None:
-        """Give those workers a number that have none."""
-        new = [name for name in dict.fromkeys(workers) if name not in self._workers]
-        if new:
-            numbered = {name: len(self._workers) + number for number, name in enumerate(new)}
-            self._write([{"worker": name, "number": number} for name, number in numbered.items()])
+    def _introduce(self, records: Sequence[Record]) -> None:
+        """Give the workers and the remarks a number that have none."""
+        new = [name for name in dict.fromkeys(record.worker for record in records) if name not in self._workers]
+        numbered = {name: len(self._workers) + number for number, name in enumerate(new)}
+        told = self._remarks.new(one for record in records for one in record.remarks)
+        if numbered or told:
+            self._write([*({"worker": name, "number": number} for name, number in numbered.items()), *told])
             self._workers |= numbered
+            for line in told:
+                self._remarks.learn(line)
 
     def void(self, place: Place, why: str) -> None:
         """Say that a region does not count any more; what replaces it is of the next generation."""
@@ -282,16 +294,3 @@ def _holder(path: Path) -> Holder | None:
         raise Busy(f"{path} does not say who works here: if you know that nobody does, say so with --take-over")
     holder = Holder.from_json(header["holder"])
     return None if holder.is_me() and path.resolve() not in _HELD else holder
-
-
-def _demand(path: Path, size: int) -> None:
-    if _size(path) < size:
-        raise FileNotFoundError(path)
-
-
-def _size(path: Path) -> int:
-    try:
-        with path.open("rb") as file:  # opening makes a network file system look again
-            return os.fstat(file.fileno()).st_size
-    except FileNotFoundError:  # its controller was killed before it made it, or makes it too late
-        return 0

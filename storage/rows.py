@@ -24,7 +24,7 @@ Rows = np.ndarray[Any, Any]  # of `row_type`
 class Record:
     """One region that is done: which, in which generation, what was stored for each array, and how it came about.
 
-    `reads` is what was read for it (see lineage.py).
+    `reads` is what was read for it (see lineage.py), `remarks` what was noticed meanwhile (see remarks.py).
     """
 
     group: str
@@ -34,6 +34,7 @@ class Record:
     seconds: float
     worker: str
     reads: tuple[tuple[int, int], ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def row_type(arrays: int, reads: np.dtype[Any] = NOTHING) -> np.dtype[Any]:
@@ -44,7 +45,8 @@ def row_type(arrays: int, reads: np.dtype[Any] = NOTHING) -> np.dtype[Any]:
     return np.dtype(
         [
             ("index", "<u8"),
-            ("group", "<u4"),
+            ("group", "<u2"),
+            ("remarks", "<u2"),
             ("generation", "<u4"),
             ("seconds", "<f4"),
             ("worker", "<u4"),

@@ -3,6 +3,7 @@
 What they hold is told in ledger.py.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,6 +59,21 @@ def limits(found: list[tuple[int, Path]]) -> dict[str, int]:
         for name, size in (header or {}).get("after", {}).items():
             known.setdefault(name, size)  # who comes later may see less of it, or more
     return known
+
+
+def demand_size(path: Path, size: int) -> None:
+    """Raise FileNotFoundError where a file is not that long, as far as can be seen yet."""
+    if size_of(path) < size:
+        raise FileNotFoundError(path)
+
+
+def size_of(path: Path) -> int:
+    """Return how long a file is by now; 0 where it is not there."""
+    try:
+        with path.open("rb") as file:  # opening makes a network file system look again
+            return os.fstat(file.fileno()).st_size
+    except FileNotFoundError:  # its controller was killed before it made it, or makes it too late
+        return 0
 
 
 def making(folder: Path, arrays: int, reads: np.dtype[Any], group: int, index: int) -> Making:

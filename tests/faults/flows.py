@@ -4,6 +4,7 @@ import ctypes
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ def slow(block: xr.Dataset, *, seconds: float = 0.05) -> xr.Dataset:
     """Departures from the mean of all time; a region takes at least so many seconds. 18 x 12 = 216 regions."""
     if block.sizes["longitude"] > 2:  # not for the made-up block of the plan
         time.sleep(seconds)
+        if "ODD" in os.environ:
+            warnings.warn("odd", stacklevel=2)
     return (block - block.mean("time")).rename(surface_temperature="departure")
 
 

@@ -35,16 +35,18 @@ def told_of_both_starts(record: dict[str, Any]) -> None:
 def test_a_killed_and_resumed_run_is_replayed_to_the_same_values(
     home: Path, prefect: dict[str, str], terp: Callable[..., CompletedProcess[str]]
 ) -> None:
-    for process in started(home, prefect, 60):
+    for process in started(home, {**prefect, "ODD": "1"}, 60):
         workers = workers_of(process)
         process.send_signal(signal.SIGKILL)
     assert gone(workers)
-    assert 60 <= recorded(home) < REGIONS
+    assert 60 <= (before := recorded(home)) < REGIONS
     run(home, prefect)
     archived = terp("archive")
     assert archived.returncode == 0, archived.stderr
     last = max(path.name for path in (home / "runs").iterdir())
-    told_of_both_starts(json.loads((home / "runs" / last / "run.json").read_text()))
+    record = json.loads((home / "runs" / last / "run.json").read_text())
+    told_of_both_starts(record)
+    assert record["warnings"] == [f"slow: UserWarning: odd (in {before} regions)"], "of what the killed run had made"
     done = terp("replay", "--workers=2", "--json")
     assert done.returncode == 0, done.stderr
     results = json.loads(done.stdout)["results"]

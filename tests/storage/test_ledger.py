@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 from terp.storage.errors import Busy, DiskTrouble, Fenced
 from terp.storage.grid import Array, Group
 from terp.storage.ledger import Ledger
+from terp.storage.remarks import MOST, OTHERS, remarked
 from terp.storage.rows import Record
 from terp.storage.shard import Stored
 
@@ -348,7 +350,7 @@ def _live_through(folder: Path, ledger: Ledger, files: ExitStack, events: list[t
             possible.discard(index)
         elif event in ("torn", "unsynced"):
             name, lie = ("write", torn(cut)) if event == "torn" else ("fsync", fails(errno.EIO, lambda _: True))
-            ledger._introduce(["host/1"])
+            ledger._introduce([record(0)])
             with lying(name, lie), pytest.raises(DiskTrouble):
                 ledger.append([record(index, generation)])
             possible.add(index)
@@ -402,3 +404,35 @@ def test_a_million_rows_are_read_in_the_memory_of_a_few(tmp_path: Path) -> None:
     (tmp_path / "000001.rows").write_bytes(row(ledger, 1, 0) * 10**6)
     told = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=True)
     assert int(told.stdout) < 50, "MiB"
+
+
+def test_what_was_remarked_on_regions_is_kept_whoever_made_them(tmp_path: Path) -> None:
+    for index, said in enumerate([("odd",), ("odd", "cold"), (), ("cold", "odd")]):
+        ledger = Ledger(tmp_path, GROUPS)
+        ledger.claim(take_over=True)
+        ledger.append([replace(record(index), remarks=said)])
+    assert ledger.remarks() == Ledger(tmp_path, GROUPS).remarks() == {"odd": 3, "cold": 2}
+    ledger.void(("", 0), "lost")
+    assert Ledger(tmp_path, GROUPS).remarks() == {"odd": 2, "cold": 2}
+
+
+def test_remarks_cost_a_line_once_and_regions_without_any_cost_none(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    ledger.append([record(0)])
+    log, rows = tmp_path / "000001.log", tmp_path / "000001.rows"
+    before, row = log.stat().st_size, rows.stat().st_size
+    assert not remarked(tmp_path)
+    assert ledger.remarks() == {}
+    ledger.append([replace(record(index), remarks=("odd",)) for index in range(1, 4)])
+    assert log.stat().st_size - before < 64
+    assert rows.stat().st_size == 4 * row
+    assert remarked(tmp_path)
+
+
+def test_remarks_of_more_kinds_than_are_told_apart_are_counted_together(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path, GROUPS)
+    ledger.claim()
+    ledger.append([replace(record(0), remarks=tuple(f"{n} odd" for n in range(MOST + 3))), record(1)])
+    told = Ledger(tmp_path, GROUPS).remarks()
+    assert told == {OTHERS: 1} | {f"{n} odd": 1 for n in range(MOST)}

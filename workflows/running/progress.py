@@ -12,7 +12,7 @@ from terp.storage.writing import Written
 
 @dataclass
 class Progress:
-    """How far a stage is: regions done before, done now, in all; seconds of work; remarks; when one last came back.
+    """How far a stage is: regions done before, done now, in all; seconds of work; when one last came back.
 
     `waiting` says what is waited for, where that is not as it should be; `news` is what happened and is not yet told;
     `memory` is what a worker held at most, in bytes; `machines` are the kinds that regions were made on, `software` the
@@ -24,7 +24,6 @@ class Progress:
     before: int
     done: int = 0
     seconds: float = 0.0
-    remarks: Counter[str] = field(default_factory=Counter)
     started: float = field(default_factory=time.monotonic)
     landed: float = field(default_factory=time.monotonic)
     waiting: str = ""
@@ -38,7 +37,6 @@ class Progress:
         """Count a region that was recorded."""
         self.done += 1
         self.seconds += one.seconds
-        self.remarks.update(one.remarks)
         self.memory = max(self.memory, one.memory)
         if one.machine is not None:
             self.machines[one.machine] += 1

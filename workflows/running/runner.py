@@ -16,6 +16,7 @@ from terp.storage.home import Home
 from terp.storage.ledger import Gone
 from terp.storage.making import create
 from terp.storage.product import Seal, StoredProduct
+from terp.storage.remarks import remarked
 from terp.workflows.planning.plan import Plan, Planner, decision_path, product_of
 from terp.workflows.planning.step import Step
 from terp.workflows.prefect.flow import record as prefect_record
@@ -34,7 +35,6 @@ from terp.workflows.session import Product, session
 if TYPE_CHECKING:
     import xarray as xr
 
-_REMARKS = 20  # different ones of a stage that are told; they may hold numbers, and be as many as the regions
 _ROUNDS = 3  # how often a product is filled and sealed again because shards were found damaged
 
 
@@ -159,6 +159,7 @@ class Runner:
             raise DiskTrouble(f"shards that {step.name} reads are found damaged again and again: check the disk")
         assert product.seal is not None
         noted.values, noted.ended = product.seal.values, now()
+        self._tell_remarks(product, noted)
         self._made[step.key] = product
         self._event(
             "reused" if noted.reused else "stage ended",
@@ -249,13 +250,14 @@ class Runner:
         if mixed := note_machines(self.run, progress.machines):
             self._warn(mixed)
         self.software.add(progress.software)
-        told = {one: n for one, n in progress.remarks.items() if n == progress.total or not one.endswith(EMPTY)}
-        for remark, count in Counter(told).most_common(_REMARKS):
-            noted.remarks.append(remark)
-            self._event("warned", words=f"{progress.name}: {remark}", regions=count)
-            self.reporter.warn(f"{progress.name}: {remark} (in {count:,} regions)")
-        if len(told) > _REMARKS:
-            self._warn(f"{progress.name}: and {len(told) - _REMARKS:,} other remarks, each in fewer regions")
+
+    def _tell_remarks(self, product: StoredProduct, noted: StageRecord) -> None:
+        """Tell once what was remarked on the regions of a product, by whatever start or run they were made."""
+        found = product.ledger.remarks() if remarked(product.folder / "ledger") else {}
+        for remark, count in Counter(found).most_common():
+            if remark not in noted.remarks and (count >= noted.regions or not remark.endswith(EMPTY)):
+                noted.remarks.append(remark)
+                self._warn(f"{noted.name}: {remark} (in {count:,} regions)")
 
     def _mend(self, damage: Damaged) -> None:
         """Make the damaged shard of an input again, then let the stage that met it begin anew."""

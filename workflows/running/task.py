@@ -32,6 +32,7 @@ from terp.workflows.running.conform import Result, Values, all_nan, as_dataset, 
 from terp.workflows.running.gather import Input, block_of, opened, shared
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
+_LONGEST = 1_000  # characters of a remark: it may show the data that it is about
 PART = "part"  # the dimension that numbers the partial results of a reduction
 NAT = np.iinfo(np.int64).min
 
@@ -82,7 +83,7 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     written = write_region(Path(attempts), group, index, blocks)
     seconds = time.monotonic() - started
     walltime.took(product, seconds)
-    read, told = target.product.origins.row(path, reads.hulls), tuple(sorted(remarks)[:5])
+    read, told = target.product.origins.row(path, reads.hulls), tuple(one[:_LONGEST] for one in sorted(remarks)[:5])
     return Written(path, index, written, seconds, worker_name(), told, reads=read, machine=Machine.here())
 
 
