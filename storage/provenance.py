@@ -145,7 +145,8 @@ class Start:
     """One start of a run that was begun more than once, or of an earlier `run` whose work it went on with.
 
     `ended` is when it was last heard of, `ending` how it ended, in words, `well` whether as it should; `left` regions
-    were to be made. `facts` tell where and by whom, by their names.
+    were to be made. `facts` tell where, by whom and in what, by their names; `environments` are those that were met,
+    the controller's first.
     """
 
     run: str
@@ -155,6 +156,7 @@ class Start:
     ending: str
     left: int
     facts: Sequence[tuple[str, str]] = ()
+    environments: Sequence[Environment] = ()
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from terp.storage.machine import Machine
 from terp.workflows import api
 from terp.workflows.errors import Usage
 from terp.workflows.results.describe import environments_of
+from terp.workflows.results.starts import starts_of, with_locks
 from terp.workflows.running import clock
 from terp.workflows.running import repository as repository_module
 from terp.workflows.running.batch import demand_progress
@@ -33,7 +34,7 @@ from terp.workflows.running.capture import (
     note_machines,
     note_submitted,
 )
-from terp.workflows.running.record import RunRecord, load_run
+from terp.workflows.running.record import RunRecord, StageRecord, load_run
 from terp.workflows.running.report import LogReporter
 from terp.workflows.running.software import Software, computed
 from terp.workflows.running.who import orcid, ror, who
@@ -202,7 +203,7 @@ def test_the_image_around_a_run_is_told_by_its_digest(begun: Any, monkeypatch: p
     capture(where, record, found, who(), {})
     image.write_bytes(b"another image, built since")
     record.save(where)
-    [(_, told)] = environments_of(where, load_run(where, record.id))
+    [(_, told)] = environments_of(where, load_run(where, record.id), [])
     assert told.image_sha256 == hashlib.sha256(b"an image").hexdigest()
 
 
@@ -327,6 +328,7 @@ def test_what_an_earlier_start_stood_on_is_kept_when_a_later_one_stands_on_somet
     where, record, _, found = begun
     first = Environment.from_json(record.environment)
     warnings = list[str]()
+    record.go_on(where, 8)
     Software(where, record, warnings.append).add({first.digest: 3})
     monkeypatch.setenv("APPTAINER_CONTAINER", str(where.root / "gone.sif"))
     capture(where, record, found, who(), {})
@@ -338,13 +340,37 @@ def test_what_an_earlier_start_stood_on_is_kept_when_a_later_one_stands_on_somet
     later.look()
     later.add({later.known["d"].digest: 5})
     assert computed(where, record) == [(later.known["d"], 5), (first, 3)]
-    assert [whose for whose, _ in environments_of(where, record)] == [
+    assert [whose for whose, _ in environments_of(where, record, [])] == [
         "workers that made 5 regions",
         "workers that made 3 regions",
         "the controller",
     ]
     [told] = warnings
     assert f"controller: Image (none) instead of gone.sif, Python CPython 3.99 instead of {first.python}." in told
+
+
+@pytest.mark.parametrize("same_run", [True, False])
+def test_what_a_killed_start_stood_on_is_told_with_it_however_little_it_made(
+    same_run: bool, begun: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    where, record, _, found = begun
+    first = Environment.from_json(record.environment)
+    record.go_on(where, 9)
+    record.note(where, "stage begun", stage="s", key="s-1", regions=9)
+    again = load_run(where, record.id) if same_run else RunRecord.begin(where, "double", "twice.py:double", {})
+    for name in ("gone.sif", "gone.sif", "lost.sif"):
+        monkeypatch.setenv("APPTAINER_CONTAINER", name)
+        capture(where, again, found, who(), {})
+        again.go_on(where, 4)
+    again.stages.append(StageRecord("s", "s-1", 9, done_before=5))
+    starts = starts_of(where, again)
+    met = environments_of(where, again, starts)
+    told = [(whose, one.image) for whose, one in met]
+    assert told == [("the controller", "lost.sif"), ("start 1", ""), ("start 2", "gone.sif")]
+    assert met[1][1] == first
+    locks = [dict(one.facts)["environment"] for one in with_locks(starts, [one for _, one in met])]
+    two, three = "environment-2.lock", "environment-3.lock"
+    assert locks == [two, three, three, "environment.lock"], "each once, by digest"
 
 
 # who

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from importlib.metadata import version
@@ -29,7 +29,7 @@ from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.metadata import DATACITE, MDTO, OF_FILE, PREMIS
 from terp.workflows.results.quicklook import PICTURE
 from terp.workflows.results.recipe import RECIPE, digest_of
-from terp.workflows.results.starts import starts_of
+from terp.workflows.results.starts import starts_of, with_locks
 from terp.workflows.running.capture import captured, machines_of
 from terp.workflows.running.decided import demand
 from terp.workflows.running.record import JOURNAL, RunRecord, StageRecord
@@ -59,7 +59,7 @@ def described(
     found = captured(home, run, flow)
     started = datetime.fromisoformat(run.started)
     rights = policy.rights
-    environment, *others = environments_of(home, run)
+    environment, *others = environments_of(home, run, starts := starts_of(home, run))
     return provenance.Record(
         run=run.id,
         title=(found.description or f"Results of the flow {run.flow}").partition("\n")[0].rstrip("."),
@@ -85,7 +85,7 @@ def described(
         program=version("terp"),
         licence=provenance.Licence(rights.licence, rights.licence_name, _terms(policy)),
         journal=str(run.journal["head"]),
-        starts=starts_of(home, run),
+        starts=with_locks(starts, [one for _, one in (environment, *others)]),
     )
 
 
@@ -131,16 +131,16 @@ def _licensed(one: provenance.Input, policy: Policy) -> provenance.Input:
     return replace(one, licence=policy.licence_of(one.name, one.sha256, one.licence))
 
 
-def environments_of(home: Home, run: RunRecord) -> list[tuple[str, Environment]]:
+def environments_of(home: Home, run: RunRecord, starts: Sequence[provenance.Start]) -> list[tuple[str, Environment]]:
     """Return whose environments were met, and these: first that which computed most; what is here, if none was noted.
 
-    The controller's own is always there, also where it computed nothing.
+    The controller's own is always there, also where it computed nothing; then what else its `starts` met.
     """
-    made = [(f"workers that made {regions:,} regions", one) for one, regions in computed(home, run)]
-    if not run.environment:
-        return made or [("", Environment.here())]
-    own = Environment.from_json(run.environment)
-    return made if own.digest in run.software else [*made, ("the controller", own)]
+    found = [(f"workers that made {regions:,} regions", one) for one, regions in computed(home, run)]
+    found += [("the controller", Environment.from_json(run.environment))] if run.environment else []
+    found += [(f"start {number}", one) for number, start in enumerate(starts, 1) for one in start.environments]
+    once = {one.digest: (whose, one) for whose, one in reversed(found)}  # of those that are alike the first
+    return [once.pop(one.digest) for _, one in found if one.digest in once] or [("", Environment.here())]
 
 
 def _places(run: RunRecord) -> list[str]:

@@ -4,16 +4,20 @@ What a killed run had recorded is not made again by the same command, which is a
 whose products this one went on with are told before its own.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from terp.storage.environment import Environment, lock_name
+from terp.storage.errors import StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Start
 from terp.workflows.results.evidence import journal_of
 from terp.workflows.running.record import RunRecord, all_runs
+from terp.workflows.running.software import kept_in, known
 
 _SILENT = "it ended without a word: it was killed, or its machine or job went down"
 _ENDED = {"finished": "it finished", "to go on": "its time was up, and it was to go on later"}
@@ -29,11 +33,18 @@ def starts_of(home: Home, run: RunRecord) -> list[Start]:
         entries = _entries(home, one)
         begun = {entry["facts"].get("key") for entry in entries if entry["event"] == "stage begun"}
         if one is run or begun & gone_on or (one.id in makers and one.state != "finished"):
-            found += _starts(one, entries, machines)
+            found += _starts(one, entries, machines, _environments(home, one))
     if found and run.state == "running":  # it is the last of them that archives it
         ended = max(found[-1].started, datetime.fromisoformat(run.ended or run.started))
         found[-1] = replace(found[-1], ended=ended, well=True, ending=_ENDED["finished"])
     return found if len(found) > 1 else []
+
+
+def with_locks(starts: Sequence[Start], environments: Sequence[Environment]) -> list[Start]:
+    """Return starts that tell which lock of a crate is that of their controller, by all its environments in order."""
+    locks = {one.digest: lock_name(number) for number, one in enumerate(environments, 1)}
+    told = [[("environment", locks[one.digest]) for one in start.environments[:1]] for start in starts]
+    return [replace(start, facts=(*start.facts, *fact)) for start, fact in zip(starts, told, strict=True)]
 
 
 def _before(home: Home, run: RunRecord, wanted: bool) -> list[RunRecord]:
@@ -46,7 +57,23 @@ def _entries(home: Home, run: RunRecord) -> list[dict[str, Any]]:
     return [] if chain.damage() else chain.entries()
 
 
-def _starts(run: RunRecord, entries: list[dict[str, Any]], machines: dict[str, int]) -> Iterator[Start]:
+def _environments(home: Home, run: RunRecord) -> dict[str, Environment]:
+    """Return what is kept of a run, by digest; nothing where it can't be read, which must not stop another run."""
+    with suppress(StorageError, ValueError, KeyError, TypeError):
+        return known(home, run)
+    return {}
+
+
+def _met(entries: Sequence[Mapping[str, Any]], there: Mapping[str, Environment]) -> list[Environment]:
+    """Return the environments that the events of a start name."""
+    facts = [entry["facts"] for entry in entries]
+    named = [facts[0].get("environment", ""), *(one for fact in facts for one in kept_in(fact.get("digests", {})))]
+    return [there[digest] for digest in dict.fromkeys(named) if digest in there]
+
+
+def _starts(
+    run: RunRecord, entries: list[dict[str, Any]], machines: dict[str, int], there: Mapping[str, Environment]
+) -> Iterator[Start]:
     begins = [number for number, entry in enumerate(entries) if entry["event"] == "started"]
     for number, (begin, end) in enumerate(pairwise([*begins, len(entries)])):
         of_it = entries[begin:end]
@@ -62,6 +89,7 @@ def _starts(run: RunRecord, entries: list[dict[str, Any]], machines: dict[str, i
             _ending(state, stopped),
             int(of_it[0]["facts"].get("left", 0)),
             tuple(_facts(run, attempt, machines)),
+            _met(of_it, there),
         )
 
 

@@ -38,9 +38,9 @@ def capture(
 
     Files that belong to it are put `beside` the record, by name.
     """
-    if run.software:  # of an earlier start, whose controller may have stood on something else
-        keep(home, run, Environment.from_json(run.environment))
     here, trouble = with_digest(Environment.here(), home.cache)
+    if run.attempts and (earlier := Environment.from_json(run.environment)).digest != here.digest:
+        keep(home, run, earlier)  # however far it came: the controller of an earlier start stood on it
     run.agent, run.environment = asdict(agent), here.to_json()
     found, doubt = flow_of(flow)
     told = {key: value for key, value in asdict(found).items() if key not in ("source", "diff")}

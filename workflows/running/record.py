@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from terp.cluster.jobs import own_job
 from terp.storage import files
+from terp.storage.environment import Environment
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.journal import Journal
@@ -117,7 +118,9 @@ class RunRecord:
         self.job = (self.submitted and own_job()) or self.job  # who submitted it may not have been told
         self.attempts.append({"holder": self.holder, "started": now(), "left": left})
         self.state, self.error, self.ended = "running", "", ""
-        self.note(home, "started", start=len(self.attempts), left=left, workers=self.workers, site=self.site)
+        here = {"environment": Environment.from_json(self.environment).digest} if self.environment else {}
+        facts = {"start": len(self.attempts), "left": left, "workers": self.workers, "site": self.site}
+        self.note(home, "started", **facts, **here)
         self.save(home)
 
     def note(self, home: Home, event: str, **facts: Any) -> None:

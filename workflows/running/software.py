@@ -5,6 +5,7 @@ is a file in the run's folder, as long as the run is.
 """
 
 import json
+import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ from terp.workflows.running.held import FOLDER, hold
 from terp.workflows.running.image import with_digest
 from terp.workflows.running.record import RunRecord
 
+_NAME = re.compile(rf"{FOLDER}/environment-([0-9a-f]+)\.json")
 _NAMED = 5  # distributions in a warning
 
 
@@ -51,6 +53,11 @@ def known(home: Home, run: RunRecord) -> dict[str, Environment]:
     own = [Environment.from_json(run.environment)] if run.environment else []
     others = [_read(path) for path in sorted(_folder(home, run).glob("environment-*.json"))]
     return {one.digest: one for one in (*own, *others)}
+
+
+def kept_in(digests: Mapping[str, str]) -> list[str]:
+    """Return which environments are kept by the digests that an event of a journal has, by their own digest."""
+    return [found[1] for name in digests if (found := _NAME.fullmatch(name))]
 
 
 def computed(home: Home, run: RunRecord) -> list[tuple[Environment, int]]:
