@@ -14,8 +14,10 @@ import numpy as np
 import orjson
 
 from terp.storage.errors import BadProduct
-from terp.storage.files import disk
+from terp.storage.files import disk, read_at
 from terp.storage.rows import row_type
+
+_AT_ONCE = 1 << 13  # rows that are in memory at a time: they stay in the caches
 
 Line = dict[str, Any]
 
@@ -98,9 +100,15 @@ def making(folder: Path, arrays: int, reads: np.dtype[Any], group: int, index: i
 
 
 def _last_sound(file: Path, kind: np.dtype[Any], count: int, group: int, index: int) -> Any:
-    rows = np.memmap(file, kind, "r", shape=(count,)) if count else np.zeros(0, kind)
-    for at in np.flatnonzero((rows["index"] == index) & (rows["group"] == group))[::-1]:
-        raw = rows[at].tobytes()
-        if google_crc32c.value(raw[:-4]) == rows[at]["crc32c"]:
-            return np.frombuffer(raw, kind)[0]
+    """Return the last sound row of a region; read, not mapped: a disk that fails would end the process then."""
+    if not count:
+        return None
+    with file.open("rb") as source:
+        for stop in range(count, 0, -_AT_ONCE):
+            first = max(stop - _AT_ONCE, 0)
+            raw = read_at(source.fileno(), first * kind.itemsize, (stop - first) * kind.itemsize)
+            rows = np.frombuffer(raw, kind, len(raw) // kind.itemsize)
+            for row in rows[(rows["index"] == index) & (rows["group"] == group)][::-1]:
+                if google_crc32c.value(row.tobytes()[:-4]) == row["crc32c"]:
+                    return row
     return None

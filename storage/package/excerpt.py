@@ -8,11 +8,10 @@ each (see packing.py), so that one is found by halving: a few pages of the table
 import json
 from collections.abc import Iterator, Mapping
 from itertools import takewhile
-from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from terp.storage.files import disk
+from terp.storage.files import disk, read_at
 from terp.storage.grid import Array, Group
 from terp.storage.package.bands import Cut
 from terp.storage.package.packed import bad, demand_format, demand_rows, packages_of
@@ -20,6 +19,7 @@ from terp.storage.package.packing import rank
 from terp.storage.package.smallfiles import SmallFiles
 from terp.storage.small import META
 
+_PAGE = 1 << 13  # bytes that are looked through at a time: some rows
 _ROW = b'{"blake3":"'
 _BEFORE, _BETWEEN, _BEHIND = b'"members":[' + _ROW, b"," + _ROW, b'],"most":'
 
@@ -35,7 +35,7 @@ class Excerpt:
     def __init__(self, table: Path, files: Mapping[str, Path]) -> None:
         self.table = table
         try:
-            self._text = _mapped(table)
+            self._text = _Text(table)
             self._start, self._end, self._told = _around_rows(self._text)
             demand_format(self._told, table)
             self._package = packages_of(self._told, table, files)[self._told["small"]]
@@ -78,6 +78,8 @@ class Excerpt:
 
     def _row(self, start: int) -> tuple[Row, int]:
         """Return the row that begins there, and where the next one does."""
+        if start < 0:  # cut short since it was opened
+            raise bad(self.table)
         end = self._text.find(_BETWEEN, start, self._end)
         end = self._end if end < 0 else end
         try:
@@ -88,15 +90,39 @@ class Excerpt:
         return row, end + len(_BETWEEN) - len(_ROW)
 
 
-def _mapped(path: Path) -> mmap:
-    """Return a file in memory, of which only what is looked at is read; raises ValueError where it is empty."""
-    if not path.is_file():
-        raise FileNotFoundError(path)
-    with disk(path), path.open("rb") as file:
-        return mmap(file.fileno(), 0, access=ACCESS_READ)
+class _Text:
+    """The text of a file, of which only what is looked at is read. It is not mapped: a disk that fails would end us."""
+
+    def __init__(self, path: Path) -> None:
+        if not path.is_file():
+            raise FileNotFoundError(path)
+        with disk(path):
+            self.path, self.size = path, path.stat().st_size
+
+    def __getitem__(self, part: slice) -> bytes:
+        start, stop, _ = part.indices(self.size)
+        with disk(self.path), self.path.open("rb") as file:
+            return read_at(file.fileno(), start, stop - start)
+
+    def find(self, wanted: bytes, start: int, end: int) -> int:
+        """Return where something is first, between two places; -1 where it is not."""
+        for at in range(start, end, _PAGE):
+            found = self[at : min(at + _PAGE + len(wanted) - 1, end)].find(wanted)
+            if found >= 0:
+                return at + found
+        return -1
+
+    def rfind(self, wanted: bytes, start: int, end: int) -> int:
+        """Return where something is last, between two places; -1 where it is not."""
+        for stop in range(end, start, -_PAGE):
+            at = max(stop - _PAGE, start)
+            found = self[at : min(stop + len(wanted) - 1, end)].rfind(wanted)
+            if found >= 0:
+                return at + found
+        return -1
 
 
-def _around_rows(text: mmap) -> tuple[int, int, dict[str, Any]]:
+def _around_rows(text: _Text) -> tuple[int, int, dict[str, Any]]:
     """Return where the rows begin and end, and all else that the table says; raises ValueError where it is none."""
-    start, end = text.find(_BEFORE) + len(_BEFORE) - len(_ROW), text.rfind(_BEHIND)
+    start, end = text.find(_BEFORE, 0, text.size) + len(_BEFORE) - len(_ROW), text.rfind(_BEHIND, 0, text.size)
     return start, end, json.loads(text[:start] + text[end:])

@@ -1,5 +1,6 @@
 """What was read for a region is kept with it, proven, and found by one read."""
 
+import errno
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from terp.storage.errors import BadProduct
+from terp.storage.errors import BadProduct, DiskTrouble
 from terp.storage.filling import Filling
 from terp.storage.lineage import covered, hull, note, noted
 from terp.storage.product import Seal, StoredProduct
@@ -17,6 +18,7 @@ from terp.storage.segments import making
 
 sys.path.insert(0, str(Path(__file__).parent))
 import products
+from lies import fails, lying
 
 EXPECTED = [[[index, index + 1], [0, products.SHAPE[1]]] for index in range(products.REGIONS)]
 
@@ -48,6 +50,8 @@ def test_a_region_that_was_given_up_and_made_again_has_the_row_of_its_last_makin
     how = making(product.folder / "ledger", 1, product.origins.type, 0, 2)
     assert (how.worker, how.generation) == ("test", 1)
     assert how.when > 0
+    with lying("pread", fails(errno.EIO, lambda _: True)), pytest.raises(DiskTrouble):
+        making(product.folder / "ledger", 1, product.origins.type, 0, 2)
 
 
 @pytest.mark.parametrize("name", ["lineage.rows", "lineage.sums"])

@@ -285,6 +285,8 @@ def answers_as_the_whole_table(table: Path) -> None:
         os.truncate(table, length)
         with pytest.raises(BadPackage, match="restore both from a copy"):
             Excerpt(table, {})
+    with pytest.raises(BadPackage, match="restore both from a copy"):
+        excerpt.shard(group, group.arrays[0], 0)
 
 
 def keys(products: list[dict[str, Any]]) -> list[str]:
