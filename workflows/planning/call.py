@@ -15,11 +15,12 @@ from terp.storage.grid import choose_blocks, choose_tile
 from terp.storage.making import Layout
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
-from terp.workflows.planning.code import Code, is_own
+from terp.workflows.planning.code import Code
 from terp.workflows.planning.memory import Need, nbytes_of, need_of, weigh
 from terp.workflows.planning.probe import copies_held
 from terp.workflows.planning.reduction import reduction
 from terp.workflows.planning.schema import PATIENCE, Trial, attempt
+from terp.workflows.planning.source import is_own
 from terp.workflows.planning.step import Step, group_of, key_of
 from terp.workflows.planning.whole import grown
 from terp.workflows.running.conform import Result

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 from terp.storage.canonical import canonical
 from terp.storage.package.smallzip import write_zip
 from terp.storage.scrub import scrub
-from terp.workflows.planning.code import is_own
 from terp.workflows.planning.load import SHIPPED
+from terp.workflows.planning.source import is_own
 from terp.workflows.results.itself import ITSELF, itself
 from terp.workflows.running.repository import terp_itself
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from terp.cluster.errors import ClusterError
 from terp.storage.errors import StorageError
 from terp.workflows.errors import FlowFailed, WorkflowError
-from terp.workflows.planning.code import is_own
+from terp.workflows.planning.source import is_own
 
 if TYPE_CHECKING:
     from prefect import Flow
