@@ -70,14 +70,19 @@ def _arrays(path: Path, groups: Mapping[str, xr.Dataset]) -> dict[str, list[Fore
 
 
 def _raw(path: Path) -> dict[str, xr.Dataset]:
-    """Return the groups as they are stored."""
+    """Return the groups as they are stored, in the order of their names: a folder has none."""
     import zarr
 
     if not isinstance(zarr.open(path, mode="r"), zarr.Group):
         raise BadInput(f"{path} is a single Zarr array without names or coordinates; give the group that holds it.")
     options: dict[str, Any] = {"consolidated": False, "cache": False, "chunks": None, **_AS_STORED}
     with zarr.config.set({"array.read_missing_chunks": False}):  # stays with the arrays that are opened here
-        return xr.open_groups(path, engine="zarr", **options)
+        found = xr.open_groups(path, engine="zarr", **options)
+    return {name: _in_order(group) for name, group in sorted(found.items())}
+
+
+def _in_order(group: xr.Dataset) -> xr.Dataset:
+    return xr.Dataset(dict(sorted(group.variables.items())), attrs=group.attrs)
 
 
 def _decoded(path: Path, name: str, raw: xr.Dataset) -> xr.Dataset:

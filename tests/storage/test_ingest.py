@@ -237,6 +237,17 @@ def test_a_zarr_group_gives_what_was_written(tmp_path: Path, version: int) -> No
     assert found[""].t.encoding == {"chunks": (2, 3, 2)}, "how it is cut, and nothing else"
 
 
+def test_what_is_in_a_zarr_group_has_one_order_wherever_it_is(tmp_path: Path) -> None:
+    names = [f"v{number}" for number in range(9)]
+    data = xr.Dataset({name: (("time", "x"), np.ones((2, 3))) for name in names}, {"time": [0.0, 1.0], "x": range(3)})
+    for group in (None, "b", "a"):
+        data.to_zarr(tmp_path / "a.zarr", group=group, mode="a", consolidated=False)
+    for _ in range(3):
+        found = zarr_reader.read(tmp_path / "a.zarr")
+        assert list(found) == ["", "a", "b"]
+        assert {(*one.data_vars, *one.coords) for one in found.values()} == {(*names, "time", "x")}
+
+
 def test_zarr_that_is_an_array_or_damaged_is_refused(tmp_path: Path) -> None:
     grid().to_zarr(tmp_path / "a.zarr", zarr_format=3, consolidated=False)
     assert "single Zarr array" in refusal(lambda path: zarr_reader.read(path / "t"), tmp_path / "a.zarr")
