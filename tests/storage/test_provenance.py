@@ -473,6 +473,41 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
     assert scrub(text, ["node1"]) == text
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://user:pa@planted@host/a",
+        "https://host/a?key=planted&pwd=planted&session=planted#access_token=planted",
+        "Authorization: token planted",
+        "X-Api-Key: planted",
+        "Cookie: session=planted",
+        "'host=db password=planted user=x'",
+        'token = """a\nplanted"""',
+        "sk-proj-planted-abcdefghijklmnop",
+        "xoxb-1234-planted-567890123",
+        "AIzaSy-planted-0123456789",
+        "npm_planted0123456789abcdef",
+        "file:///home/planted/x",
+        "/gpfs/home4/planted/x",
+        r"C:\Users\planted\x",
+        "DB_PASS is db-planted",
+        "it said url-planted",
+    ],
+)
+def test_a_secret_is_found_by_where_it_stands_or_by_its_look(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DB_PASS", "db-planted")
+    monkeypatch.setenv("DATABASE_URL", "postgres://me:url-planted@db/x")
+    assert "planted" not in scrub(text)
+
+
+def test_all_that_stands_under_the_name_of_a_secret_is_withheld_but_for_counts() -> None:
+    told = scrub({"passwords": ["planted", 7], "token": {"x": "planted"}, "cookie": "planted", "secret": 7})
+    assert "planted" not in str(told)
+    assert "7" not in str(told)
+    ordinary = {"max_tokens": 7, "passband": "V", "pass": "ascending", "bearing": 1.0, "token": None}
+    assert scrub(ordinary) == ordinary
+
+
 def test_code_that_was_scrubbed_is_still_python() -> None:
     source = "\n".join(
         value for name, value in planted("/home/a").items() if name in ("literal", "annotated", "mapping")
