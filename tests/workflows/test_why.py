@@ -112,6 +112,7 @@ def test_a_reduction_is_made_of_all_parts_and_no_part_twice(source: Path, tmp_pa
         ({"tim": "2010"}, "there is no dimension 'tim': --at takes time, lat, beam"),
         ({"time": "1890", "lat": "0"}, "time has no '1890': it has 420 labels from 1980-01-01 to 2014-12-01"),
         ({"time": "soon", "lat": "0"}, "time has no 'soon'"),
+        ({"time": "2010", "lat": "-75"}, "lat has no '-75': it has 6 labels from -2.5 to 2.5"),
         ({"time": "2010", "lat": "north"}, "lat has no 'north': it has 6 labels from -2.5 to 2.5"),
         ({"time": "2010-01", "lat": "0", "beam": "9"}, "beam has no coordinate: give a number from 0 to 2, not '9'"),
     ],
@@ -193,7 +194,9 @@ def test_labels_are_read_and_found_as_xarray_does(name: str, tmp_path: Path) -> 
     if name in ("days", "seconds", "up", "down", "numbers"):
         labels(product.proven, group, "x", lambda: pytest.fail("xarray is needed"))
     for label in ASKED:
-        assert places(found, label) == by_xarray(product.frame(""), label), label
+        beyond = name in ("up", "down") and label in ("1e9", "2000", *(("3",) if name == "up" else ()))
+        expected = None if beyond else by_xarray(product.frame(""), label)
+        assert places(found, label) == expected, label
 
 
 def places(found: Any, label: str) -> tuple[int, int] | None:

@@ -76,6 +76,8 @@ def _found(labels: Values, label: str) -> Values:
         return np.flatnonzero((first <= moments) & (moments < first + 1))
     if kind == "f" and math.isfinite(float(label)) and (np.all(np.diff(labels) > 0) or np.all(np.diff(labels) < 0)):
         away = np.abs(labels.astype("f8") - float(label))
+        if away.min() > np.abs(np.diff(labels.astype("f8"))).max(initial=0) and len(labels) > 1:
+            return np.zeros(0, int)  # beyond the ends: -75 is no longitude from 0 to 360
         nearest = np.flatnonzero(away == away.min())
         return nearest[[np.argmax(labels[nearest])]]  # the larger of two, as pandas has it
     return _found_by_xarray(labels, float(label) if kind == "f" else label)
