@@ -322,3 +322,44 @@ def test_stations_that_are_named_in_texts_are_groups(kind: str, source: Path, ho
     expected = groups.sum().sel(station=names) if kind == "reduced" else groups.max()
     np.testing.assert_allclose(result["v"].transpose(*expected["v"].dims), expected["v"], rtol=1e-5)
     assert list(result["station"].to_numpy()) == list(expected["station"].to_numpy())
+
+
+@pytest.mark.parametrize("changed", [lambda x: x - 12, lambda x: x.where(x < 12, x - 24)])
+def test_a_coordinate_that_is_changed_along_what_is_cut_is_refused(source: Path, home: Path, changed: Any) -> None:
+    @stage(cut=("place",), block={"place": 5})
+    def moved(block: xr.Dataset) -> xr.Dataset:
+        return block.assign_coords(place=changed(block["place"]))
+
+    with pytest.raises(BadStage, match=r"the coordinate 'place' .*along a dimension .* let .* it as it is, drop it"):
+        made_here(source, home, moved)
+
+
+def test_coordinates_along_what_is_cut_keep_what_a_stage_makes_of_their_order_type_and_attributes(
+    source: Path, home: Path, tmp_path: Path
+) -> None:
+    with xr.open_dataset(source) as read:
+        whole = read.load().assign_coords(height=(("time", "place"), np.arange(TIMES * PLACES).reshape(TIMES, PLACES)))
+    whole.to_netcdf(tmp_path / "high.nc")
+
+    @stage(cut=("place",), block={"place": 5})
+    def turned(block: xr.Dataset) -> xr.Dataset:
+        place = block["place"].astype("f4").assign_attrs(units="km")
+        return block.transpose("place", "time").assign_coords(place=place)
+
+    found = list(made_here(tmp_path / "high.nc", home, turned).values())[-1].open().load()
+    xr.testing.assert_identical(found, turned(whole))
+    assert found["place"].dtype == "f4"
+
+
+def test_a_coordinate_that_lost_a_dimension_beside_the_one_that_is_cut_is_refused_in_words(
+    source: Path, home: Path, tmp_path: Path
+) -> None:
+    with xr.open_dataset(source) as read:
+        read.load().assign_coords(height=read["v"] * 2).to_netcdf(tmp_path / "high.nc")
+
+    @stage(cut=("place",))
+    def first(block: xr.Dataset) -> xr.Dataset:
+        return block.isel(time=0)
+
+    with pytest.raises(BadStage, match="first changes the coordinate 'height' along a dimension it is cut along"):
+        made_here(tmp_path / "high.nc", home, first)

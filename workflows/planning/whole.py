@@ -22,7 +22,7 @@ def grown(name: str, trial: Trial, cut: Mapping[str, int], inputs: Sequence[xr.D
     variables = {n: _full(name, str(n), v, cut) for n, v in short.data_vars.items()}
     coords = {}
     for n, c in short.coords.items():
-        coords[n] = c.variable if not set(c.dims) & cut.keys() else _coordinate(name, c, inputs, how.coarsen)
+        coords[n] = c.variable if not set(c.dims) & cut.keys() else _coordinate(name, c, cut, inputs, how.coarsen)
     return weightless(xr.Dataset(variables, coords, short.attrs))
 
 
@@ -49,31 +49,41 @@ def _refuse_size(name: str, dim: str, found: int, wanted: int, many: int) -> Non
 
 
 def _coordinate(
-    stage: str, made: xr.DataArray, inputs: Sequence[xr.Dataset], coarsen: Mapping[str, int]
+    stage: str, made: xr.DataArray, cut: Mapping[str, int], inputs: Sequence[xr.Dataset], coarsen: Mapping[str, int]
 ) -> xr.Variable:
     """Return the whole of a coordinate along what is cut: that of an input, or what it becomes where coarsened.
 
     A stage may give the means of what becomes one, the first or the last: the part that it made shows which.
     """
     name, several = made.name, {dim: many for dim, many in coarsen.items() if dim in made.dims}
-    given = next((schema[name].variable for schema in inputs if name in schema.coords), None)
-    if given is None:
+    given = [schema[name].variable for schema in inputs if name in schema.coords]
+    if not given:
         raise BadStage(
             f"{stage} returns a coordinate {name!r} along a dimension it is cut along, which none of its inputs has: "
             "make it a data variable"
         )
-    if not several:
-        return given
-    for whole in _coarsened(given, several):
-        if whole.isel({dim: slice(0, n) for dim, n in made.sizes.items()}).equals(made.variable):
-            return whole
+    for one in (one.transpose(*made.dims) for one in given if set(one.dims) == set(made.dims)):
+        for whole in _coarsened(one, several):
+            if whole.isel({dim: slice(0, n) for dim, n in made.sizes.items() if dim in cut}).equals(made.variable):
+                same = whole.astype(made.dtype) if made.dtype.kind in "iuf" else whole.copy(deep=False)
+                same.attrs = made.attrs
+                return same
     raise BadStage(
         f"the coordinate {name!r} that {stage} returns is neither mean, first nor last of what becomes one: "
         "let it be one of these, or make it a data variable"
+        if several
+        else f"{stage} changes the coordinate {name!r} along a dimension it is cut along: let it return it as it is, "
+        "drop it, or make it a data variable"
     )
 
 
 def _coarsened(whole: xr.Variable, many: Mapping[str, int]) -> Iterator[xr.Variable]:
     """Walk what may become of a coordinate of which so many make one."""
+    if not many:
+        yield whole
+        return
+    if not many:
+        yield whole
+        return
     for kind in ("mean", "first", "last"):
         yield whole.coarsen(many, kind, boundary="pad")

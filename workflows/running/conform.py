@@ -28,7 +28,10 @@ def as_dataset(result: Result, dims: Mapping[str, tuple[str, ...]]) -> xr.Datase
 
 
 def conform(result: Result, group: Group, box: Box, schema: xr.Dataset) -> dict[str, Values]:
-    """Return the arrays of a region as they are stored; raises BadStage where they are not as planned."""
+    """Return the arrays of a region as they are stored; raises BadStage where they are not as planned.
+
+    The coordinates of `schema` are held against those of the result too: only the planned ones are stored.
+    """
     if not isinstance(result, Mapping):
         raise BadStage(f"the stage returned a {type(result).__name__}: it must return an xarray Dataset")
     coords = result.coords if isinstance(result, xr.Dataset) else {}
@@ -36,13 +39,18 @@ def conform(result: Result, group: Group, box: Box, schema: xr.Dataset) -> dict[
     if planned != found:
         raise BadStage(f"the stage returned variables {sorted(found)} where {sorted(planned)} were planned")
     for name in schema.coords:
-        if name in coords and not set(schema[name].dims) & box.keys():
-            _same_coordinate(str(name), coords[name], schema[name])
+        if name in coords:
+            _same_coordinate(str(name), coords[name].variable, schema[name].variable, box)
     return {array.name: _stored(result[array.name], array, group, box) for array in group.arrays}
 
 
-def _same_coordinate(name: str, found: xr.DataArray, planned: xr.DataArray) -> None:
-    if found.shape != planned.shape or not found.equals(planned.astype(found.dtype)):
+def _same_coordinate(name: str, found: xr.Variable, planned: xr.Variable, box: Box) -> None:
+    if not found.equals(planned.isel(box, missing_dims="ignore")):
+        if set(planned.dims) & box.keys():
+            raise BadStage(
+                f"the coordinate {name!r} was changed along a dimension that is cut: let the stage return it as it is, "
+                "drop it, or make it a data variable"
+            )
         raise BadStage(f"the coordinate {name!r} depends on the data: make it a data variable")
 
 

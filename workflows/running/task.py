@@ -71,7 +71,7 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     walltime.take(product, expected)
     started = time.monotonic()
     target = opened(product)
-    group, schema = target.group(path), target.schema_of(path)
+    group, schema = target.group(path), _steady(task, target.schema_of(path))
     remarks = collected()
     with noted() as reads:
         if task.tile:
@@ -85,6 +85,11 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     walltime.took(product, seconds)
     read, told = target.product.origins.row(path, reads.hulls), tuple(one[:_LONGEST] for one in sorted(remarks)[:5])
     return Written(path, index, written, seconds, worker_name(), told, reads=read, machine=Machine.here())
+
+
+def _steady(task: Task, schema: xr.Dataset) -> xr.Dataset:
+    """Return the coordinates that a result has to have: a source is proven, and a mean of a part is rounded."""
+    return xr.Dataset() if task.kind == "ingest" else schema.drop_dims(task.coarsen, errors="ignore")
 
 
 def worker_name() -> str:
