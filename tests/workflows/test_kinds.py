@@ -363,3 +363,48 @@ def test_a_coordinate_that_lost_a_dimension_beside_the_one_that_is_cut_is_refuse
 
     with pytest.raises(BadStage, match="first changes the coordinate 'height' along a dimension it is cut along"):
         made_here(tmp_path / "high.nc", home, first)
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day"])
+def test_times_of_another_calendar_are_in_the_plan_what_they_are_in_the_run(
+    source: Path, home: Path, tmp_path: Path, calendar: str
+) -> None:
+    when = xr.date_range("2000-01-20", periods=TIMES, calendar=calendar, use_cftime=True)
+    with xr.open_dataset(source) as read:
+        whole = read.load().assign_coords(time=when)
+    whole.to_netcdf(tmp_path / "other.nc")
+
+    @stage(whole=("time",), block={"place": 10})
+    def months(block: xr.Dataset) -> xr.Dataset:
+        return block.groupby("time.month").mean()
+
+    @stage(cut=("time",), block={"time": 7})
+    def doubled(block: xr.Dataset) -> xr.Dataset:
+        return block * 2
+
+    found = list(made_here(tmp_path / "other.nc", home, lambda data: months(doubled(data))).values())
+    xr.testing.assert_equal(found[1].open().load(), whole * 2)
+    xr.testing.assert_allclose(found[-1].open().load(), months(whole * 2))
+
+
+def test_numbers_with_units_of_time_are_times_to_the_next_stage_in_the_plan_too(source: Path, home: Path) -> None:
+    @stage(cut=("time",), block={"time": 7})
+    def days(block: xr.Dataset) -> xr.Dataset:
+        number = (block["v"] * 0).astype("i8") + 5
+        return xr.Dataset({"day": number.assign_attrs(units="days since 2000-01-01")})
+
+    @stage(cut=("time",))
+    def last(block: xr.Dataset) -> xr.Dataset:
+        return block.max("place", keep_attrs=True)
+
+    found = list(made_here(source, home, lambda data: last(days(data))).values())[-1].open()
+    assert set(found["day"].to_numpy()) == {np.datetime64("2000-01-06", "ns")}
+
+
+def test_numbers_whose_units_are_no_units_of_time_are_refused_in_the_plan(source: Path, home: Path) -> None:
+    @stage(cut=("time",))
+    def odd(block: xr.Dataset) -> xr.Dataset:
+        return block.assign(v=block["v"].assign_attrs(units="cows since dawn"))
+
+    with pytest.raises(BadStage, match=r"could not be read as its attributes say: .*cows since dawn"):
+        made_here(source, home, odd)

@@ -36,6 +36,22 @@ def weightless(dataset: xr.Dataset) -> xr.Dataset:
     return result
 
 
+def as_read(schema: xr.Dataset) -> xr.Dataset:
+    """Return a schema as it is read from where it is stored: numbers whose units say so are times there.
+
+    Raises BadStage where these are no units of time.
+    """
+    numbers = {name: v.to_base_variable() for name, v in schema.variables.items() if v.dtype.kind in "iuf"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about years that only cftime holds
+            read = xr.decode_cf(xr.Dataset(numbers)).variables
+    except (ValueError, OverflowError) as error:
+        raise BadStage(f"what is stored could not be read as its attributes say: {error}") from error
+    times = {name: read[name] for name, v in numbers.items() if read[name].dtype != v.dtype}
+    return schema.assign(times).assign_coords({name: v.load() for name, v in times.items() if name in schema.coords})
+
+
 def clean(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     """Return attributes as JSON values; what only told how the source stored its numbers is left out."""
     storage = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates"}
@@ -59,8 +75,8 @@ def made_up(schema: xr.Dataset, sizes: Mapping[str, int], seed: int, start: int 
     random = np.random.default_rng(seed)
     box = {dim: slice(start, start + n) for dim, n in sizes.items() if dim in schema.dims}
     block = schema.isel(box)
-    filled = {name: (v.dims, _random(random, v.shape, v.dtype), v.attrs) for name, v in block.data_vars.items()}
-    return block.assign(filled)
+    typed = {name: v for name, v in block.data_vars.items() if v.dtype.kind != "O"}  # times that cftime holds stay
+    return block.assign({name: (v.dims, _random(random, v.shape, v.dtype), v.attrs) for name, v in typed.items()})
 
 
 def _random(random: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:

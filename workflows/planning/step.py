@@ -19,6 +19,7 @@ from terp.storage.making import Layout
 from terp.storage.source import Identity
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.memory import Need
+from terp.workflows.planning.schema import as_read
 from terp.workflows.running.gather import Input
 from terp.workflows.running.task import NAT, Task
 
@@ -126,7 +127,7 @@ def group_of(
         dims = tuple(str(d) for d in values.dims)
         shaped = shape_array(str(name), dims, values.shape, dtype, cut, chunk)
         arrays.append(replace(shaped, attrs=attrs))
-    known = schema.copy()
+    known = as_read(schema)
     for array in arrays:
         known[array.name].encoding = {"preferred_chunks": dict(zip(array.dims, array.chunk, strict=True))}
     return Group(path, dict(cut), tuple(arrays)), schema.drop_vars(list(schema.data_vars)), known
@@ -140,5 +141,8 @@ def _disk_type(values: xr.DataArray) -> tuple[str, dict[str, Any]]:
     if values.dtype.kind == "m":
         return "int64", {**attrs, "units": "nanoseconds", "dtype": "timedelta64[ns]", "_FillValue": NAT}
     if values.dtype.kind not in "fciub":
-        raise BadStage(f"{values.name} has type {values.dtype}, which cannot be cut into regions: keep text in coords")
+        raise BadStage(
+            f"{values.name} has type {values.dtype}, which cannot be cut into regions: keep text in coords, and "
+            "times of another calendar as numbers with `units` and `calendar`"
+        )
     return str(values.dtype.newbyteorder("=")), attrs
