@@ -18,19 +18,20 @@ def opened(store: Store, group: str, large: Mapping[str, ShardedArray], document
     """Return a group whose values are read when they are asked for; `document` gives its metadata by their keys."""
     variables = {name: _variable(array, _attributes(document, array.name)) for name, array in large.items()}
     frame = small_part(store, group, large)
-    whole: xr.Dataset = frame.assign(xr.decode_cf(xr.Dataset(variables)).variables)
-    beside = {name for one in variables.values() for name in str(one.attrs.get("coordinates", "")).split()}
-    return whole.set_coords(sorted(beside & set(map(str, whole.data_vars))))
+    return frame.assign(xr.decode_cf(xr.Dataset(variables)).variables)
 
 
 def small_part(store: Store, group: str, without: Iterable[str]) -> xr.Dataset:
-    """Return a group without some of its arrays, through zarr-python; years that nanoseconds do not hold as cftime."""
+    """Return the coordinates of a group, which are all but its large arrays, through zarr-python.
+
+    Years that nanoseconds do not hold come as cftime.
+    """
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Unable to decode time axis")
         found: xr.Dataset = xr.open_zarr(
             store, group=group or None, consolidated=False, chunks=None, zarr_format=3, drop_variables=list(without)
         )
-    return found
+    return found.set_coords(list(found.data_vars))  # CF can't name one that has a space in its name
 
 
 def _attributes(document: Callable[[str], bytes], name: str) -> dict[str, Any]:

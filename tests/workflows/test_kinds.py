@@ -408,3 +408,47 @@ def test_numbers_whose_units_are_no_units_of_time_are_refused_in_the_plan(source
 
     with pytest.raises(BadStage, match=r"could not be read as its attributes say: .*cows since dawn"):
         made_here(source, home, odd)
+
+
+@pytest.mark.parametrize("name", ["../../outside", "..", "a/b", "", "zarr.json", "a\0b", "v" * 300, 0])
+def test_a_name_that_is_no_name_of_a_file_is_refused_in_the_plan(source: Path, home: Path, name: Any) -> None:
+    @stage(cut=("time",))
+    def named(block: xr.Dataset) -> xr.Dataset:
+        return block.rename({"v": name})
+
+    with pytest.raises(BadStage, match="can't be stored under its name: let it be a text"):
+        made_here(source, home, named)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda block: block.expand_dims(side=[0, 1]).stack(both=("place", "side")), r"use reset_index\('both'\)"),
+        (lambda block: block.astype("f16"), "float128, .* numbers in 64 bits"),
+    ],
+)
+def test_what_zarr_cannot_hold_is_refused_in_the_plan(source: Path, home: Path, change: Any, words: str) -> None:
+    @stage(cut=("time",))
+    def odd(block: xr.Dataset) -> xr.Dataset:
+        return change(block)
+
+    with pytest.raises(BadStage, match=words):
+        made_here(source, home, odd)
+
+
+def test_a_coordinate_with_a_space_in_its_name_and_foreign_order_of_bytes_come_to_no_harm(
+    source: Path, home: Path, tmp_path: Path
+) -> None:
+    with xr.open_dataset(source) as read:
+        whole = read.load().assign_coords(
+            {"sea level": ("place", np.arange(PLACES) / 2), "n": ("place", range(PLACES))}
+        )
+    whole.reset_coords("sea level").to_netcdf(tmp_path / "named.nc")
+
+    @stage(cut=("place",), block={"place": 7})
+    def same(block: xr.Dataset) -> xr.Dataset:
+        return block.assign(v=block["v"].astype(">f4"))
+
+    products = list(made_here(tmp_path / "named.nc", home, lambda data: same(same(data))).values())
+    xr.testing.assert_identical(products[-1].open().load(), whole)
+    assert "n" in xr.open_zarr(products[-1].data, consolidated=False, chunks=None).coords

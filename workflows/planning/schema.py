@@ -54,7 +54,7 @@ def as_read(schema: xr.Dataset) -> xr.Dataset:
 
 def clean(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     """Return attributes as JSON values; what only told how the source stored its numbers is left out."""
-    storage = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates"}
+    storage = {"_FillValue", "missing_value", "scale_factor", "add_offset", "coordinates", "_Unsigned"}
     return {str(k): _plain(v) for k, v in attrs.items() if k not in storage}
 
 

@@ -4,6 +4,7 @@ A stage call gives one step; a reduction gives one a level of its fixed tree. Th
 ingredients (code, parameters, keys of inputs, named libraries, cut), and names the product.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -22,6 +23,11 @@ from terp.workflows.planning.memory import Need
 from terp.workflows.planning.schema import as_read
 from terp.workflows.running.gather import Input
 from terp.workflows.running.task import NAT, Task
+
+_NAME = re.compile(r"[^/\x00-\x1f\x7f\ud800-\udfff]+")
+_TAKEN = (".", "..", "zarr.json")
+_LONGEST = 240  # bytes of a name, of the 255 that file systems bear
+_WIDEST = {"f": 8, "c": 16, "i": 8, "u": 8, "b": 1}  # bytes of a number that Zarr knows
 
 
 @dataclass(frozen=True)
@@ -118,10 +124,11 @@ def group_of(
 
     `chunk` are lengths that somebody has chosen for these. Raises BadStage where values cannot be stored so.
     """
+    _demand_storable(path, schema)
     arrays = []
     for name, values in schema.data_vars.items():
         dtype, attrs = _disk_type(values)
-        beside = [str(n) for n in values.coords if n not in values.dims]
+        beside = [str(n) for n in values.coords if n not in values.dims and " " not in str(n)]
         if beside:
             attrs["coordinates"] = " ".join(sorted(beside))
         dims = tuple(str(d) for d in values.dims)
@@ -133,6 +140,21 @@ def group_of(
     return Group(path, dict(cut), tuple(arrays)), schema.drop_vars(list(schema.data_vars)), known
 
 
+def _demand_storable(path: str, schema: xr.Dataset) -> None:
+    """Raise BadStage for names that are no names of files, and for an index of several coordinates."""
+    for name in (*(part for part in path.split("/") if path), *schema.variables):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST or name in _TAKEN:
+            raise BadStage(
+                f"{name!r} can't be stored under its name: let it be a text of at most {_LONGEST} bytes, without / and "
+                f"control characters, and none of {', '.join(_TAKEN)}"
+            )
+    for name, index in schema.indexes.items():
+        if index.nlevels > 1:
+            raise BadStage(
+                f"{name} is an index of several coordinates, which can't be stored: use reset_index({name!r})"
+            )
+
+
 def _disk_type(values: xr.DataArray) -> tuple[str, dict[str, Any]]:
     attrs = dict(values.attrs)
     if values.dtype.kind == "M":
@@ -140,9 +162,9 @@ def _disk_type(values: xr.DataArray) -> tuple[str, dict[str, Any]]:
         return "int64", {**attrs, **units}
     if values.dtype.kind == "m":
         return "int64", {**attrs, "units": "nanoseconds", "dtype": "timedelta64[ns]", "_FillValue": NAT}
-    if values.dtype.kind not in "fciub":
+    if values.dtype.kind not in "fciub" or values.dtype.itemsize > _WIDEST[values.dtype.kind]:
         raise BadStage(
-            f"{values.name} has type {values.dtype}, which cannot be cut into regions: keep text in coords, and "
-            "times of another calendar as numbers with `units` and `calendar`"
+            f"{values.name} has type {values.dtype}, which cannot be cut into regions: keep text in coords, times of "
+            "another calendar as numbers with `units` and `calendar`, and numbers in 64 bits"
         )
     return str(values.dtype.newbyteorder("=")), attrs

@@ -74,9 +74,9 @@ def all_nan(values: Values) -> bool:
 
 
 def _encoded(values: Values, name: str) -> Values:
-    """Return times as int64 nanoseconds (CF: the array's attributes say so), all else as it is."""
+    """Return times as int64 nanoseconds (CF: the array's attributes say so), all else as it is, in our byte order."""
     if values.dtype.kind not in "mM":
-        return values
+        return values.astype(values.dtype.newbyteorder("="), copy=False)
     exact = values.astype(f"{values.dtype.kind}8[ns]")
     if not np.array_equal(exact.astype(values.dtype), values, equal_nan=True):  # numpy goes round and says nothing
         raise BadStage(
