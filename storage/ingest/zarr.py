@@ -70,7 +70,7 @@ def _arrays(path: Path, groups: Mapping[str, xr.Dataset]) -> dict[str, list[Fore
 
 
 def _raw(path: Path) -> dict[str, xr.Dataset]:
-    """Return the groups as they are stored, in the order of their names: a folder has none."""
+    """Return the groups as they are stored, in the order of their names: that in which they are found changes."""
     import zarr
 
     if not isinstance(zarr.open(path, mode="r"), zarr.Group):
@@ -78,11 +78,7 @@ def _raw(path: Path) -> dict[str, xr.Dataset]:
     options: dict[str, Any] = {"consolidated": False, "cache": False, "chunks": None, **_AS_STORED}
     with zarr.config.set({"array.read_missing_chunks": False}):  # stays with the arrays that are opened here
         found = xr.open_groups(path, engine="zarr", **options)
-    return {name: _in_order(group) for name, group in sorted(found.items())}
-
-
-def _in_order(group: xr.Dataset) -> xr.Dataset:
-    return xr.Dataset(dict(sorted(group.variables.items())), attrs=group.attrs)
+    return {name: found[name][sorted(map(str, found[name].variables))] for name in sorted(found)}
 
 
 def _decoded(path: Path, name: str, raw: xr.Dataset) -> xr.Dataset:
