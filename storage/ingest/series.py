@@ -4,7 +4,7 @@ They are put in the order of that axis, whatever their names are, and read a par
 same in all of them, but for attributes that only describe a file (its history): these are left out where they differ.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -144,6 +144,8 @@ def _axis(files: Sequence[_File]) -> str:
     for one in files[1:]:
         if lost := [dim for dim in dims if dim not in one.data.indexes]:
             raise BadInput(f"{one.path} has no axis {lost[0]}, which {first.path.name} has. {_APART}")
+        for dim in dims:  # numbers that count from elsewhere are not to be compared
+            _demand_facts(first, one, dim, _meaning(first.data.variables[dim], one.data.variables[dim]))
     found = [dim for dim in dims if any(not one.data.indexes[dim].equals(first.data.indexes[dim]) for one in files)]
     if len(found) == 1:
         return found[0]
@@ -180,19 +182,31 @@ def _demand_alike(one: _File, other: _File, dim: str) -> None:
     if odd := sorted(map(str, ours.keys() ^ theirs.keys())):
         raise BadInput(f"{other.path} and {one.path.name} do not both have {', '.join(odd)}. {_APART}")
     for name, mine in ours.items():
-        yours = theirs[name]
-        for what, had, has in _facts(mine, yours, dim):
-            if had != has:
-                raise BadInput(f"{other.path}: the {what} of {name} is {has}, and {had} in {one.path.name}. {_APART}")
+        _demand_facts(one, other, name, _facts(mine, theirs[name], dim))
+
+
+def _demand_facts(one: _File, other: _File, name: Any, facts: Iterable[tuple[str, Any, Any]]) -> None:
+    for what, had, has in facts:
+        if had != has:
+            raise BadInput(f"{other.path}: the {what} of {name} is {has}, and {had} in {one.path.name}. {_APART}")
 
 
 def _facts(mine: xr.Variable, yours: xr.Variable, dim: str) -> Iterator[tuple[str, Any, Any]]:
-    yield "type", str(mine.dtype), str(yours.dtype)
+    yield "type", _type(mine), _type(yours)
     there, here = ({d: n for d, n in one.sizes.items() if d != dim} for one in (mine, yours))
     yield "shape", there, here
     yield "order of dimensions", mine.dims, yours.dims
+    yield from _meaning(mine, yours)
+
+
+def _meaning(mine: xr.Variable, yours: xr.Variable) -> Iterator[tuple[str, Any, Any]]:
     for key in _MEANING:
         yield key, mine.attrs.get(key), yours.attrs.get(key)
+
+
+def _type(variable: xr.Variable) -> str:
+    """Return the type of values; texts are of one, however long the longest in a file is."""
+    return "text" if variable.dtype.kind in "SU" else str(variable.dtype)
 
 
 def _lazy(parts: Sequence[xr.Variable], dim: str) -> xr.Variable:

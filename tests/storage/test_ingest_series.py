@@ -138,6 +138,24 @@ def twice(parts: list[xr.Dataset]) -> None:
     parts[:] = [parts[0], parts[0].copy()]
 
 
+def test_texts_may_be_longer_in_one_file_than_in_another(tmp_path: Path) -> None:
+    parts = [
+        part.assign_coords(by=("time", [ship] * part.sizes["time"])) for part, ship in zip(months(), "AB", strict=False)
+    ]
+    parts[1]["by"] = "time", ["Zirfaea"] * parts[1].sizes["time"]
+    found = recognise(write(parts, tmp_path / "sea")).read(tmp_path / "sea")[""]
+    assert list(found["by"].values[[0, -1]]) == ["A", "Zirfaea"]
+
+
+def test_days_of_another_calendar_that_are_counted_from_elsewhere_are_said_to_be(tmp_path: Path) -> None:
+    when = xr.date_range("2001-01-01", periods=sum(LENGTHS), calendar="noleap", use_cftime=True)
+    parts = [part.drop_vars("time_bnds") for part in months()[:2]]
+    for part, a, b in zip(parts, (0, 31), (31, 59), strict=True):
+        part["time"] = when[a:b]
+    with pytest.raises(BadInput, match=r"the units of time is days since 2001-0.-01, and days since 2001-0.-01 in"):
+        recognise(folder := write(parts, tmp_path / "sea")).read(folder)
+
+
 @pytest.mark.parametrize(
     ("spoil", "words"),
     [
