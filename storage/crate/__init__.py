@@ -33,6 +33,7 @@ __all__ = [
     "README",
     "SIGNATURE",
     "SOURCE",
+    "as_run",
     "checksums",
     "contents",
     "crate",
@@ -91,6 +92,16 @@ def crate(record: Record, folder: Path) -> Path:
         text = json.dumps({"@context": _CONTEXT, "@graph": graph}, indent=2, sort_keys=True, ensure_ascii=False)
         put(folder / METADATA, f"{text}\n".encode())
     return folder / METADATA
+
+
+def as_run(record: Record) -> dict[str, bytes]:
+    """Return the files of a crate that say by what code and in which environments its run was, by name.
+
+    They are the same whatever journal the record names, so that this may have their digests.
+    """
+    locks = {name: scrub(one, record.hosts).lock() for name, one in record.locks.items()}
+    told = {SOURCE: scrub(record.flow.source), DIFF: scrub(record.flow.diff, record.hosts), **locks}
+    return {name: text.encode() for name, text in told.items() if text}
 
 
 def _is_beside(folder: Path, name: str) -> bool:

@@ -34,6 +34,7 @@ from terp.storage.source import identify
 from terp.workflows.errors import BadRecord
 from terp.workflows.results.deposit import redeposit
 from terp.workflows.results.evidence import damage_of_journal
+from terp.workflows.results.recorded import recorded
 from terp.workflows.results.replay import How, replay
 from terp.workflows.results.starts import starts_of
 from terp.workflows.results.verify import verify
@@ -282,7 +283,8 @@ def test_forged_checksums_are_told_by_the_signature_and_by_the_journal_of_the_ru
     assert any("by SHA512SUMS flow.py should be otherwise" in one for one in damage)
     resum(copied)
     damage = verify(copied, run.archived["identifier"])[1]
-    assert [one.partition(": ")[2].partition(":")[0] for one in damage] == ["SHA512SUMS.sig"]
+    noted = "flow.py is not the one whose digest journal.jsonl has"
+    assert [one.partition(": ")[2].partition(":")[0] for one in damage] == [noted, "SHA512SUMS.sig"]
     assert any("its SHA512SUMS is not the one that its run archived" in one for one in damage_of_journal(copied, run))
 
 
@@ -372,6 +374,17 @@ def test_code_that_is_not_what_the_journal_has_is_not_replayed_though_all_checks
     assert any(said in one for one in verify(copied, run.archived["identifier"])[1])
     with pytest.raises(BadPackage, match=said):
         replay(copied, run.id, How(environment="here"))
+
+
+@pytest.mark.parametrize("name", ["flow.py", "environment.lock", "replay.json"])
+def test_what_a_crate_makes_of_code_and_environment_is_held_by_its_journal_too(copied: Home, name: str) -> None:
+    run = runs(copied)[0]
+    forge(copied, name, lambda lines: [*lines, b" "])
+    resum(copied)
+    said = f"{name} is not the one whose digest journal.jsonl has"
+    assert any(said in one for one in verify(copied, run.archived["identifier"])[1])
+    with pytest.raises(BadPackage, match=said):
+        recorded(copied, run.id, copied.root).prove()
 
 
 KILLED = """

@@ -16,9 +16,11 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from blake3 import blake3
 
 from benchmarks.replays import threads
 from terp.cluster.processor import usual
+from terp.storage.canonical import canonical
 from terp.storage.errors import BadInput, BadPackage
 from terp.storage.filling import Filling
 from terp.storage.home import Home
@@ -131,6 +133,15 @@ def alter(crate: Path, name: str, change: Callable[[Any], None]) -> None:
     plain = json.loads((crate / name).read_bytes())
     change(plain)
     (crate / name).write_text(json.dumps(plain))
+    *lines, last = (crate / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    entry = json.loads(last)
+    if name in entry["facts"]["crate"]:
+        entry["facts"]["crate"][name] = blake3((crate / name).read_bytes()).hexdigest()
+        forged = canonical(entry) + b"\n"
+        (crate / "journal.jsonl").write_bytes(b"".join([*lines, forged]))
+        about = (crate / "ro-crate-metadata.json").read_text()
+        about = about.replace(blake3(last).hexdigest(), blake3(forged).hexdigest())
+        (crate / "ro-crate-metadata.json").write_text(about)
     sum_up(crate)
 
 

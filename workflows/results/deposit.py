@@ -10,6 +10,7 @@ import shutil
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -22,18 +23,19 @@ from terp.storage.archive.custody import Events
 from terp.storage.archive.policy import POLICY, Policy
 from terp.storage.archive.terms import First, Terms, known_since, utc_day
 from terp.storage.canonical import canonical
-from terp.storage.crate import CHECKSUMS, SIGNATURE, crate
+from terp.storage.crate import CHECKSUMS, SIGNATURE, as_run, crate
 from terp.storage.errors import BadPackage, BadPolicy, Damaged, StorageError
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
+from terp.storage.provenance import Record
 from terp.storage.readme import texts
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
 from terp.workflows.results.describe import VALUES, described, objections_of, with_new_files
 from terp.workflows.results.earlier import Earlier, earlier
-from terp.workflows.results.evidence import demand_as_noted, sound_journal
+from terp.workflows.results.evidence import IN_CRATE, demand_as_noted, sound_journal
 from terp.workflows.results.itself import ITSELF
 from terp.workflows.results.losses import demand_decided
 from terp.workflows.results.metadata import write_metadata
@@ -168,10 +170,9 @@ def _deposit(
     results = {name: product.open() for name, product in products.items() if _has_root(product)}
     shown = _show(flow, results, folder / PICTURE, told)
     (folder / VALUES).write_bytes(canonical({"facts": shown, "values": values}))
-    run.note(home, "archiving", identifier=identifier, values=values)
-    (folder / JOURNAL).write_bytes(sound_journal(home, run))
     code = _told_by_run(home, run, flow, products, folder)
     so_far = described(home, run, flow, code, made, products, folder, policy)
+    so_far = _with_journal(home, run, so_far, folder, identifier, values)
     archived = datetime.now(UTC).replace(microsecond=0)
     write_metadata(home, identifier, so_far, policy, products.values(), made.migrations, folder, archived)
     told_of = with_new_files(so_far, folder)
@@ -209,6 +210,17 @@ def _deposit(
         "facts": shown,
         "values": dict(values),
     }
+
+
+def _with_journal(
+    home: Home, run: RunRecord, record: Record, folder: Path, identifier: str, values: Mapping[str, str]
+) -> Record:
+    """Write the journal, which has the digests of code, locks and recipe then; return a record that tells of it."""
+    made = as_run(record) | {RECIPE: (folder / RECIPE).read_bytes()}
+    digests = {name: blake3(data).hexdigest() for name, data in made.items()}
+    run.note(home, "archiving", identifier=identifier, values=values, **{IN_CRATE: digests})
+    (folder / JOURNAL).write_bytes(sound_journal(home, run))
+    return with_new_files(replace(record, journal=str(run.journal["head"])), folder)
 
 
 def _noted(events: Events, receipt: Receipt, policy: Policy, made: Payload) -> None:

@@ -23,6 +23,7 @@ from terp.workflows.running.held import FOLDER, digests_of, unlike_held
 from terp.workflows.running.record import JOURNAL, RunRecord
 
 _AS_NOTED = {SOURCES: SOURCES, ITSELF: ITSELF, POLICY: f"{FOLDER}/{POLICY}"}  # of an object, as its run had them
+IN_CRATE = "crate"  # digests of what a crate says of code and environments, in the event that archives it
 _OVER = ("finished", "failed", "cancelled")
 
 
@@ -108,13 +109,20 @@ def unlike_journal(found: Mapping[str, Path]) -> str:
     wrong = _unchained(found)
     if wrong or JOURNAL not in found:
         return wrong
-    noted: dict[str, str] = {}
-    for digests in digests_of(Chain.of(found[JOURNAL].read_bytes())):
-        noted |= digests
-    for name, was in _AS_NOTED.items():
-        if was in noted and name in found and blake3(found[name].read_bytes()).hexdigest() != noted[was]:
+    for name, digest in _noted(Chain.of(found[JOURNAL].read_bytes())).items():
+        if name in found and blake3(found[name].read_bytes()).hexdigest() != digest:
             return f"{name} is not the one whose digest {JOURNAL} has: it was altered since it was noted"
     return ""
+
+
+def _noted(chain: Chain) -> dict[str, str]:
+    """Return what a journal says of the files of the crate that it lies in: digests by name."""
+    kept: dict[str, str] = {}
+    for digests in digests_of(chain):
+        kept |= digests
+    archiving = [entry["facts"] for entry in chain.entries() if entry["event"] == "archiving"]
+    made: dict[str, str] = archiving[-1].get(IN_CRATE, {}) if archiving else {}
+    return {name: kept[was] for name, was in _AS_NOTED.items() if was in kept} | made
 
 
 def _unchained(found: Mapping[str, Path]) -> str:
