@@ -35,7 +35,7 @@ _LOOKS = (
     ),
     (re.compile(rf"(?i)([?&;](?:key|pass|pw|sid|session|{_MORE})=)[^&\s\"'#;]+"), rf"\1{WITHHELD}"),
     (re.compile(r"(?i)(?<=[\w'\"] )((?:password|passwd|pwd)=)[^\s\"',;:()]+(?=[\s\"';]|$)"), rf"\1{WITHHELD}"),
-    (re.compile(rf"(?i)(?<!\w)(--?[\w-]*{_WORDS}[ =])(?!\(withheld\))[^\s\"',]+"), rf"\1{WITHHELD}"),
+    (re.compile(rf"(?i)(?<!\w)(--?[\w-]{{0,40}}{_WORDS}[ =])(?!\(withheld\))[^\s\"',]+"), rf"\1{WITHHELD}"),
     (
         re.compile(rf"(?i)({_WORDS}s?[\"']?\]?(?:\s*:\s*\w+)?\s*[=:]\s*[rbf]?)([\"'])(?!\2)[^\n]*?\2"),
         rf"\1\2{WITHHELD}\2",
@@ -50,7 +50,9 @@ _LOOKS = (
         rf"\1{WITHHELD}",
     ),
     (
-        re.compile(r"(?i)((?:\bx-[\w-]*(?:key|token|secret|auth)|\bprivate-token|\bcookie)\s*:\s*)[\w-]+[^\s\"']+"),
+        re.compile(
+            r"(?i)((?:\bx-[\w-]{0,40}(?:key|token|secret|auth)|\bprivate-token|\bcookie)\s*:\s*)[\w-]+[^\s\"']+"
+        ),
         rf"\1{WITHHELD}",
     ),
     (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|sk-|hf_|pypi-)[A-Za-z0-9_]{16,}"), WITHHELD),
