@@ -452,3 +452,20 @@ def test_a_coordinate_with_a_space_in_its_name_and_foreign_order_of_bytes_come_t
     products = list(made_here(tmp_path / "named.nc", home, lambda data: same(same(data))).values())
     xr.testing.assert_identical(products[-1].open().load(), whole)
     assert "n" in xr.open_zarr(products[-1].data, consolidated=False, chunks=None).coords
+
+
+@pytest.mark.parametrize(("how", "sound"), [("mean", False), ("max", False), ("sum", True), ("median", False)])
+def test_partial_results_that_do_not_add_up_to_the_result_are_a_doubt_in_the_plan(
+    source: Path, home: Path, how: str, sound: bool
+) -> None:
+    @stage(over=("time",), block={"time": 7})
+    def reduced(block: xr.Dataset) -> xr.Dataset:
+        return getattr(block, how)("time")
+
+    @flow
+    def one(path: str) -> Any:
+        return reduced(ingest(path))
+
+    plan, _ = make_plan(one, {"path": str(source)}, Home(home).open())
+    doubts = [doubt for step in plan.steps for doubt in step.step.doubts]
+    assert doubts == [] if sound else any("cut along time: what it gives for blocks is added up" in d for d in doubts)

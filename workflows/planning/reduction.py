@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -31,6 +31,7 @@ def reduction(call: "Call") -> list[Step]:
     if not call.order or call.order[0] != 0:
         raise BadStage(f"{call.name} reduces its first argument, which must be a product")
     trial = call.attempt(call.sizes, whole=False)
+    trial = replace(trial, doubts=(*trial.doubts, *_parts_doubts(call, trial)))
     gone = [dim for dim in how.over if dim in trial.result.dims]
     if gone:
         raise BadStage(f"{call.name} reduces over {', '.join(gone)}, but its result still has it")
@@ -55,6 +56,29 @@ def reduction(call: "Call") -> list[Step]:
         below = ((steps[-1].key, ""),)
         steps.append(_level(call, f"level{next(level)}", task, partial, blocks, count, below, None, need))
     return [*steps, _finished(call, replace(task, finish=True), trial.result, blocks, steps[-1].key, need)]
+
+
+def _parts_doubts(call: "Call", trial: schemas.Trial) -> Iterator[str]:
+    """Reduce a made-up block in two parts along each dimension, and compare what comes of it with that of the whole."""
+    if trial.seconds > schemas.PATIENCE:
+        return
+    for dim in (dim for dim in call.how.over if trial.sizes[dim] > 1):
+        blocks = [schemas.made_up(one, trial.sizes, seed) for seed, one in enumerate(call.schemas)]
+        halves = (slice(0, 1), slice(1, None))
+        try:
+            parts = [
+                call.on(call.function, [b.isel({dim: h} if dim in b.dims else {}) for b in blocks]) for h in halves
+            ]
+            total = fold(call.combine, parts)
+            whole, added = (call.on(call.finish, [one, *blocks[1:]]) for one in (trial.result, total))
+            same = schemas.close(whole, added)
+        except Exception:  # noqa: BLE001 (it bears whole blocks, as it will get: what it says of one element is no doubt)
+            return
+        if not same:
+            yield (
+                f"{call.name} gives other values when it is cut along {dim}: what it gives for blocks is added up; "
+                f"@{call.name}.combine says how else two of them become one, @{call.name}.finish what becomes of all"
+            )
 
 
 def _level(

@@ -156,7 +156,7 @@ def _kernel_doubts(name: str, call: Call, kernel: Fast, blocks: Sequence[xr.Data
     _demand_same(name, result, _fast(name, kernel, _copies(blocks), result))
     gaps = [_with_gaps(one, seed) for seed, one in enumerate(blocks)]
     try:
-        same = _close(_called(name, call, _copies(gaps)), _fast(name, kernel, gaps, result))
+        same = close(_called(name, call, _copies(gaps)), _fast(name, kernel, gaps, result))
     except BadStage:
         same = False
     return [] if same else [f"the kernel of {name} gives other values than {name} itself where values are NaN"]
@@ -170,8 +170,8 @@ def _with_gaps(block: xr.Dataset, seed: int) -> xr.Dataset:
 
 
 def _demand_same(name: str, readable: xr.Dataset, fast: xr.Dataset) -> None:
-    if not _close(readable, fast):
-        differing = [n for n in readable.data_vars if n not in fast or not _close(readable[[n]], fast[[n]])]
+    if not close(readable, fast):
+        differing = [n for n in readable.data_vars if n not in fast or not close(readable[[n]], fast[[n]])]
         what = ", ".join(map(str, differing)) or "other variables"
         raise BadStage(f"the kernel of {name} gives other values than {name} itself on a made-up block ({what})")
 
@@ -221,7 +221,7 @@ def _cut_doubts(
         half = sizes[dim] // 2
         given = half * how.coarsen.get(dim, 1) + how.halo.get(dim, 0)
         part = _called(name, call, [_begun(block, dim, given) for block in blocks])
-        if not _close(part.isel({dim: slice(0, half)}), whole.isel({dim: slice(0, half)})):
+        if not close(part.isel({dim: slice(0, half)}), whole.isel({dim: slice(0, half)})):
             cure = f"give it a larger halo along {dim}" if dim in how.halo else f"let {dim} stay whole in its blocks"
             doubts.append(f"{name} gives other values when it is cut along {dim}: {cure}")
     return doubts
@@ -259,7 +259,8 @@ def _begun(block: xr.Dataset, dim: str, length: int) -> xr.Dataset:
     return block.isel({dim: slice(0, length)} if dim in block.dims else {})
 
 
-def _close(a: xr.Dataset, b: xr.Dataset) -> bool:
+def close(a: xr.Dataset, b: xr.Dataset) -> bool:
+    """Say whether two results are the same but for the last bits of their values."""
     if set(a.data_vars) != set(b.data_vars):
         return False
     return all(_close_values(a[name].to_numpy(), b[name].to_numpy()) for name in a.data_vars)
