@@ -19,7 +19,7 @@ def slow(block: xr.Dataset, *, seconds: float = 0.05) -> xr.Dataset:
     """Departures from the mean of all time; a region takes at least so many seconds. 18 x 12 = 216 regions."""
     if block.sizes["longitude"] > 2:  # not for the made-up block of the plan
         time.sleep(seconds)
-        if "ODD" in os.environ:
+        if ctypes.CDLL(None).getenv(b"ODD"):  # by Python's own way it would be a doubt in each plan
             warnings.warn("odd", stacklevel=2)
     return (block - block.mean("time")).rename(surface_temperature="departure")
 

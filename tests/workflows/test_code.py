@@ -1,6 +1,7 @@
 """A stage's key is its own code and what it reaches: an edit elsewhere costs nothing, an edit here is seen."""
 
 import importlib.util
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -275,3 +276,16 @@ def test_a_function_with_a_cache_reaches_workers_that_lack_its_file(tmp_path: Pa
     script = "import sys, cloudpickle; print(cloudpickle.load(open(sys.argv[1], 'rb'))[0](21))"
     done = subprocess.run([sys.executable, "-c", script, tmp_path / "sent"], cwd="/", capture_output=True, text=True)
     assert done.stdout == "42\n", done.stderr
+
+
+def test_what_was_put_into_a_library_counts_where_it_is_taken_of_that_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    def renamed(block: Any) -> Any:
+        return block.rename(a="b"), os.path.sep
+
+    def renaming(block: Any) -> Any:
+        return os.rename("a", "b"), block
+
+    before = Code(renamed).parts, Code(renaming).parts
+    monkeypatch.setattr(os, "rename", lambda *_: "own")
+    assert Code(renamed).parts == before[0]
+    assert Code(renaming).parts != before[1]

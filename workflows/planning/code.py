@@ -19,7 +19,15 @@ from typing import Any
 
 import numpy as np
 
-from terp.workflows.planning.source import constants, imported_inside, impurities, is_own, names_in, normalised
+from terp.workflows.planning.source import (
+    attributes_in,
+    constants,
+    imported_inside,
+    impurities,
+    is_own,
+    names_in,
+    normalised,
+)
 
 _REORDERED = "another processor may give other last bits. Declare a `tolerance`, or compile without it"
 _PYTHONS_OWN = re.compile(r"_.*_|_abc_impl")  # of a class
@@ -251,25 +259,30 @@ def _functions(member: Any) -> list[FunctionType]:
 
 def _reached(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield the global and enclosing names a function uses, and those it imports, with their values."""
-    names = names_in(function.__code__)
-    for name, value in _cells(function):
-        yield from _attributes(name, value, names)
-    for name in sorted(names & function.__globals__.keys()):
-        yield from _attributes(name, function.__globals__[name], names)
+    names, taken = names_in(function.__code__), attributes_in(function.__code__)
+    there = dict(_cells(function))
+    there |= {name: function.__globals__[name] for name in sorted(names & function.__globals__.keys() - there.keys())}
+    for name, value in there.items():
+        yield from _attributes(name, value, names, taken)
     for name, value in imported_inside(function):
         yield from _attributes(name, value, names)
 
 
-def _attributes(name: str, value: Any, names: set[str], within: tuple[Any, ...] = ()) -> Iterator[tuple[str, Any]]:
-    """Yield a value, and what of a module is named: all where it is the user's own, else what they have put there."""
+def _attributes(
+    name: str, value: Any, names: set[str], taken: set[str] | None = None, within: tuple[Any, ...] = ()
+) -> Iterator[tuple[str, Any]]:
+    """Yield a value, and what of a module is named: all where it is the user's own, else what they have put there.
+
+    Of a library it has to be `taken` of that by name, where that is known: others have attributes of the same name.
+    """
     yield name, value
     if not isinstance(value, ModuleType) or value in within:
         return
     own = is_own(value.__name__)
     for attribute in sorted(names & vars(value).keys()):
         inner = vars(value)[attribute]
-        if own or _is_own_code(inner):
-            yield from _attributes(f"{name}.{attribute}", inner, names, (*within, value))
+        if own or (_is_own_code(inner) and (not taken or f"{name}.{attribute}" in taken)):
+            yield from _attributes(f"{name}.{attribute}", inner, names, taken, (*within, value))
 
 
 def _cells(function: FunctionType) -> Iterator[tuple[str, Any]]:

@@ -128,6 +128,11 @@ def names_in(code: CodeType) -> set[str]:
     return names
 
 
+def attributes_in(code: CodeType) -> set[str]:
+    """Return the attributes that source takes of what, as `os.rename`: what is only called `rename` is another's."""
+    return {ast.unparse(one) for one in ast.walk(ast.parse(source_of(code))) if isinstance(one, ast.Attribute)}
+
+
 def imported_inside(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function imports in its body of the user's own modules, by name: these are imported for that."""
     package = function.__globals__.get("__package__") or ""
