@@ -6,7 +6,6 @@ group by group, into one file (see runs.py) that is archived with the result.
 """
 
 import math
-import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -206,19 +205,26 @@ def _hull(starts: Boxes, stops: Boxes) -> tuple[int, int]:
 
 
 class Reads:
-    """Hulls of what is read within `noted`; any thread that has its context may add to them."""
+    """What is read within `noted`; any thread that has its context may add to it."""
 
     def __init__(self) -> None:
-        self.hulls: dict[Of, dict[str, tuple[int, int]]] = {}
-        self._lock = threading.Lock()
+        self._all: list[tuple[Of, Hull]] = []
 
     def add(self, of: Of, read: Hull) -> None:
-        """Widen the hull of one input."""
-        with self._lock:
-            known = self.hulls.setdefault(of, {})
-            for dim, (start, stop) in read.items():
-                before = known.get(dim, (start, stop))
-                known[dim] = min(before[0], start), max(before[1], stop)
+        """Keep what was read: regions read while their data are in the caches, and these are theirs."""
+        self._all.append((of, read))
+
+    @property
+    def hulls(self) -> dict[Of, Hull]:
+        """The hull of what was read of each input."""
+        found: dict[Of, dict[str, tuple[int, int]]] = {}
+        for of, read in self._all:
+            if all(start < stop for start, stop in read.values()):
+                known = found.setdefault(of, {})
+                for dim, (start, stop) in read.items():
+                    before = known.get(dim, (start, stop))
+                    known[dim] = min(before[0], start), max(before[1], stop)
+        return dict(found)
 
 
 _READS: ContextVar[Reads | None] = ContextVar("terp_reads", default=None)
@@ -238,5 +244,5 @@ def noted() -> Iterator[Reads]:
 def note(of: Of | None, read: Hull) -> None:
     """Tell that this was read; every reader does, and it is lost where nobody notes it."""
     reads = _READS.get()
-    if reads is not None and of is not None and all(start < stop for start, stop in read.values()):
+    if reads is not None and of is not None:
         reads.add(of, read)
