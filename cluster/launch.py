@@ -1,6 +1,7 @@
 """Dask for a run: one client, TLS only, no dashboard, no HTTP port, on whatever machines there are."""
 
 import logging
+import multiprocessing.synchronize  # noqa: F401 (before threads: of two that import it at once one may find it gone)
 import os
 import socket
 from collections.abc import Iterable, Iterator, Sequence
