@@ -71,7 +71,10 @@ class OpenShard:
         return self._read(offset, length, out)
 
     def _prove(self) -> None:
-        size, end = os.fstat(self.descriptor).st_size, self.extent.start + self.extent.size
+        try:
+            size, end = os.fstat(self.descriptor).st_size, self.extent.start + self.extent.size
+        except OSError as error:
+            raise self._unreadable(error) from None
         if size < end or (self.extent.start == 0 and size != end):
             raise Damaged(f"{self.key} of {self.owner} has {size} bytes where {end} were recorded")
         tag = bytes.fromhex(self.extent.tag)
@@ -87,11 +90,14 @@ class OpenShard:
             try:
                 got = os.preadv(self.descriptor, [buffer[at:]], self.extent.start + start + at)
             except OSError as error:
-                raise Damaged(f"{self.key} of {self.owner} cannot be read: {error.strerror}") from None
+                raise self._unreadable(error) from None
             if not got:
                 raise self._damaged("it was cut short while it was read")
             at += got
         return buffer
+
+    def _unreadable(self, error: OSError) -> Damaged:
+        return Damaged(f"{self.key} of {self.owner} cannot be read: {error.strerror}")
 
     def _damaged(self, why: str) -> Damaged:
         return Damaged(f"{self.key} of {self.owner} is damaged: {why}")

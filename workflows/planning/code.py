@@ -101,9 +101,9 @@ class Code:
         items = list(thing.items()) if isinstance(thing, Mapping) else list(thing)
         if isinstance(thing, set | frozenset):
             items.sort(key=lambda one: str(getattr(one, "__qualname__", one)))
-        texts = [self._named(name, one) for one in items]
+        text = self._joined(name, kind, items)
         del self._labels[id(thing)]
-        return None if None in texts else f"{kind}({', '.join(map(str, texts))})"
+        return text
 
     def _array(self, name: str, thing: Any) -> str | None:
         if thing.dtype.hasobject:

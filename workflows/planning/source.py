@@ -52,6 +52,12 @@ def source_of(thing: CodeType | type) -> str:
     return f"compiled = {_compiled(thing)!r}" if isinstance(thing, CodeType) else f"compiled = {thing!r}"
 
 
+@cache
+def _tree(thing: CodeType | type) -> ast.Module:
+    """Return the source as it was parsed, to be looked at and never changed."""
+    return ast.parse(source_of(thing))
+
+
 def _lambda(code: CodeType) -> str:
     """Return a lambda's own source, not the lines that it stands in with others."""
     text = "".join(inspect.findsource(code)[0])
@@ -111,7 +117,7 @@ def _undocumented(node: ast.FunctionDef | ast.ClassDef | ast.Module) -> ast.AST:
 
 def constants(kind: type) -> dict[str, str]:
     """Return what the source of a class gives its attributes where that is plain to see, as `repr` writes it."""
-    body = ast.parse(source_of(kind)).body[0]
+    body = _tree(kind).body[0]
     said = [one for one in getattr(body, "body", ()) if isinstance(one, ast.Assign | ast.AnnAssign)]
     pairs = [(t, one.value) for one in said for t in (one.targets if isinstance(one, ast.Assign) else [one.target])]
     return {t.id: repr(v.value) for t, v in pairs if isinstance(t, ast.Name) and isinstance(v, ast.Constant)}
@@ -130,13 +136,13 @@ def names_in(code: CodeType) -> set[str]:
 
 def attributes_in(code: CodeType) -> set[str]:
     """Return the attributes that source takes of what, as `os.rename`: what is only called `rename` is another's."""
-    return {ast.unparse(one) for one in ast.walk(ast.parse(source_of(code))) if isinstance(one, ast.Attribute)}
+    return {ast.unparse(one) for one in ast.walk(_tree(code)) if isinstance(one, ast.Attribute)}
 
 
 def imported_inside(function: FunctionType) -> Iterator[tuple[str, Any]]:
     """Yield what a function imports in its body of the user's own modules, by name: these are imported for that."""
     package = function.__globals__.get("__package__") or ""
-    for node in ast.walk(ast.parse(source_of(function.__code__))):
+    for node in ast.walk(_tree(function.__code__)):
         if isinstance(node, ast.Import):
             for name in dict.fromkeys(alias.name for alias in node.names):
                 if (module := _own_module(name)) is not None:
@@ -176,7 +182,7 @@ _VARIABLES = re.compile(r"(os\.)?(environ\b.*|getenv)")
 
 def impurities(label: str, code: CodeType) -> Iterator[str]:
     """Yield what the source shows of reading files, variables, clocks, chance or changing what lies outside."""
-    for node in ast.walk(ast.parse(source_of(code))):
+    for node in ast.walk(_tree(code)):
         if isinstance(node, ast.Global):
             yield f"{label} changes the global {', '.join(node.names)}: another worker will not see that"
         elif isinstance(node, ast.Attribute | ast.Name) and _VARIABLES.fullmatch(ast.unparse(node)):
