@@ -82,8 +82,5 @@ def _coarsened(whole: xr.Variable, many: Mapping[str, int]) -> Iterator[xr.Varia
     if not many:
         yield whole
         return
-    if not many:
-        yield whole
-        return
     for kind in ("mean", "first", "last"):
         yield whole.coarsen(many, kind, boundary="pad")
