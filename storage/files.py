@@ -78,7 +78,7 @@ def make_folders(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_file[T](path: Path, write: Callable[[int], T]) -> T:
+def write_file[T](path: Path, write: Callable[[int], T], mode: int = 0o666) -> T:
     """Make a file that must not be there yet, let `write` fill its descriptor, sync it; return what `write` returned.
 
     An error of sync says nothing about what reached the disk: the file is thrown away and written again, a few times.
@@ -86,15 +86,15 @@ def write_file[T](path: Path, write: Callable[[int], T]) -> T:
     """
     for left in reversed(range(_SYNC_TRIES)):
         try:
-            return _write_once(path, write)
+            return _write_once(path, write, mode)
         except OSError as error:
             if error.errno != errno.EIO or not left:
                 raise
     raise AssertionError("unreachable")
 
 
-def _write_once[T](path: Path, write: Callable[[int], T]) -> T:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+def _write_once[T](path: Path, write: Callable[[int], T], mode: int) -> T:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
             result = write(descriptor)
@@ -158,16 +158,16 @@ def read_file(path: Path) -> bytes:
             raise
 
 
-def write_new(path: Path, data: bytes) -> None:
+def write_new(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Write and sync a file that must not be there yet; nothing is left of it on failure."""
-    write_file(path, lambda descriptor: write_all(descriptor, data))
+    write_file(path, lambda descriptor: write_all(descriptor, data), mode)
 
 
-def replace(path: Path, data: bytes) -> None:
-    """Put whole new content at `path` in one step, durably."""
+def replace(path: Path, data: bytes, mode: int = 0o666) -> None:
+    """Put whole new content at `path` in one step, durably; its mode is less what the umask takes."""
     with disk(path):
         fresh = _beside(path)
-        write_new(fresh, data)
+        write_new(fresh, data, mode)
         try:
             rename(fresh, path)
         except OSError:

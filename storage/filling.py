@@ -20,6 +20,7 @@ from terp.storage.looking import Sizes, check_file, sizes_found
 from terp.storage.manifest import NAMES
 from terp.storage.product import Seal, StoredProduct
 from terp.storage.rows import Record
+from terp.storage.scrub import without_secrets
 from terp.storage.sealing import Look, bad_shards, closed, glance, whole
 from terp.storage.writing import Written
 
@@ -114,7 +115,7 @@ class Filling:
 
     def _record(self, one: Written) -> Record:
         stored = {name: digests for name, (_, digests) in one.attempts.items()}
-        made = one.seconds, one.worker, one.reads, one.remarks
+        made = one.seconds, one.worker, one.reads, tuple(without_secrets(one.remarks))
         return Record(one.group, one.index, self.generation(one.place), stored, *made)
 
     def void(self, place: Place, why: str) -> None:

@@ -1,15 +1,16 @@
-"""Scrub: what must never leave a run's folder is taken out of what is written into a crate.
+"""Scrub: what must never be written down, or never leave a run's folder, is taken out of what is told.
 
-That is homes, logins, host names and secrets: by where they stand (a key or a name that says so), by what they look
-like (the tokens of common services), and by being known (the values of this process's own variables).
+That is logins and secrets, and of a crate homes and host names too: by where they stand (a key or a name that says so),
+by what they look like (the tokens of common services), and by being known (this process's variables, and what it was
+given).
 """
 
 import getpass
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ _NUMBER = re.compile(r"passw|passphrase|secret|credential|[_.-]key", re.IGNORECA
 _VARIABLE = re.compile(rf"{_WORDS}|(?:^|_)(?:PASS|PW|PAT|AUTH|JWT|BEARER|COOKIE)$|_PWD$", re.IGNORECASE)
 _LOGIN = re.compile(r"://[^/\s:@]*:([^/\s]+)@")
 _SHORTEST = 8  # characters of a variable's value, below which it may be any word
+_GIVEN: set[str] = set()
 _HOMES = re.compile(
     r"((?:(?<![\w/])|(?<=file://))(?:/(?:gpfs|nfs|mnt|afs|var|export))?/(?:home\d*|[Uu]sers)/|\b[A-Z]:\\{1,2}Users\\{1,2})"
     r"(?!\(someone\))[^\\/\s'\"`:;,)\]}<>|]+"
@@ -44,6 +46,15 @@ _LOOKS = (
         re.compile(rf"(?is)({_WORDS}s?(?:\s*:\s*\w+)?\s*=\s*[rbf]?)(\"\"\"|''').*?\2"),
         rf"\1\2{WITHHELD}\2",
     ),
+    (  # a name and its value as a pair, an option and its as words of a command
+        re.compile(
+            rf"(?i)((?:\(([\"'])|([\"'])(?=--))[\w.-]{{0,40}}{_WORDS}[\w.-]{{0,40}}(?:\2|\3),\s*[rbf]?)"
+            r"([\"'])(?!\4)(?:\\.|(?!\4)[^\\\n])*\4(?=\s*[\]),])"
+        ),
+        rf"\1\4{WITHHELD}\4",
+    ),
+    (re.compile(r"(?<!\S)((?:-u|--user)[ =])[^\s:\"']+:[^\s\"']+"), rf"\1{WITHHELD}"),
+    (re.compile(r"(?<![\w./:-])[\w.-]{1,64}:[^\s@/:\"'()\[\]]{4,}@(?=[\w-]+\.[\w.-]+:)"), ""),  # as scp has it
     (re.compile(rf"(?m)^([+\- ]?(?:export )?[A-Z0-9_]*{_WORDS.upper()}=)[^\s\"']+$"), rf"\1{WITHHELD}"),
     (
         re.compile(r"(?i)(authorization[\"']?\s*[:=]\s*[\"']?(?:basic|bearer|token|digest|apikey)\s+)[^\s\"']+"),
@@ -71,26 +82,12 @@ def scrub(value: Any, hosts: Sequence[str] = ()) -> Any:
     variable that is named like one. `hosts` are the names of hosts to be taken out: not of code, where such a name may
     be any word.
     """
-    if isinstance(value, Mapping):
-        return {
-            scrub(key, hosts): _withheld(inner, key) if _SECRET.search(str(key)) else scrub(inner, hosts)
-            for key, inner in value.items()
-        }
-    if isinstance(value, list | tuple):
-        return [scrub(inner, hosts) for inner in value]
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{one.name: scrub(getattr(value, one.name), hosts) for one in fields(value)})
-    return _text(value, hosts) if isinstance(value, str) else value
+    return _cleaned(value, partial(_nobodys, hosts=hosts))
 
 
-def _withheld(value: Any, key: object) -> Any:
-    """Return what stands under the name of a secret without what may be one: all text; numbers but where they count."""
-    if isinstance(value, Mapping):
-        return {scrub(name): _withheld(inner, key) for name, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_withheld(inner, key) for inner in value]
-    secret = isinstance(value, str | bytes) or (type(value) in (int, float) and _NUMBER.search(str(key)))
-    return WITHHELD if secret else scrub(value)
+def without_secrets(value: Any) -> Any:
+    """Return plain values, or records of these, without logins and secrets alone, as what others may read has them."""
+    return _cleaned(value, _public)
 
 
 def scrub_known(text: str) -> str:
@@ -98,18 +95,53 @@ def scrub_known(text: str) -> str:
 
     What only looks like a secret, as many a name in a program does, stays.
     """
-    for secret in _secrets(tuple(os.environ.items())):
-        text = text.replace(secret, WITHHELD)
-    for home in _homes(os.environ.get("HOME", "")):
-        text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
-    return text
+    return _homeless(_without_known(text))
 
 
-def _text(text: str, hosts: Sequence[str]) -> str:
-    text = scrub_known(text)
-    for look, instead in _LOOKS:
-        text = look.sub(instead, text)
-    text = _HOMES.sub(r"\1(someone)", text)
+def know(parameters: Any) -> None:
+    """Have secrets among plain values be known from now on, wherever they turn up: those under such a name, and logins.
+
+    What is a plain word is not, as it may be any.
+    """
+    _GIVEN.update(one for one in _given(parameters) if len(one) >= _SHORTEST and not one.isalpha())
+
+
+def _given(value: Any, secret: bool = False) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _given(inner, secret or _SECRET.search(str(key)) is not None)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from _given(inner, secret)
+    elif isinstance(value, str):
+        yield from [value] if secret else _LOGIN.findall(value)
+
+
+def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, Mapping):
+        return {
+            _cleaned(key, clean): _withheld(inner, key, clean) if _SECRET.search(str(key)) else _cleaned(inner, clean)
+            for key, inner in value.items()
+        }
+    if isinstance(value, list | tuple):
+        return [_cleaned(inner, clean) for inner in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{one.name: _cleaned(getattr(value, one.name), clean) for one in fields(value)})
+    return clean(value) if isinstance(value, str) else value
+
+
+def _withheld(value: Any, key: object, clean: Callable[[str], str]) -> Any:
+    """Return what stands under the name of a secret without what may be one: all text; numbers but where they count."""
+    if isinstance(value, Mapping):
+        return {_cleaned(name, clean): _withheld(inner, key, clean) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_withheld(inner, key, clean) for inner in value]
+    secret = isinstance(value, str | bytes) or (type(value) in (int, float) and _NUMBER.search(str(key)))
+    return WITHHELD if secret else _cleaned(value, clean)
+
+
+def _nobodys(text: str, hosts: Sequence[str]) -> str:
+    text = _HOMES.sub(r"\1(someone)", _homeless(_public(text)))
     if _login():
         text = re.sub(rf"(?<=/){re.escape(_login())}(?=[/\s'\"]|$)", "(someone)", text)
     for host in {name for one in hosts for name in (one, one.partition(".")[0])} - {"", "localhost"}:
@@ -117,12 +149,38 @@ def _text(text: str, hosts: Sequence[str]) -> str:
     return text
 
 
+def _public(text: str) -> str:
+    return _unlike_secrets(_without_known(text))
+
+
+def _without_known(text: str) -> str:
+    for secret in _secrets(tuple(os.environ.items()), frozenset(_GIVEN)):
+        text = text.replace(secret, WITHHELD)
+    return text
+
+
+@lru_cache(maxsize=1024)  # of the same code as many stages have
+def _unlike_secrets(text: str) -> str:
+    for look, instead in _LOOKS:
+        text = look.sub(instead, text)
+    return text
+
+
+def _homeless(text: str) -> str:
+    for home in _homes(os.environ.get("HOME", "")):
+        text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
+    return text
+
+
 @cache
-def _secrets(variables: tuple[tuple[str, str], ...]) -> list[str]:
-    """Return the values of variables that are named like a secret, and passwords in the URLs of any; longest first."""
+def _secrets(variables: tuple[tuple[str, str], ...], given: frozenset[str]) -> list[str]:
+    """Return the values of variables that are named like a secret, passwords in the URLs of any, and what was given.
+
+    The longest come first.
+    """
     named = {value for name, value in variables if _VARIABLE.search(name)}
     known = named | {found for _, value in variables for found in _LOGIN.findall(value)}
-    return sorted((one for one in known if len(one) >= _SHORTEST), key=len, reverse=True)
+    return sorted(given.union(one for one in known if len(one) >= _SHORTEST), key=len, reverse=True)
 
 
 @cache

@@ -10,6 +10,7 @@ from terp.cluster.errors import SlurmAway, Stopped, Walled
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Agent
+from terp.storage.scrub import without_secrets
 from terp.storage.signature import SigningKey
 from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
@@ -284,8 +285,9 @@ def _failed(home: Home, record: RunRecord, error: BaseException) -> None:
         record.state, record.error = "to go on", str(error)
         record.attempts[-1]["walled"] = True
     else:
-        record.state, record.error = "failed", str(error) or type(error).__name__
+        record.state, record.error = "failed", without_secrets(str(error)) or type(error).__name__
     with suppress(StorageError):  # nor must a newer start of this run, which keeps the journal now
         record.note(home, "stopped", state=record.state, why=named(error))
     if record.save(home) and record.state == "failed":
-        (record.folder(home) / "error.txt").write_text("".join(traceback.format_exception(error)))
+        told = without_secrets("".join(traceback.format_exception(error)))
+        (record.folder(home) / "error.txt").write_text(told)

@@ -29,7 +29,7 @@ from terp.storage.machine import Machine
 from terp.storage.package import Member, Packed, pack
 from terp.storage.provenance import Agent, Flow, Input, Licence, Output, Record, Stage, Start
 from terp.storage.readme import readme, texts
-from terp.storage.scrub import scrub
+from terp.storage.scrub import know, scrub
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ZARR, ZARR_GROUP, DOI = "application/zip", "Zarr v3 group", "https://doi.org/10.5072/x"
@@ -466,6 +466,7 @@ ORDINARY = (
     "tokens = text.split()",
     "https://example.org/x?box=1,2#part",
     "/data/home/x and /homework/y",
+    "git@example.org:a/b.git, x[i:matrix@other], -u user, ('time', 'token')",
 )
 
 
@@ -493,11 +494,19 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
         r"C:\Users\planted\x",
         "DB_PASS is db-planted",
         "it said url-planted",
+        "dict(tuple('secret_key', 'planted'), tuple('by', 2))",
+        'run(["tool", "--token", "planted", "x"])',
+        "curl -u ada:planted https://example.org/x",
+        "sftp ada:planted@example.org:/data/x",
+        "the key given-planted-1 was not taken",
+        "no answer of ada and given-planted-2",
     ],
 )
 def test_a_secret_is_found_by_where_it_stands_or_by_its_look(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASS", "db-planted")
     monkeypatch.setenv("DATABASE_URL", "postgres://me:url-planted@db/x")
+    know({"api_key": ["given-planted-1", "temperature"], "source": "https://ada:given-planted-2@example.org/x", "n": 1})
+    assert scrub("the temperature") == "the temperature"
     assert "planted" not in scrub(text)
 
 
@@ -509,7 +518,9 @@ def test_all_that_stands_under_the_name_of_a_secret_is_withheld_but_for_counts()
     assert scrub(ordinary) == ordinary
 
 
-@pytest.mark.parametrize("text", ["x-" * 100_000, "--a" * 30_000, "password=" * 30_000, "://a" * 30_000])
+@pytest.mark.parametrize(
+    "text", ["x-" * 100_000, "--a" * 30_000, "password=" * 30_000, "://a" * 30_000, "('token" * 30_000, "a:b@" * 30_000]
+)
 def test_long_text_that_is_almost_a_secret_takes_no_time(text: str) -> None:
     began = time.process_time()
     scrub(text)

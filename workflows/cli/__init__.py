@@ -118,19 +118,17 @@ def _told(error: Exception) -> int:
     from terp.cluster.errors import ClusterError
     from terp.storage.errors import StorageError
     from terp.storage.files import trouble
+    from terp.storage.scrub import without_secrets
     from terp.workflows.errors import WorkflowError
 
     if isinstance(error, OSError) and trouble(error):
         click.echo(f"terp: {error.filename or 'writing failed'}: {trouble(error)}", err=True)
         return 74
     if isinstance(error, StorageError | ClusterError | WorkflowError):
-        click.echo(f"terp: {error}", err=True)
+        click.echo(without_secrets(f"terp: {error}"), err=True)
         return error.exit_code
-    click.echo(
-        f"terp: a fault of terp itself: {type(error).__name__}: {error}. Nothing recorded is lost; "
-        f"please report it with {_report(error)}",
-        err=True,
-    )
+    fault = without_secrets(f"a fault of terp itself: {type(error).__name__}: {error}")
+    click.echo(f"terp: {fault}. Nothing recorded is lost; please report it with {_report(error)}", err=True)
     return 70
 
 

@@ -71,6 +71,7 @@ class Why:
         return [line for cause in self.causes for line in cause.diff.splitlines()]
 
 
+_UNTOLD = "a value that is withheld, as it may be a secret, changed"
 _LONG = 60  # characters of a value in a line
 _RELATED = 2  # kinds of ingredients in which a product may differ and still be the same stage, edited
 _SHORT = {"tree": "it is added up in other parts", "tile": "it is worked on in other parts"}
@@ -107,7 +108,7 @@ class Reasons:
             return Why(self._removed(step) or NEVER)
         causes = tuple(self._causes(step, nearest))
         done, total = nearest.progress()
-        what = "; ".join(dict.fromkeys(cause.words for cause in causes))
+        what = "; ".join(dict.fromkeys(cause.words for cause in causes)) or _UNTOLD
         return Why(f"{what}; {done:,} of {total:,} regions exist under the old one ({nearest.key})", causes)
 
     def _removed(self, step: Step) -> str:
@@ -210,7 +211,7 @@ def _differing(mine: Any, theirs: Any) -> Iterator[str]:
 
 
 def _plain(step: Step) -> dict[str, Any]:
-    plain: dict[str, Any] = json.loads(canonical(dict(step.ingredients)))
+    plain: dict[str, Any] = json.loads(canonical(step.told))
     return plain
 
 

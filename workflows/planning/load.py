@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from terp.storage.scrub import know
 from terp.workflows.errors import Usage
 
 if TYPE_CHECKING:
@@ -99,6 +100,7 @@ def parameters_of(flow: "Flow[Any, Any]", inputs: Sequence[str], settings: Mappi
     if len(inputs) > len(names):
         raise Usage(f"{flow.name} takes at most {len(names)} inputs ({', '.join(names)}), not {len(inputs)}")
     given = {**dict(zip(names, inputs, strict=False)), **settings}
+    know(given)  # before any of it is told
     try:
         inspect.signature(flow.fn).bind(**given)
         checked: dict[str, Any] = flow.validate_parameters(given)

@@ -17,6 +17,7 @@ from terp.storage.canonical import canonical
 from terp.storage.grid import Group, shape_array
 from terp.storage.lineage import Origin, Origins, Pieces
 from terp.storage.making import Layout
+from terp.storage.scrub import without_secrets
 from terp.storage.source import Identity
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.memory import Need
@@ -25,6 +26,7 @@ from terp.workflows.running.gather import Input
 from terp.workflows.running.task import NAT, Task
 
 _NAME = re.compile(r"[^/\x00-\x1f\x7f\ud800-\udfff]+")
+_VALUE = re.compile(r"[:(]")
 _TAKEN = (".", "..", "zarr.json")
 _LONGEST = 240  # bytes of a name, of the 255 that file systems bear
 _WIDEST = {"f": 8, "c": 16, "i": 8, "u": 8, "b": 1}  # bytes of a number that Zarr knows
@@ -53,6 +55,15 @@ class Step:
     codec: str = ""
     source: Identity | None = None
     pieces: Mapping[str, Sequence[Pieces]] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """The ingredients as they are written down: without the secrets in code and parameters, which the key has."""
+        told = dict(self.ingredients)
+        told["code"] = {name: _told(name, text) for name, text in told["code"].items()}
+        if "parameters" in told:
+            told["parameters"] = without_secrets(told["parameters"])
+        return told
 
     @property
     def memory(self) -> int:
@@ -110,6 +121,13 @@ class Step:
         if self.source is not None:
             return replace(self.task, parameters=self.source.keep(folder).to_json())
         return replace(self.task, inputs=inputs)
+
+
+def _told(name: str, text: str) -> str:
+    """Return a part of a stage's code: a value goes by the name that it has in a function, as `module.f:name`."""
+    *_, own = _VALUE.split(name)
+    told: str = without_secrets(text) if own == name else without_secrets({own: text})[own]
+    return told
 
 
 def key_of(name: str, ingredients: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from terp.storage.scrub import without_secrets
 from terp.workflows.errors import Usage
 from terp.workflows.prefect.server import CURRENT, Connection
 
@@ -34,21 +35,23 @@ def standing_for_the_flow() -> Iterator[None]:
 def run_flow(flow: "Flow[Any, Any]", parameters: dict[str, Any], connection: Connection) -> Any:
     """Run a flow as a flow run of Prefect's; its value, or its exception, comes back as it is.
 
-    Prefect is told that it ran, not what it gave. Without the server the flow begins, goes on and ends all the same.
+    Prefect is told that it ran and with what, but for secrets, not what it gave: its server may be anybody's. Without
+    the server the flow begins, goes on and ends all the same.
     """
     if flow.isasync:
         raise Usage(f"the flow {flow.name!r} is async; write it as a plain function")
+    values = flow.validate_parameters(parameters)
     if _STANDS.get():
         before = _STANDS.set(False)  # what the flow itself runs has flow runs of its own
         try:
-            return flow.fn(**flow.validate_parameters(parameters))
+            return flow.fn(**values)
         finally:
             _STANDS.reset(before)
-    call = _Call(flow.fn, connection)
-    recorded = flow.with_options()
+    call = _Call(functools.partial(flow.fn, **values), connection)
+    recorded = flow.with_options(validate_parameters=False)
     recorded.fn = functools.wraps(flow.fn)(functools.partial(_watched, call))
     try:
-        return call.through(lambda: recorded(**parameters), lambda: flow.fn(**flow.validate_parameters(parameters)))
+        return call.through(lambda: recorded(**without_secrets(parameters)), call.fn)
     finally:
         if call.flow_run is not None:
             connection.ended(call.flow_run, "FAILED" if call.error else "COMPLETED")
@@ -72,22 +75,26 @@ def record[T](name: str, stage: Callable[[], T]) -> T:
 class _Call[T]:
     """A call that Prefect's engine makes for us, and what came of it, whatever becomes of the engine."""
 
-    def __init__(self, fn: Callable[..., T], connection: Connection) -> None:
+    def __init__(self, fn: Callable[[], T], connection: Connection) -> None:
         self.fn, self.connection = fn, connection
         self.began = False
         self.value: list[T] = []
         self.error: BaseException | None = None
+        self.told: BaseException | None = None  # the same for Prefect, which keeps what it says
         self.flow_run: UUID | None = None
 
-    def __call__(self, *args: Any, **kwargs: Any) -> None:
+    def __call__(self) -> None:
         from prefect.exceptions import Abort
 
         self.began = True
         try:
-            self.value.append(self.fn(*args, **kwargs))
+            self.value.append(self.fn())
         except BaseException as error:
-            self.error = error
-            raise
+            self.error = self.told = error
+            if without_secrets(str(error)) == str(error):
+                raise
+            self.told = RuntimeError(without_secrets(f"{type(error).__name__}: {error}"))
+            raise self.told from None
         finally:
             if not self.connection.answers():  # the one way out of the engine without a word to the server
                 raise Abort("Prefect's server went away")
@@ -101,7 +108,7 @@ class _Call[T]:
         except (Exception, Abort) as error:
             if not self.began and self.connection.answers():
                 raise
-            if error is not self.error and not self.connection.lost:
+            if error is not self.told and not self.connection.lost:
                 self.connection.lose(str(error))
         if not self.began:
             return alone()
@@ -110,11 +117,11 @@ class _Call[T]:
         return self.value[0]
 
 
-def _watched(call: _Call[Any], *args: Any, **kwargs: Any) -> None:
+def _watched(call: _Call[Any], *_: Any, **__: Any) -> None:
     from prefect.context import FlowRunContext
 
     context = FlowRunContext.get()
     if context is not None and context.flow_run is not None:
         call.flow_run = context.flow_run.id
         call.connection.watch(context.flow_run.id)
-    call(*args, **kwargs)
+    call()

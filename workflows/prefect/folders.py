@@ -6,10 +6,8 @@ import socket
 import stat
 import tempfile
 from pathlib import Path
-from uuid import uuid4
 
 from terp.cluster.jobs import own_job
-from terp.storage import files
 from terp.workflows.errors import Unavailable
 
 # File systems of one node. Any other (nfs, lustre, gpfs, beegfs, cephfs, fuse, ...) is taken to be shared,
@@ -54,19 +52,6 @@ def private(folder: Path) -> Path:
     if stat.S_IMODE(found.st_mode) & 0o077:
         folder.chmod(0o700)
     return folder
-
-
-def keep(path: Path, data: bytes) -> None:
-    """Put whole new content at `path` in one step, durably, with mode 0600."""
-    fresh = path.with_name(f".{path.name}.{uuid4().hex}")
-    with files.disk(path):
-        descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            files.write_all(descriptor, data)
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        files.rename(fresh, path)
 
 
 def file_system(path: Path) -> str:

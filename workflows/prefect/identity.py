@@ -9,7 +9,7 @@ import ipaddress
 import secrets
 from pathlib import Path
 
-from terp.workflows.prefect.folders import keep
+from terp.storage.files import replace
 
 CERTIFICATE, KEY, TOKEN = "certificate.pem", "key.pem", "token"
 
@@ -21,11 +21,11 @@ _SKEW = dt.timedelta(days=1)  # clocks of nodes differ
 def make_identity(folder: Path, address: str) -> None:
     """Have a token, and a certificate with its key for the IP address `address`, in `folder`; what fits is kept."""
     if not (folder / TOKEN).exists():
-        keep(folder / TOKEN, f"terp:{secrets.token_urlsafe(32)}".encode())
+        replace(folder / TOKEN, f"terp:{secrets.token_urlsafe(32)}".encode(), 0o600)
     if not _fits(folder, address):
         certificate, key = _signed_by_itself(address)
-        keep(folder / KEY, key)
-        keep(folder / CERTIFICATE, certificate)
+        replace(folder / KEY, key, 0o600)
+        replace(folder / CERTIFICATE, certificate, 0o600)
 
 
 def token(folder: Path) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from terp.storage import files
 from terp.storage.holder import Holder
 from terp.workflows.errors import Unavailable
 from terp.workflows.prefect import folders, identity, watch
@@ -204,7 +205,7 @@ def _start(folder: Path, local: Path, listening: socket.socket, database: str, f
     (folder / SIGN).unlink(missing_ok=True)
     address, port_ = listening.getsockname()[:2]
     identity.make_identity(folder, address)
-    folders.keep(local / "port", str(port_).encode())
+    files.replace(local / "port", str(port_).encode(), 0o600)
     (folder / LEASES).mkdir(mode=0o700, exist_ok=True)
     environment = watch.QUIET | {"PREFECT_SERVER_API_AUTH_STRING": identity.token(folder)}
     if database:
@@ -243,7 +244,7 @@ def _watch(server: "uvicorn.Server", folder: Path, sign: Sign) -> None:
 
     while not server.started:
         time.sleep(0.02)
-    folders.keep(folder / SIGN, json.dumps(asdict(sign)).encode())
+    files.replace(folder / SIGN, json.dumps(asdict(sign)).encode(), 0o600)
     found = Persistent(sign, folder)
     with temporary_settings(found.settings), SyncPrefectClient(sign.url, auth_string=found.word) as client:
         while _stands(folder, sign):

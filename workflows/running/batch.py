@@ -42,7 +42,8 @@ def submit(home: Home, record: RunRecord, site: Site, words: list[str]) -> str:
     script = folder / "jobs" / "controller.sh"
     with files.disk(script):
         files.make_folders(script.parent)
-        script.write_text(controller_script(site, record.id, folder, command, kept))
+    said = controller_script(site, record.id, folder, command, kept)
+    files.replace(script, said.encode(), 0o600)  # parameters stand in it as they were given
     record.submitted, record.state, record.site = True, "submitted", site.name
     record.note(home, "submitted", site=site.name)
     record.save(home)

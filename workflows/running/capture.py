@@ -1,7 +1,7 @@
 """Capture: what a run is made with and by whom, noted before anything is computed, without a word of the user's.
 
 The flow's file and what differs from its commit are kept in the run's folder as they were then: a crate is written from
-these, however much later, and whatever was edited meanwhile.
+these, however much later, and whatever was edited meanwhile. No secret that stood in them is kept.
 """
 
 import hashlib
@@ -16,6 +16,7 @@ from terp.storage.environment import Environment
 from terp.storage.home import Home
 from terp.storage.machine import Machine
 from terp.storage.provenance import Agent, Flow
+from terp.storage.scrub import without_secrets
 from terp.workflows.errors import Usage
 from terp.workflows.planning.plan import Plan
 from terp.workflows.running.held import FOLDER, hold
@@ -104,16 +105,17 @@ def machines_of(run: RunRecord) -> Counter[Machine]:
 
 
 def flow_of(flow: "prefect.Flow[Any, Any]") -> tuple[Flow, str]:
-    """Return a flow's code as it is now; and what of it could not be had, as a warning."""
+    """Return a flow's code as it is now, without secrets; and what of it could not be had, as a warning."""
     path = inspect.getsourcefile(flow.fn)
-    source = Path(path).read_text() if path and Path(path).exists() else inspect.getsource(flow.fn)
-    text = inspect.getdoc(flow.fn) or f"The flow {flow.name}"
+    written = Path(path).read_text() if path and Path(path).exists() else inspect.getsource(flow.fn)
+    source, text = without_secrets([written, inspect.getdoc(flow.fn) or f"The flow {flow.name}"])
     if flow.fn.__module__.startswith("terp."):
         terp = terp_itself()
         return Flow(str(flow.name), text, terp["version"], source, terp.get("commit"), bool(terp.get("dirty"))), ""
     found = state_of(Path(path)) if path else State()
-    named = found.commit or f"sha256:{_sha256(source)[:12]}"
-    return Flow(str(flow.name), text, named, source, found.commit, found.dirty, diff=found.diff), found.trouble
+    named = found.commit or f"sha256:{_sha256(written)[:12]}"
+    diff = without_secrets(found.diff)
+    return Flow(str(flow.name), text, named, source, found.commit, found.dirty, diff=diff), found.trouble
 
 
 def _sha256(text: str) -> str:

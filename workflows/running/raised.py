@@ -11,6 +11,7 @@ from terp.storage.errors import StorageError
 from terp.storage.files import disk
 from terp.storage.filling import Filling
 from terp.storage.ledger import Place
+from terp.storage.scrub import without_secrets
 from terp.workflows.errors import StageFailed
 from terp.workflows.running.task import Task, named, read_box
 
@@ -83,7 +84,7 @@ class Raised:
         report = self._report(place)
         told = self._made_of(place) if how == "w" else "\nTried again:\n"
         with disk(report), report.open(how) as file:
-            file.write(told + "\n" + "".join(traceback.format_exception(error)))
+            file.write(without_secrets(told + "\n" + "".join(traceback.format_exception(error))))
 
     def _made_of(self, place: Place) -> str:
         """Say what a region is made of: the part of each input, that one's seal, and the parameters."""
@@ -92,7 +93,7 @@ class Raised:
         for one in task.inputs:
             box = named(read_box(task, group, place[1]))
             lines.append(f"input: {Path(one.folder).name}/{one.group}, sealed with the values {one.values}: {box}")
-        lines.append(f"parameters: {json.dumps(_plain(task.parameters), sort_keys=True)}")
+        lines.append(f"parameters: {json.dumps(without_secrets(_plain(task.parameters)), sort_keys=True)}")
         return "\n".join(lines) + "\n"
 
 

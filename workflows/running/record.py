@@ -19,7 +19,7 @@ from terp.storage.environment import Environment
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.journal import Journal
-from terp.storage.scrub import scrub
+from terp.storage.scrub import scrub, without_secrets
 from terp.storage.source import Identity, Reference
 from terp.workflows.errors import BadRecord, Usage
 from terp.workflows.running.clock import moment, not_before, now
@@ -63,6 +63,7 @@ class StageRecord:
 class RunRecord:
     """One execution of a flow: what, with what, by which process, how it ended, and what came of it.
 
+    It has no secret: others may read it, and who goes on with a run gives its parameters again.
     A controller that is a job may be started many times for one run: each start is one of the `attempts`. `journal` is
     how many lines the journal had when this was written, and its head.
     """
@@ -103,11 +104,11 @@ class RunRecord:
     def begin(cls, home: Home, flow: str, target: str, parameters: dict[str, Any]) -> "RunRecord":
         """Make a run's folder and record."""
         stamp = moment().strftime("%Y%m%d-%H%M%S")
-        record = cls(f"{flow}-{stamp}-{secrets.token_hex(2)}", flow, target, parameters)
+        record = cls(f"{flow}-{stamp}-{secrets.token_hex(2)}", flow, target, without_secrets(parameters))
         record.holder = Holder.me().to_json()
         with files.disk(home.runs):
             files.make_folders(record.folder(home))
-        record.note(home, "begun", run=record.id, flow=flow, parameters=parameters)
+        record.note(home, "begun", run=record.id, flow=flow, parameters=record.parameters)
         record.save(home)
         return record
 
@@ -144,8 +145,9 @@ class RunRecord:
         self.sources = []
         for given, source in sources.items():
             kept, told = source.keep(self.folder(home)), told_of(Path(source.path), source.reader)
-            terms = {name: said for name, said in asdict(told).items() if said}
-            self.sources.append({"given": given, "file": Path(kept.file).name, "digest": kept.digest} | terms)
+            terms = {term: said for term, said in asdict(told).items() if said}
+            name = {"given": without_secrets(given), "file": Path(kept.file).name}
+            self.sources.append(name | {"digest": kept.digest} | terms)
 
     def told(self) -> "dict[str, Told]":
         """Return what was read tells of its terms, as it did when it was read."""

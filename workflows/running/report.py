@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
+from terp.storage.scrub import without_secrets
 from terp.workflows.planning.plan import Plan
 from terp.workflows.running.clock import now
 from terp.workflows.running.progress import Progress
@@ -49,7 +50,10 @@ class LogReporter:
 
 
 class Logged:
-    """Tells another reporter, and writes it to the run's log too; warnings also to `warnings`, each once."""
+    """Tells another reporter, and writes it to the run's log too; warnings also to `warnings`, each once.
+
+    Of what is told no secret is left: it may go to a job's output, which others may read.
+    """
 
     def __init__(self, other: Reporter, path: Path, warnings: list[str]) -> None:
         self.other, self.path, self.warnings = other, path, warnings
@@ -60,16 +64,18 @@ class Logged:
 
     def plan(self, plan: Plan) -> None:
         """Log and pass on what a run will do."""
-        self._write(f"{plan.flow} {dict(plan.parameters)}: {plan.tasks:,} regions to be made")
+        self._write(f"{plan.flow} {without_secrets(plan.parameters)}: {plan.tasks:,} regions to be made")
         self.other.plan(plan)
 
     def say(self, text: str) -> None:
         """Log and pass on something that happened."""
+        text = without_secrets(text)
         self._write(text)
         self.other.say(text)
 
     def warn(self, text: str) -> None:
         """Log and pass on something to be looked at."""
+        text = without_secrets(text)
         self._write(f"note: {text}")
         if text not in self.warnings:
             self.warnings.append(text)

@@ -175,7 +175,7 @@ class Runner:
         if step.need.measured and 0 < self.memory < step.memory:
             self._warn(too_large(step, self.memory, "here", "take fewer workers (--workers)"))
         layout = step.laid_out(self.planner.steps, self._keeps(step.key))
-        product = create(self.home.product(step.key), step.name, step.key, step.ingredients, layout)
+        product = create(self.home.product(step.key), step.name, step.key, step.told, layout)
         if is_whole(product):
             noted.reused, noted.done_before = not noted.made, step.regions - noted.made
             if noted.reused:
