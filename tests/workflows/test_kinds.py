@@ -1,6 +1,7 @@
 """Each kind of stage gives what plain xarray gives on the whole, however it is cut."""
 
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -425,6 +426,15 @@ def test_a_name_that_is_no_name_of_a_file_is_refused_in_the_plan(source: Path, h
     [
         (lambda block: block.expand_dims(side=[0, 1]).stack(both=("place", "side")), r"use reset_index\('both'\)"),
         (lambda block: block.astype("f16"), "float128, .* numbers in 64 bits"),
+        (
+            lambda block: block.assign_attrs(n="\ud800"),
+            "attribute 'n' of the result can't .* text in Unicode",
+        ),
+        (lambda block: block.assign(v=block.v.assign_attrs(n=2**70)), "attribute 'n' of v can't be stored .* 64 bits"),
+        (
+            lambda block: block.assign_coords(m=("place", np.array([*range(PLACES - 1), "a"], object))),
+            "m holds int, str, which can't be stored together: make it all text",
+        ),
     ],
 )
 def test_what_zarr_cannot_hold_is_refused_in_the_plan(source: Path, home: Path, change: Any, words: str) -> None:
@@ -434,6 +444,18 @@ def test_what_zarr_cannot_hold_is_refused_in_the_plan(source: Path, home: Path, 
 
     with pytest.raises(BadStage, match=words):
         made_here(source, home, odd)
+
+
+def test_what_cannot_be_sent_to_workers_is_refused_in_the_plan(source: Path, home: Path) -> None:
+    lock = threading.Lock()
+
+    @stage(cut=("time",))
+    def held(block: xr.Dataset) -> xr.Dataset:
+        with lock:
+            return block
+
+    with pytest.raises(BadStage, match=r"held can't be sent to workers .*lock.* has to be made within it"):
+        made_here(source, home, held)
 
 
 def test_a_coordinate_with_a_space_in_its_name_and_foreign_order_of_bytes_come_to_no_harm(

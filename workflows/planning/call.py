@@ -3,6 +3,7 @@
 import functools
 import io
 import math
+import pickle
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -203,6 +204,12 @@ def pickled(*functions: Callable[..., Any]) -> bytes:
         with io.BytesIO() as made:
             _Pickler(made).dump(functions)
             return made.getvalue()
+    except (pickle.PicklingError, TypeError, AttributeError) as error:
+        names = ", ".join(str(getattr(one, "__name__", one)) for one in functions)
+        raise BadStage(
+            f"{names} can't be sent to workers ({error}): what it uses of locks, open files, connections and the like "
+            "has to be made within it"
+        ) from None
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)

@@ -4,6 +4,7 @@ A stage call gives one step; a reduction gives one a level of its fixed tree. Th
 ingredients (code, parameters, keys of inputs, named libraries, cut), and names the product.
 """
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -159,7 +160,7 @@ def group_of(
 
 
 def _demand_storable(path: str, schema: xr.Dataset) -> None:
-    """Raise BadStage for names that are no names of files, and for an index of several coordinates."""
+    """Raise BadStage for names that are no names of files, an index of several coordinates, attributes and labels."""
     for name in (*(part for part in path.split("/") if path), *schema.variables):
         if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name.encode()) > _LONGEST or name in _TAKEN:
             raise BadStage(
@@ -171,6 +172,24 @@ def _demand_storable(path: str, schema: xr.Dataset) -> None:
             raise BadStage(
                 f"{name} is an index of several coordinates, which can't be stored: use reset_index({name!r})"
             )
+    for name, attrs in [("the result", schema.attrs), *((n, one.attrs) for n, one in schema.variables.items())]:
+        _demand_told(str(name), attrs)
+    for name, values in schema.coords.items():
+        kinds = {type(one).__name__ for one in values.to_numpy().flat} if values.dtype.hasobject else set()
+        if len(kinds - {"NoneType"}) > 1:
+            raise BadStage(f"{name} holds {', '.join(sorted(kinds))}, which can't be stored together: make it all text")
+
+
+def _demand_told(name: str, attrs: Mapping[Any, Any]) -> None:
+    """Raise BadStage for attributes that JSON cannot have."""
+    for key, value in attrs.items():
+        try:
+            canonical(json.loads(json.dumps({str(key): value}, default=str)))
+        except (TypeError, ValueError) as error:
+            raise BadStage(
+                f"the attribute {str(key)!a} of {name} can't be stored ({error}): let it be a number of 64 bits, "
+                "text in Unicode, or a list of these"
+            ) from None
 
 
 def _disk_type(values: xr.DataArray) -> tuple[str, dict[str, Any]]:
