@@ -59,7 +59,7 @@ class Supervisor(Crew):
 
     def start(self) -> None:
         """Begin to supervise."""
-        (self.folder / "jobs").mkdir(exist_ok=True)
+        (self.folder / "jobs").mkdir(0o700, exist_ok=True)  # what stages and prologues say is nobody else's
         self._thread.start()
 
     def need(self, regions: int, stage: str, later: int = 0) -> None:

@@ -166,6 +166,7 @@ async def _work(given: argparse.Namespace, name: str, at_work: Event, beat: Any)
 
     dask.config.set(WORKER_SETTINGS)
     logging.getLogger("distributed").setLevel(logging.WARNING)
+    logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)  # what a stage raises is told by the controller
     worker = Worker(
         given.scheduler,
         nthreads=1,

@@ -24,7 +24,7 @@ from terp.storage.lineage import NAME, Boxes, Lineage, Origin, Origins, covered,
 from terp.storage.package.smallzip import write_zip
 from terp.storage.product import StoredProduct
 from terp.storage.runs import names
-from terp.storage.scrub import scrub
+from terp.storage.scrub import Named, cleaned_code, scrub
 
 ARCHIVED = "lineage.zip"
 _DESCRIPTION, _RESULTS = "product.json", "results.json"
@@ -164,9 +164,19 @@ def _members(results: Mapping[str, str], products: Iterable[StoredProduct]) -> I
         seal = product.seal
         kept = {**product.frozen, "lineage_digest": seal.lineage if seal else ""}
         kept.pop("small")
-        yield f"{product.key}/{_DESCRIPTION}", canonical(scrub(kept))
+        yield f"{product.key}/{_DESCRIPTION}", canonical(_scrubbed(kept))
         for name in names(NAME) if seal and seal.lineage else ():
             yield f"{product.key}/{name}", (product.folder / name).read_bytes()
+
+
+def _scrubbed(frozen: Mapping[str, Any]) -> dict[str, Any]:
+    told: dict[str, Any] = scrub(frozen)
+    made_of = frozen["ingredients"]
+    if "code" in made_of:
+        told["ingredients"]["code"] = cleaned_code(made_of["code"], scrub)
+    if "source" in made_of:
+        told["ingredients"]["source"] = scrub(Named(made_of["source"]))
+    return told
 
 
 def results(path: Path) -> dict[str, str]:

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache
 from itertools import compress
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ from terp.storage.rows import Record
 from terp.storage.scrub import without_secrets
 from terp.storage.sealing import Look, bad_shards, closed, glance, whole
 from terp.storage.writing import Written
+
+_LONGEST = 1_000  # characters of a remark
 
 
 class Filling:
@@ -115,7 +118,7 @@ class Filling:
 
     def _record(self, one: Written) -> Record:
         stored = {name: digests for name, (_, digests) in one.attempts.items()}
-        made = one.seconds, one.worker, one.reads, tuple(without_secrets(one.remarks))
+        made = one.seconds, one.worker, one.reads, _told(one.remarks)
         return Record(one.group, one.index, self.generation(one.place), stored, *made)
 
     def void(self, place: Place, why: str) -> None:
@@ -234,6 +237,12 @@ def _clear(folder: Path) -> None:
     with suppress(FileNotFoundError):  # somebody else has just cleared it
         files.rename(folder, gone)
     shutil.rmtree(gone, ignore_errors=True)
+
+
+@lru_cache(maxsize=256)  # regions share them
+def _told(remarks: tuple[str, ...]) -> tuple[str, ...]:
+    """Return remarks as they are kept: without secrets, and not too long, as they may show the data."""
+    return tuple(one[:_LONGEST] for one in without_secrets(remarks))
 
 
 def _seen(path: Path, size: int, deadline: float) -> bool:

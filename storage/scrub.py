@@ -8,9 +8,10 @@ given).
 import getpass
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from functools import cache, lru_cache, partial
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ _SECRET = re.compile(rf"{_WORDS}|(?<![a-z])(?:{_MORE})(?![a-z])", re.IGNORECASE)
 _NUMBER = re.compile(r"passw|passphrase|secret|credential|[_.-]key", re.IGNORECASE)  # `max_tokens` is none
 _VARIABLE = re.compile(rf"{_WORDS}|(?:^|_)(?:PASS|PW|PAT|AUTH|JWT|BEARER|COOKIE)$|_PWD$", re.IGNORECASE)
 _LOGIN = re.compile(r"://[^/\s:@]*:([^/\s]+)@")
+_ASKED = rf"[?&;#][\w.-]{{0,64}}?(?:{_WORDS}|signature|\bsig|\bauth)[\w.-]{{0,64}}="  # in the query of a URL
+_QUERY = re.compile(rf"(?i){_ASKED}([^&\s\"'#;]+)")
+_LONG = 1 << 16  # characters of a text from which on it is not remembered
 _SHORTEST = 8  # characters of a variable's value, below which it may be any word
+_VALUE = re.compile(r"[:(]")
 _GIVEN: set[str] = set()
 _HOMES = re.compile(
     r"((?:(?<![\w/])|(?<=file://))(?:/(?:gpfs|nfs|mnt|afs|var|export))?/(?:home\d*|[Uu]sers)/|\b[A-Z]:\\{1,2}Users\\{1,2})"
@@ -31,13 +36,10 @@ _SPECIAL = frozenset({"root", "nobody", "user", "users"})
 
 _LOOKS = (
     (re.compile(r"(?<=://)[^/\s\"'?#]+@"), ""),  # a login before a host
-    (
-        re.compile(rf"(?i)([?&;#][\w.-]*(?:{_WORDS}|signature|\bsig|\bauth)[\w.-]*=)[^&\s\"'#;]+"),
-        rf"\1{WITHHELD}",
-    ),
+    (re.compile(rf"(?i)({_ASKED})[^&\s\"'#;]+"), rf"\1{WITHHELD}"),
     (re.compile(rf"(?i)([?&;](?:key|pass|pw|sid|session|{_MORE})=)[^&\s\"'#;]+"), rf"\1{WITHHELD}"),
     (re.compile(r"(?i)(?<=[\w'\"] )((?:password|passwd|pwd)=)[^\s\"',;:()]+(?=[\s\"';]|$)"), rf"\1{WITHHELD}"),
-    (re.compile(rf"(?i)(?<!\w)(--?[\w-]{{0,40}}{_WORDS}[ =])(?!\(withheld\))[^\s\"',]+"), rf"\1{WITHHELD}"),
+    (re.compile(rf"(?i)(?<!\w)(--[\w-]{{0,40}}{_WORDS}[ =])(?!\(withheld\))[^\s\"',]+"), rf"\1{WITHHELD}"),
     (
         re.compile(rf"(?i)({_WORDS}s?[\"']?\]?(?:\s*:\s*\w+)?\s*[=:]\s*[rbf]?)([\"'])(?!\2)[^\n]*?\2"),
         rf"\1\2{WITHHELD}\2",
@@ -66,13 +68,18 @@ _LOOKS = (
         ),
         rf"\1{WITHHELD}",
     ),
-    (re.compile(r"\b(?:gh[pousr]_|github_pat_|glpat-|sk-|hf_|pypi-)[A-Za-z0-9_]{16,}"), WITHHELD),
-    (re.compile(r"\b(?:xox[abeprs]-|sk-(?:proj|ant|svcacct)-|SG\.|ya29\.)[\w.-]{16,}"), WITHHELD),
-    (re.compile(r"\b(?:[rs]k_live_|npm_|dckr_pat_|glsa_|AIza)[\w-]{16,}"), WITHHELD),
+    # as long as these are: names in code are none, as `hf_radar_currents`, nor keys, as `sk-0123456789abcdef0123`
+    (re.compile(r"\b(?:(?:gh[pousr]|npm)_[A-Za-z0-9]{20,}|hf_[A-Za-z0-9]{30,}|sk-[A-Za-z0-9]{32,})"), WITHHELD),
+    (re.compile(r"\b(?:github_pat_|glpat-|pypi-|xox[abeprs]-|sk-(?:proj|ant|svcacct)-|SG\.)[\w.-]{16,}"), WITHHELD),
+    (re.compile(r"\b(?:ya29\.|[rs]k_live_|dckr_pat_|glsa_|AIza)[\w.-]{16,}"), WITHHELD),
     (re.compile(r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b"), WITHHELD),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), WITHHELD),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), WITHHELD),
 )
+
+
+class Named(dict[str, str]):
+    """Digests or keys by the names of things, which stay: that a thing is called like a secret makes it none."""
 
 
 def scrub(value: Any, hosts: Sequence[str] = ()) -> Any:
@@ -82,12 +89,24 @@ def scrub(value: Any, hosts: Sequence[str] = ()) -> Any:
     variable that is named like one. `hosts` are the names of hosts to be taken out: not of code, where such a name may
     be any word.
     """
-    return _cleaned(value, partial(_nobodys, hosts=hosts))
+    known = _known()
+    return _cleaned(value, lambda text: _nobodys(_public(text, known), hosts))
 
 
 def without_secrets(value: Any) -> Any:
     """Return plain values, or records of these, without logins and secrets alone, as what others may read has them."""
-    return _cleaned(value, _public)
+    known = _known()
+    return _cleaned(value, lambda text: _public(text, known))
+
+
+def told_apart(names: Iterable[str]) -> list[str]:
+    """Return names without secrets that stay apart, without homes too: the second of one ends with " (2)"."""
+    seen, told = Counter[str](), []
+    for name in names:
+        seen[scrub(name)] += 1
+        number = seen[scrub(name)]
+        told.append(without_secrets(name) + (f" ({number})" if number > 1 else ""))
+    return told
 
 
 def scrub_known(text: str) -> str:
@@ -95,29 +114,52 @@ def scrub_known(text: str) -> str:
 
     What only looks like a secret, as many a name in a program does, stays.
     """
-    return _homeless(_without_known(text))
+    return _homeless(_without(text, _known()))
+
+
+def cleaned_code(parts: Mapping[str, str], clean: Callable[[Any], Any]) -> dict[str, str]:
+    """Return parts of code by name, cleaned by `scrub` or `without_secrets`.
+
+    A value goes by what it is called in its function, as `f:name`; a function may be called like a secret.
+    """
+    told = {name: (_VALUE.split(name)[-1], text) for name, text in parts.items()}
+    return {
+        name: clean(text) if own == name else next(iter(clean({own: text}).values()))
+        for name, (own, text) in told.items()
+    }
 
 
 def know(parameters: Any) -> None:
     """Have secrets among plain values be known from now on, wherever they turn up: those under such a name, and logins.
 
-    What is a plain word is not, as it may be any.
+    What is short is not, nor a plain word under a name that has other meanings (a token): it may be any word.
     """
-    _GIVEN.update(one for one in _given(parameters) if len(one) >= _SHORTEST and not one.isalpha())
+    _GIVEN.update(one for one in _given(parameters) if len(one) >= _SHORTEST)
 
 
-def _given(value: Any, secret: bool = False) -> Iterator[str]:
+def know_code(parts: Mapping[str, str]) -> None:
+    """Have the values that functions use under such a name be known too."""
+    named = ((_VALUE.split(name)[-1], name, text) for name, text in parts.items())
+    know([{own: text.strip("'\"")} for own, name, text in named if own != name])
+
+
+def _given(value: Any, name: str = "") -> Iterator[str]:
+    """Walk what may be a secret in plain values that stand under a name which says so, if it is not ""."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
-            yield from _given(inner, secret or _SECRET.search(str(key)) is not None)
+            yield from _given(inner, str(key) if _SECRET.search(str(key)) else name)
     elif isinstance(value, list | tuple):
         for inner in value:
-            yield from _given(inner, secret)
+            yield from _given(inner, name)
     elif isinstance(value, str):
-        yield from [value] if secret else _LOGIN.findall(value)
+        yield from _LOGIN.findall(value)
+        yield from _QUERY.findall(value)
+        yield from [value] if name and (_NUMBER.search(name) or not value.isalpha()) else []
 
 
 def _cleaned(value: Any, clean: Callable[[str], str]) -> Any:
+    if isinstance(value, Named):
+        return Named({clean(name): one for name, one in value.items()})
     if isinstance(value, Mapping):
         return {
             _cleaned(key, clean): _withheld(inner, key, clean) if _SECRET.search(str(key)) else _cleaned(inner, clean)
@@ -141,7 +183,7 @@ def _withheld(value: Any, key: object, clean: Callable[[str], str]) -> Any:
 
 
 def _nobodys(text: str, hosts: Sequence[str]) -> str:
-    text = _HOMES.sub(r"\1(someone)", _homeless(_public(text)))
+    text = _HOMES.sub(r"\1(someone)", _homeless(text))
     if _login():
         text = re.sub(rf"(?<=/){re.escape(_login())}(?=[/\s'\"]|$)", "(someone)", text)
     for host in {name for one in hosts for name in (one, one.partition(".")[0])} - {"", "localhost"}:
@@ -149,27 +191,34 @@ def _nobodys(text: str, hosts: Sequence[str]) -> str:
     return text
 
 
-def _public(text: str) -> str:
-    return _unlike_secrets(_without_known(text))
+def _public(text: str, known: Sequence[str]) -> str:
+    text = _without(text, known)
+    return _again(text) if len(text) < _LONG else _unlike_secrets(text)
 
 
-def _without_known(text: str) -> str:
-    for secret in _secrets(tuple(os.environ.items()), frozenset(_GIVEN)):
+def _without(text: str, known: Sequence[str]) -> str:
+    for secret in known:
         text = text.replace(secret, WITHHELD)
     return text
 
 
-@lru_cache(maxsize=1024)  # of the same code as many stages have
 def _unlike_secrets(text: str) -> str:
     for look, instead in _LOOKS:
         text = look.sub(instead, text)
     return text
 
 
+_again = lru_cache(maxsize=1024)(_unlike_secrets)  # stages share code, regions remarks
+
+
 def _homeless(text: str) -> str:
     for home in _homes(os.environ.get("HOME", "")):
         text = re.sub(rf"{re.escape(home)}(?![\w.-])", "~", text)
     return text
+
+
+def _known() -> Sequence[str]:
+    return _secrets(tuple(os.environ.items()), frozenset(_GIVEN))
 
 
 @cache

@@ -10,7 +10,7 @@ from terp.cluster.errors import SlurmAway, Stopped, Walled
 from terp.storage.errors import DiskTrouble, StorageError
 from terp.storage.home import Home
 from terp.storage.provenance import Agent
-from terp.storage.scrub import without_secrets
+from terp.storage.scrub import Named, without_secrets
 from terp.storage.signature import SigningKey
 from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.planning.plan import Plan, Planner, make_plan, named_results
@@ -260,7 +260,7 @@ def _recorded(home: Home, record: RunRecord, left: int) -> Iterator[None]:
     with _told_how(home, record):
         yield
     record.state = "finished"
-    record.note(home, "stopped", state=record.state, results=record.results)
+    record.note(home, "stopped", state=record.state, results=Named(record.results))
     record.save(home)
 
 

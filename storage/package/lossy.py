@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from terp.storage.product import StoredProduct
+from terp.storage.scrub import WITHHELD
 from terp.storage.small import META
 
 _KEEP_ALL = (
@@ -59,10 +60,11 @@ def _in_attributes(attributes: Mapping[str, Any]) -> Iterator[str]:
 def _in_code(parts: Mapping[str, str]) -> set[str]:
     """Return the names in some code by which codecs that lose something go."""
     found = set[str]()
-    for code in parts.values():
+    for name, code in parts.items():
         try:
             nodes = list(ast.walk(ast.parse(code)))
         except SyntaxError:
+            found |= {f"what cannot be read ({name})"} if WITHHELD in code else set()
             continue
         names = [getattr(node, field, None) for node in nodes for field in ("id", "attr", "name", "value")]
         found |= {one for one in names if isinstance(one, str) and one.lower().rpartition(".")[2] in _LOSE}

@@ -29,7 +29,7 @@ from terp.storage.machine import Machine
 from terp.storage.package import Member, Packed, pack
 from terp.storage.provenance import Agent, Flow, Input, Licence, Output, Record, Stage, Start
 from terp.storage.readme import readme, texts
-from terp.storage.scrub import know, scrub
+from terp.storage.scrub import Named, cleaned_code, know, know_code, scrub, told_apart
 
 START = datetime(2026, 11, 21, 9, 30, tzinfo=UTC)
 ZARR, ZARR_GROUP, DOI = "application/zip", "Zarr v3 group", "https://doi.org/10.5072/x"
@@ -466,6 +466,7 @@ ORDINARY = (
     "tokens = text.split()",
     "https://example.org/x?box=1,2#part",
     "/data/home/x and /homework/y",
+    "hf_radar_surface_currents, npm_interpolated_twice and the product sk-0123456789abcdef0123",
     "git@example.org:a/b.git, x[i:matrix@other], -u user, ('time', 'token')",
 )
 
@@ -489,6 +490,8 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
         "xoxb-1234-planted-567890123",
         "AIzaSy-planted-0123456789",
         "npm_planted0123456789abcdef",
+        "hf_planted0123456789abcdef0123456789",
+        "sk-planted0123456789abcdef0123456789",
         "file:///home/planted/x",
         "/gpfs/home4/planted/x",
         r"C:\Users\planted\x",
@@ -505,9 +508,27 @@ def test_what_is_no_secret_stays_as_it_is(text: str) -> None:
 def test_a_secret_is_found_by_where_it_stands_or_by_its_look(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DB_PASS", "db-planted")
     monkeypatch.setenv("DATABASE_URL", "postgres://me:url-planted@db/x")
-    know({"api_key": ["given-planted-1", "temperature"], "source": "https://ada:given-planted-2@example.org/x", "n": 1})
+    know({"token": ["given-planted-1", "temperature"], "source": "https://ada:given-planted-2@example.org/x", "n": 1})
     assert scrub("the temperature") == "the temperature"
     assert "planted" not in scrub(text)
+
+
+def test_names_of_things_and_of_functions_make_no_secret_of_what_they_name() -> None:
+    digests = Named({"token.nc": "0" * 64, "https://ada:planted@example.org/x": "1" * 64})
+    assert scrub({"source": digests}) == {"source": {"token.nc": "0" * 64, "https://example.org/x": "1" * 64}}
+    code = {"m.a_token": "def a_token(): ...", "m.f:token": "'planted'", "m.f(password)": "'planted'", "m.f:x": "7"}
+    assert cleaned_code(code, scrub) == code | dict.fromkeys(("m.f:token", "m.f(password)"), "(withheld)")
+    know_code({"m.f:secret_key": "'planted in code'"})
+    assert cleaned_code({"m.f:planted in code": "7"}, scrub) == {"m.f:planted in code": "7"}
+    assert scrub("it is planted in code") == "it is (withheld)"
+
+
+def test_sources_that_differ_in_a_secret_or_a_home_only_stay_apart() -> None:
+    given = ["https://example.org/?token=one", "https://example.org/?token=two", "/home/ada/x", "/home/bob/x", "y"]
+    told = told_apart(given)
+    assert told[2:] == ["/home/ada/x", "/home/bob/x (2)", "y"]
+    assert len({scrub(one) for one in told}) == 5
+    assert told_apart(given[:2]) == told[:2]
 
 
 def test_all_that_stands_under_the_name_of_a_secret_is_withheld_but_for_counts() -> None:
@@ -518,9 +539,10 @@ def test_all_that_stands_under_the_name_of_a_secret_is_withheld_but_for_counts()
     assert scrub(ordinary) == ordinary
 
 
-@pytest.mark.parametrize(
-    "text", ["x-" * 100_000, "--a" * 30_000, "password=" * 30_000, "://a" * 30_000, "('token" * 30_000, "a:b@" * 30_000]
-)
+LONG = ("x-" * 100_000, "--a" * 30_000, "password=" * 30_000, "://a" * 30_000, "('token" * 30_000, "a:b@" * 30_000)
+
+
+@pytest.mark.parametrize("text", [*LONG, "?" + "token" * 30_000])
 def test_long_text_that_is_almost_a_secret_takes_no_time(text: str) -> None:
     began = time.process_time()
     scrub(text)

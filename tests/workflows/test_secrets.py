@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -19,6 +20,9 @@ from terp.cluster.errors import ClusterError
 from terp.cluster.site import load_site
 from terp.storage.home import Home
 from terp.workflows import api
+from terp.workflows.errors import Usage
+from terp.workflows.prefect.deploy import Work, deploy
+from terp.workflows.prefect.flow import open_to_all
 from terp.workflows.running.record import load_run
 
 Terp = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,7 +44,7 @@ def a_token(note: str, password: str = "planted-as-a-default") -> str:
 def doubled(block: xr.Dataset, note: str, api_key: str) -> xr.Dataset:
     warnings.warn("see https://ada:planted-in-a-warning@example.org/x")
     if note.endswith("fails") and bool((block == 11).v.any()):
-        raise ValueError("no answer of https://ada:planted-in-an-error@example.org/x to " + note + api_key)
+        raise ValueError("no answer of https://ada:planted-in-an-error@example.org/x to " + note + api_key + PASSWORD)
     return (block * KNOWN["by"]).assign_attrs(note=note, token=a_token(note))
 
 @flow
@@ -53,7 +57,7 @@ KEY = "planted-under-a-name"
 
 
 @pytest.fixture(autouse=True)
-def open_to_all() -> Iterator[None]:
+def as_many_have_it() -> Iterator[None]:
     """Have what is written be for others to read, as it is on many systems."""
     before = os.umask(0o022)
     yield
@@ -115,6 +119,9 @@ def test_nothing_that_others_may_read_has_a_secret_however_the_run_ends(
     files = [path.relative_to(record.folder(Home(home))).as_posix() for path in readable(record.folder(Home(home)))]
     assert {"run.json", "log.txt", "journal.jsonl", "captured/flow.py", "captured/changes.diff"} <= set(files)
     assert any(name.startswith("failure-") for name in files) is fails
+    [product] = Home(home).products.glob("doubled-*")
+    code = json.loads((product / "product.json").read_text())["body"]["ingredients"]["code"]
+    assert "len(PASSWORD)" in code["a_token"], "it is no secret, though it is called like one"
     assert record.parameters["api_key"] == "(withheld)"
     assert record.parameters["note"].startswith("https://example.org/x")
     login = tuple(prefect["PREFECT_API_AUTH_STRING"].split(":", 1))
@@ -145,5 +152,24 @@ def test_a_controller_that_is_a_job_finds_its_parameters_where_only_its_user_doe
         api.submit("twice.py:double", (source,), {"api_key": KEY}, load_site("generic", {}), {"--no-archive": True})
     script = load_run(Home(home).open(), "last").folder(Home(home)) / "jobs" / "controller.sh"
     assert KEY in script.read_text()
-    assert script.stat().st_mode & 0o077 == 0
+    assert script.parent.stat().st_mode & 0o077 == 0
     assert telling(home) == []
+
+
+@pytest.mark.parametrize("setting", [{"api_key": KEY}, {"note": NOTE}])
+def test_a_deployment_would_have_prefect_keep_a_secret_and_is_refused(
+    setting: dict[str, str], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(project)
+    with pytest.raises(Usage, match=f"{next(iter(setting))} of double has the look of a secret.*read it from a file"):
+        deploy(tmp_path / "home", Work("twice.py:double", ["in.nc"], setting, "pool"))
+
+
+def test_what_prefect_may_keep_of_an_error_has_none_in_all_that_it_shows() -> None:
+    error = OSError("it did not answer")
+    error.__cause__ = ValueError("https://ada:planted@example.org/x")
+    told = open_to_all(error)
+    assert "planted" not in "".join(traceback.format_exception(told))
+    assert str(told) == "OSError: it did not answer"
+    plain = ValueError("nothing of that kind")
+    assert open_to_all(plain) is plain

@@ -137,7 +137,9 @@ def _report(error: Exception) -> str:
     import tempfile
     import traceback
 
-    text = "".join(traceback.format_exception(error))
+    from terp.storage.scrub import without_secrets
+
+    text = without_secrets("".join(traceback.format_exception(error)))
     try:
         with tempfile.NamedTemporaryFile("w", prefix="terp-error-", suffix=".txt", delete=False) as report:
             report.write(text)

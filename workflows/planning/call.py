@@ -14,6 +14,7 @@ import xarray as xr
 
 from terp.storage.grid import choose_blocks, choose_tile
 from terp.storage.making import Layout
+from terp.storage.scrub import know, know_code
 from terp.workflows.cutting import Cutting
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.code import Code
@@ -111,6 +112,8 @@ class Call:
 
     def steps(self) -> list[Step]:
         """Return the steps that the call takes."""
+        know(self.parameters)
+        know_code(self.ingredients["code"])
         return reduction(self) if self.how.over else [self._mapped()]
 
     def _mapped(self) -> Step:

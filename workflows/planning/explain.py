@@ -13,7 +13,7 @@ from terp.storage.canonical import canonical
 from terp.storage.errors import BadProduct
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.workflows.planning.step import Step
+from terp.workflows.planning.step import Step, told
 from terp.workflows.running.record import RunRecord, makers
 
 NEVER = "never made here"
@@ -125,7 +125,7 @@ class Reasons:
         """Return the product that an earlier version of the step made, if there is one: the most similar one."""
         mine, found = _plain(step), []
         for other in self._siblings(step.name):
-            theirs = other.frozen["ingredients"]
+            theirs = told(other.frozen["ingredients"])
             kinds = [name for name in {*mine, *theirs} if mine.get(name) != theirs.get(name)]
             if len(kinds) <= _RELATED:
                 parts = sum(len(list(_differing(mine.get(kind), theirs.get(kind)))) for kind in kinds)
@@ -165,7 +165,7 @@ class Reasons:
         """Return what differs of a step itself, not of its inputs."""
         pair = step.key, other.key
         if pair not in self._told:
-            self._told[pair] = tuple(_own(_plain(step), other.frozen["ingredients"]))
+            self._told[pair] = tuple(_own(_plain(step), told(other.frozen["ingredients"])))
         return self._told[pair]
 
 

@@ -108,6 +108,7 @@ def parameters_of(flow: "Flow[Any, Any]", inputs: Sequence[str], settings: Mappi
         raise Usage(f"{flow.name}: {_sentence(error)}; its parameters are {', '.join(names)}") from None
     bound = inspect.signature(flow.fn).bind(**checked)
     bound.apply_defaults()
+    know(bound.arguments)
     return dict(bound.arguments)
 
 

@@ -19,7 +19,7 @@ from terp.storage.fetching import identified
 from terp.storage.home import Home
 from terp.storage.meter import Tell, silent
 from terp.storage.product import StoredProduct
-from terp.storage.scrub import scrub
+from terp.storage.scrub import scrub, told_apart
 from terp.storage.source import Identity
 from terp.workflows.errors import PlanEnds, Usage
 from terp.workflows.planning.code import Code
@@ -189,7 +189,7 @@ class Planner:
     def source(self, source: str) -> tuple[Callable[[], Sequence[Step]], str]:
         """Identify a source and plan to take it in."""
         if source not in self.taken_in:
-            place = self.elsewhere.get(str(scrub(source)))
+            place = self.elsewhere and self.elsewhere.get(scrub(told_apart([*self.sources, source])[-1]))
             self.sources[source] = identified(str(place or source), self.home.cache, self.tell)
             self.taken_in[source] = ingested(self.sources[source])
         step = self.taken_in[source]

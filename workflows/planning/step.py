@@ -18,7 +18,7 @@ from terp.storage.canonical import canonical
 from terp.storage.grid import Group, shape_array
 from terp.storage.lineage import Origin, Origins, Pieces
 from terp.storage.making import Layout
-from terp.storage.scrub import without_secrets
+from terp.storage.scrub import cleaned_code, without_secrets
 from terp.storage.source import Identity
 from terp.workflows.errors import BadStage
 from terp.workflows.planning.memory import Need
@@ -27,7 +27,6 @@ from terp.workflows.running.gather import Input
 from terp.workflows.running.task import NAT, Task
 
 _NAME = re.compile(r"[^/\x00-\x1f\x7f\ud800-\udfff]+")
-_VALUE = re.compile(r"[:(]")
 _TAKEN = (".", "..", "zarr.json")
 _LONGEST = 240  # bytes of a name, of the 255 that file systems bear
 _WIDEST = {"f": 8, "c": 16, "i": 8, "u": 8, "b": 1}  # bytes of a number that Zarr knows
@@ -59,12 +58,8 @@ class Step:
 
     @property
     def told(self) -> dict[str, Any]:
-        """The ingredients as they are written down: without the secrets in code and parameters, which the key has."""
-        told = dict(self.ingredients)
-        told["code"] = {name: _told(name, text) for name, text in told["code"].items()}
-        if "parameters" in told:
-            told["parameters"] = without_secrets(told["parameters"])
-        return told
+        """The ingredients as they are written down, which the key has with the secrets in them."""
+        return told(self.ingredients)
 
     @property
     def memory(self) -> int:
@@ -124,11 +119,14 @@ class Step:
         return replace(self.task, inputs=inputs)
 
 
-def _told(name: str, text: str) -> str:
-    """Return a part of a stage's code: a value goes by the name that it has in a function, as `module.f:name`."""
-    *_, own = _VALUE.split(name)
-    told: str = without_secrets(text) if own == name else without_secrets({own: text})[own]
-    return told
+def told(ingredients: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ingredients without the secrets in code and parameters."""
+    known = dict(ingredients)
+    if "code" in known:
+        known["code"] = cleaned_code(known["code"], without_secrets)
+    if "parameters" in known:
+        known["parameters"] = without_secrets(known["parameters"])
+    return known
 
 
 def key_of(name: str, ingredients: Mapping[str, Any]) -> str:

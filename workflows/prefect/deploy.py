@@ -10,6 +10,7 @@ from datetime import timedelta
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any
 
+from terp.storage.scrub import without_secrets
 from terp.workflows.errors import Unavailable, Usage
 from terp.workflows.planning.load import load_flow, parameters_of
 from terp.workflows.prefect import persistent
@@ -120,7 +121,13 @@ def deploy(home: Path, work: Work) -> Deployed:
 def _flow_name(work: Work) -> str:
     """The name of a flow that can be called as the work says; raises Usage."""
     flow = load_flow(work.flow)
-    parameters_of(flow, work.inputs, work.settings)
+    given = parameters_of(flow, work.inputs, work.settings)
+    said = dict(zip(given, work.inputs, strict=False)) | work.settings
+    if secret := [name for name, value in said.items() if without_secrets({name: value}) != {name: value}]:
+        raise Usage(
+            f"{', '.join(secret)} of {flow.name} has the look of a secret, and Prefect's server would keep it: have "
+            "the flow read it from a file that only you can read, or from the environment of the worker"
+        )
     return flow.name
 
 

@@ -7,6 +7,7 @@ goes away, at any moment, the flow goes on and ends all the same.
 import contextlib
 import contextvars
 import functools
+import traceback
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -72,6 +73,14 @@ def record[T](name: str, stage: Callable[[], T]) -> T:
     return call.through(task(name=name, retries=0, cache_policy=NO_CACHE, persist_result=False)(call), stage)
 
 
+def open_to_all(error: BaseException) -> BaseException:
+    """Return an error that Prefect may keep, with all that its traceback shows: another one where that has a secret."""
+    shown = "".join(traceback.format_exception(error))
+    if not isinstance(error, Exception) or without_secrets(shown) == shown:
+        return error
+    return RuntimeError(without_secrets(f"{type(error).__name__}: {error}"))
+
+
 class _Call[T]:
     """A call that Prefect's engine makes for us, and what came of it, whatever becomes of the engine."""
 
@@ -86,14 +95,13 @@ class _Call[T]:
     def __call__(self) -> None:
         from prefect.exceptions import Abort
 
-        self.began = True
+        self.began, self.error, self.told = True, None, None
         try:
             self.value.append(self.fn())
         except BaseException as error:
-            self.error = self.told = error
-            if without_secrets(str(error)) == str(error):
+            self.error, self.told = error, open_to_all(error)
+            if self.told is error:
                 raise
-            self.told = RuntimeError(without_secrets(f"{type(error).__name__}: {error}"))
             raise self.told from None
         finally:
             if not self.connection.answers():  # the one way out of the engine without a word to the server
@@ -114,7 +122,7 @@ class _Call[T]:
             return alone()
         if self.error is not None:
             raise self.error
-        return self.value[0]
+        return self.value[-1]
 
 
 def _watched(call: _Call[Any], *_: Any, **__: Any) -> None:

@@ -14,7 +14,7 @@ from prefect.exceptions import Abort
 from terp.storage.errors import Damaged, PlaceTrouble
 from terp.storage.home import Home
 from terp.workflows import api
-from terp.workflows.prefect.flow import standing_for_the_flow
+from terp.workflows.prefect.flow import open_to_all, standing_for_the_flow
 from terp.workflows.prefect.server import connect
 from terp.workflows.results.audit import audited
 
@@ -39,6 +39,11 @@ def run(flow: str, inputs: list[Any], settings: dict[str, Any], site: str | None
             with standing_for_the_flow():
                 api.run(flow, *inputs, site=site, **settings)
             state = "COMPLETED"
+        except Exception as error:
+            told = open_to_all(error)
+            if told is error:
+                raise
+            raise told from None
         finally:
             answers = connection.answers()
             connection.ended(context.flow_run.id, state)

@@ -30,6 +30,7 @@ from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.provenance import Record
 from terp.storage.readme import texts
+from terp.storage.scrub import Named
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
@@ -81,7 +82,7 @@ def deposit(
     _demand_in_force(home, run, policy, identifier)
     found = _already(home, identifier, values, policy, packing)
     if found:
-        run.note(home, "archived before", identifier=identifier, version=found["version"], values=values)
+        run.note(home, "archived before", identifier=identifier, version=found["version"], values=Named(values))
         told.say(f"archived before as {identifier} {found['version']}")
         return found
     folder = _own_folder(run.folder(home) / "package")
@@ -218,7 +219,7 @@ def _with_journal(
     """Write the journal, which has the digests of code, locks and recipe then; return a record that tells of it."""
     made = as_run(record) | {RECIPE: (folder / RECIPE).read_bytes()}
     digests = {name: blake3(data).hexdigest() for name, data in made.items()}
-    run.note(home, "archiving", identifier=identifier, values=values, **{IN_CRATE: digests})
+    run.note(home, "archiving", identifier=identifier, values=Named(values), **{IN_CRATE: digests})
     (folder / JOURNAL).write_bytes(sound_journal(home, run))
     return with_new_files(replace(record, journal=str(run.journal["head"])), folder)
 

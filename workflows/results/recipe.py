@@ -12,7 +12,7 @@ from blake3 import blake3
 from terp.storage.canonical import canonical
 from terp.storage.home import Home
 from terp.storage.product import StoredProduct
-from terp.storage.scrub import scrub
+from terp.storage.scrub import Named, scrub
 from terp.storage.source import Identity
 from terp.workflows.results.bundle import Bundle
 from terp.workflows.running.capture import machines_of
@@ -36,7 +36,7 @@ def recipe(home: Home, run: RunRecord, code: Bundle, products: Mapping[str, Stor
         "machines": [machine.to_json() for machine in machines_of(run)],
         "sources": [_source(*one) for one in run.identities(home).items()],
         "stages": [_stage(StoredProduct(home.product(noted.key))) for noted in run.stages],
-        "results": {name: product.key for name, product in products.items()},
+        "results": Named({name: product.key for name, product in products.items()}),
     }
     scrubbed: dict[str, Any] = scrub(plain)
     return scrubbed

@@ -41,9 +41,8 @@ def submit(home: Home, record: RunRecord, site: Site, words: list[str]) -> str:
     kept = {name: os.environ[name] for name in _HANDED_ON if name in os.environ}
     script = folder / "jobs" / "controller.sh"
     with files.disk(script):
-        files.make_folders(script.parent)
-    said = controller_script(site, record.id, folder, command, kept)
-    files.replace(script, said.encode(), 0o600)  # parameters stand in it as they were given
+        script.parent.mkdir(0o700, exist_ok=True)  # parameters stand in it as they were given
+        script.write_text(controller_script(site, record.id, folder, command, kept))
     record.submitted, record.state, record.site = True, "submitted", site.name
     record.note(home, "submitted", site=site.name)
     record.save(home)

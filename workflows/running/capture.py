@@ -1,7 +1,7 @@
 """Capture: what a run is made with and by whom, noted before anything is computed, without a word of the user's.
 
 The flow's file and what differs from its commit are kept in the run's folder as they were then: a crate is written from
-these, however much later, and whatever was edited meanwhile. No secret that stood in them is kept.
+these, however much later, and whatever was edited meanwhile. What has the look of a secret is not kept.
 """
 
 import hashlib
@@ -113,7 +113,7 @@ def flow_of(flow: "prefect.Flow[Any, Any]") -> tuple[Flow, str]:
         terp = terp_itself()
         return Flow(str(flow.name), text, terp["version"], source, terp.get("commit"), bool(terp.get("dirty"))), ""
     found = state_of(Path(path)) if path else State()
-    named = found.commit or f"sha256:{_sha256(written)[:12]}"
+    named = found.commit or f"sha256:{_sha256(source)[:12]}"
     diff = without_secrets(found.diff)
     return Flow(str(flow.name), text, named, source, found.commit, found.dirty, diff=diff), found.trouble
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from terp.storage.home import Home
+from terp.storage.scrub import Named
 from terp.workflows.running.record import RunRecord
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ def noted_plan(home: Home, run: RunRecord, plan: "Plan") -> None:
         {"stage": one.step.name, "key": one.step.key, "regions": one.step.regions, "left": one.missing, "why": one.why}
         for one in plan.steps
     ]
-    sources = [{"reader": source.reader, "sha256": source.content} for source in plan.sources]
+    sources = [{"reader": source.reader, "sha256": Named(source.content)} for source in plan.sources]
     doubts = sorted({doubt for one in plan.steps for doubt in one.step.doubts})
     run.note(home, "planned", stages=stages, sources=sources, doubts=doubts, ends=plan.ends)
 

@@ -19,7 +19,7 @@ from terp.storage.environment import Environment
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.storage.journal import Journal
-from terp.storage.scrub import scrub, without_secrets
+from terp.storage.scrub import scrub, told_apart, without_secrets
 from terp.storage.source import Identity, Reference
 from terp.workflows.errors import BadRecord, Usage
 from terp.workflows.running.clock import moment, not_before, now
@@ -143,11 +143,10 @@ class RunRecord:
         from terp.storage.ingest.told import told_of
 
         self.sources = []
-        for given, source in sources.items():
+        for given, source in zip(told_apart(sources), sources.values(), strict=True):
             kept, told = source.keep(self.folder(home)), told_of(Path(source.path), source.reader)
             terms = {term: said for term, said in asdict(told).items() if said}
-            name = {"given": without_secrets(given), "file": Path(kept.file).name}
-            self.sources.append(name | {"digest": kept.digest} | terms)
+            self.sources.append({"given": given, "file": Path(kept.file).name, "digest": kept.digest} | terms)
 
     def told(self) -> "dict[str, Told]":
         """Return what was read tells of its terms, as it did when it was read."""
@@ -189,7 +188,7 @@ class RunRecord:
 def _at_home(value: Any, root: str) -> Any:
     """Return plain values in which the home has no place."""
     if isinstance(value, dict):
-        return {key: _at_home(inner, root) for key, inner in value.items()}
+        return type(value)({key: _at_home(inner, root) for key, inner in value.items()})
     if isinstance(value, list | tuple):
         return [_at_home(inner, root) for inner in value]
     return value.replace(root, "$TERP_HOME") if isinstance(value, str) else value

@@ -52,7 +52,7 @@ class LogReporter:
 class Logged:
     """Tells another reporter, and writes it to the run's log too; warnings also to `warnings`, each once.
 
-    Of what is told no secret is left: it may go to a job's output, which others may read.
+    Words are told without secrets: they may be of whatever a stage or a server said.
     """
 
     def __init__(self, other: Reporter, path: Path, warnings: list[str]) -> None:

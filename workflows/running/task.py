@@ -32,7 +32,7 @@ from terp.workflows.running.conform import Result, Values, all_nan, as_dataset, 
 from terp.workflows.running.gather import Input, block_of, opened, shared
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
-_LONGEST = 1_000  # characters of a remark: it may show the data that it is about
+_LONGEST = 10_000  # characters of a remark on its way: it may show the data that it is about
 PART = "part"  # the dimension that numbers the partial results of a reduction
 NAT = np.iinfo(np.int64).min
 
