@@ -47,6 +47,9 @@ def doubled(block: xr.Dataset, note: str, api_key: str) -> xr.Dataset:
         raise ValueError("no answer of https://ada:planted-in-an-error@example.org/x to " + note + api_key + PASSWORD)
     return (block * KNOWN["by"]).assign_attrs(note=note, token=a_token(note))
 
+def facts(results: dict) -> dict:
+    return {"server": "https://ada:planted-in-facts@example.org/x"}
+
 @flow
 def double(source: str, note: str = "", api_key: str = "") -> Product:
     """Twice as much. Ask https://ada:planted-in-a-docstring@example.org for more"""

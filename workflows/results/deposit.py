@@ -30,7 +30,7 @@ from terp.storage.home import Home
 from terp.storage.product import StoredProduct
 from terp.storage.provenance import Record
 from terp.storage.readme import texts
-from terp.storage.scrub import Named
+from terp.storage.scrub import Named, scrub
 from terp.storage.signature import SigningKey
 from terp.workflows.results.bundle import SOURCES, Bundle, code_of, kept
 from terp.workflows.results.catalogue import catalog
@@ -261,7 +261,7 @@ def _show(flow: "Flow[Any, Any]", results: "Mapping[str, xr.Dataset]", target: P
     draw, facts = getattr(module, "picture", quicklook), getattr(module, "facts", None)
     try:
         draw(results, target)
-        shown: dict[str, Any] = json.loads(json.dumps(dict(facts(results)) if facts else {}, default=str))
+        shown: dict[str, Any] = scrub(json.loads(json.dumps(dict(facts(results)) if facts else {}, default=str)))
     except Exception as error:  # noqa: BLE001 (the user's own code; results must be kept whatever it does)
         told.warn(f"the picture or facts of {flow.name} could not be made: {type(error).__name__}: {error}")
         target.unlink(missing_ok=True)
