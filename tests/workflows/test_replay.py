@@ -166,7 +166,8 @@ def seen(folder: Path) -> dict[str, tuple[int, int]]:
 ONE, TWO, MANY = (pytest.param(number, marks=pytest.mark.campaign) for number in (1, 2, 4))
 
 
-@pytest.mark.parametrize("workers", [ONE, 2, MANY])
+@pytest.mark.campaign  # otherwise by threads, below
+@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_climatology_of_the_sample_comes_out_the_same(terp: Terp, home: Path, workers: int) -> None:
     run = terp("run", "climatology", "--workers=1", "--json")
     assert run.returncode == 0, run.stderr
@@ -188,10 +189,12 @@ def again_on_threads(terp: Terp, folder: Path, processes: int, *crates: str) -> 
 
 
 @pytest.mark.parametrize("processes", [ONE, 2])
-def test_threads_give_what_processes_gave(terp: Terp, crate: Path, tmp_path: Path, processes: int) -> None:
+def test_threads_give_what_processes_gave(terp: Terp, home: Path, crate: Path, tmp_path: Path, processes: int) -> None:
     climatology = terp("run", "climatology", "--workers=1", "--json")
     assert climatology.returncode == 0, climatology.stderr
+    before = seen(home)
     again_on_threads(terp, tmp_path, processes, json.loads(climatology.stdout)["id"], str(crate))
+    assert seen(home) == before, "nothing is written to TERP_HOME"
 
 
 def imaged(terp: Terp, desk: Path) -> str:
