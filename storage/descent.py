@@ -170,12 +170,13 @@ def _members(results: Mapping[str, str], products: Iterable[StoredProduct]) -> I
 
 
 def _scrubbed(frozen: Mapping[str, Any]) -> dict[str, Any]:
-    told: dict[str, Any] = scrub(frozen)
-    made_of = frozen["ingredients"]
-    if "code" in made_of:
-        told["ingredients"]["code"] = cleaned_code(made_of["code"], scrub)
+    made_of = dict(frozen["ingredients"])
+    code = made_of.pop("code", None)
     if "source" in made_of:
-        told["ingredients"]["source"] = scrub(Named(made_of["source"]))
+        made_of["source"] = Named(made_of["source"])
+    told: dict[str, Any] = scrub({**frozen, "ingredients": made_of})
+    if code is not None:
+        told["ingredients"]["code"] = cleaned_code(code, scrub)
     return told
 
 

@@ -103,8 +103,9 @@ def told_apart(names: Iterable[str]) -> list[str]:
     """Return names without secrets that stay apart, without homes too: the second of one ends with " (2)"."""
     seen, told = Counter[str](), []
     for name in names:
-        seen[scrub(name)] += 1
-        number = seen[scrub(name)]
+        alike = scrub(name)
+        seen[alike] += 1
+        number = seen[alike]
         told.append(without_secrets(name) + (f" ({number})" if number > 1 else ""))
     return told
 
