@@ -156,13 +156,12 @@ def measure(command: list[str], log: Path, limit: float) -> dict[str, float]:
     with started(command, log) as (process, told, left):
         told.settimeout(limit)
         hear(told, b"begin", log, limit)
-        watch, before = Watch(process), cpu_seconds(process)
-        watch.start()
-        start = time.perf_counter()
-        told.sendall(b"!")
-        hear(told, b"end", log, limit)
-        wall, cpu = time.perf_counter() - start, cpu_seconds(process) - before
-        watch.stop()
+        before = cpu_seconds(process)
+        with Watch(process) as watch:
+            start = time.perf_counter()
+            told.sendall(b"!")
+            hear(told, b"end", log, limit)
+            wall, cpu = time.perf_counter() - start, cpu_seconds(process) - before
         left.extend(family(process))
         run = {"setup": start - began, "wall": wall, "cpu": cpu, "pss": watch.sum, "largest": watch.largest}
         told.sendall(b"!")

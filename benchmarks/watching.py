@@ -4,6 +4,7 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -53,6 +54,10 @@ class Watch(threading.Thread):
             self.sum, self.largest = max(self.sum, sum(sizes)), max(self.largest, *sizes, 0)
             pause = max(PAUSE, COST * (time.perf_counter() - began))
 
-    def stop(self) -> None:
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
         self._over.set()
         self.join()

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,7 @@ import pytest
 from benchmarks import report
 from benchmarks.harness import ROOT, Failed, check, difference, measure
 from benchmarks.job import Candidate, Job, Row
+from benchmarks.watching import Watch
 
 BEGINNING = """
 import socket, subprocess, sys, time
@@ -47,11 +50,20 @@ def test_what_the_children_of_a_candidate_take_is_counted_and_they_are_ended(tmp
     assert held == []
 
 
+@pytest.fixture
+def nobody_watches_on() -> Iterator[None]:
+    """Fail if something looks at processes still when a candidate has failed: it would take time of the next."""
+    yield
+    assert not [thread for thread in threading.enumerate() if isinstance(thread, Watch)]
+
+
+@pytest.mark.usefixtures("nobody_watches_on")
 def test_a_candidate_that_raises_has_failed_with_its_last_words(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="ValueError: no room for it"):
         run("say(b'begin')\nraise ValueError('no room for it')", tmp_path)
 
 
+@pytest.mark.usefixtures("nobody_watches_on")
 def test_a_candidate_that_takes_too_long_has_failed(tmp_path: Path) -> None:
     with pytest.raises(Failed, match="more than 1 s"):
         run("say(b'begin')\ntime.sleep(60)", tmp_path, limit=1)
