@@ -119,13 +119,6 @@ class Codec:
         except (RuntimeError, ValueError) as error:
             raise Damaged(f"a chunk of it cannot be decoded ({error})") from None
 
-    def decoded(self, stored: Values, scratch: Values) -> Values:
-        """Return the values of a chunk: in `scratch`, or where they are, if they are stored as they are."""
-        if self.compressor:
-            self.decode(stored, scratch)
-            return scratch
-        return self._checked(stored, scratch.nbytes).view(scratch.dtype).reshape(scratch.shape)
-
     def _lengths(self, data: Values) -> tuple[int, int]:
         """Return the length of the values and of what is stored of them, as the stored bytes say."""
         return _blosc_lengths(data) if self.compressor else (data.size, data.size)

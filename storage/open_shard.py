@@ -142,9 +142,13 @@ def kept(one: Hashable, opened: Callable[[], OpenShard]) -> Iterator[OpenShard]:
 
 
 class _Buffers(threading.local):
-    """Memory of a thread that is used again for each chunk: to touch new memory costs as much as to read it."""
+    """Memory of a thread that is used again for each chunk: to touch new memory costs as much as to read it.
+
+    `held` is the chunk whose values lie in the room for a decoded one: which of which open shard.
+    """
 
     def __init__(self) -> None:
+        self.held: tuple[OpenShard, int] | None = None
         self._stored: Values = np.empty(0, np.uint8)
         self._chunk: Values = np.empty(0, np.uint8)
 

@@ -103,11 +103,19 @@ class ShardedArray:
             if direct and target is not None:
                 self._read_to(shard, offset, length, target)
                 return
-            stored = shard.chunk(offset, length)
-            values = self._codec.decoded(stored, buffers.chunk(self.array.chunk, self.dtype))
+            values = self._decoded(shard, number, offset, length)
         except Damaged as damage:
             raise Damaged(f"{shard.key} of {self.owner} is damaged: {damage}") from None
         self._put(chunk, values, out)
+
+    def _decoded(self, shard: OpenShard, number: int, offset: int, length: int) -> Values:
+        """Return the values of a chunk, in the thread's buffer: they may be there since a part of them was wanted."""
+        room = buffers.chunk(self.array.chunk, self.dtype)
+        if buffers.held != (shard, number):
+            buffers.held = None
+            self._read_to(shard, offset, length, room)
+            buffers.held = shard, number
+        return room
 
     def _read_to(self, shard: OpenShard, offset: int, length: int, target: Values) -> None:
         """Put the values of a chunk where they are wanted: those that are stored as they are by the read itself."""

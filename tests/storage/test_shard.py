@@ -23,7 +23,7 @@ from hypothesis.extra import numpy as hnp
 from terp.storage.codec import Codec
 from terp.storage.errors import BadProduct, Damaged, Missing
 from terp.storage.grid import Array, shape_array
-from terp.storage.open_shard import Extent, kept_open
+from terp.storage.open_shard import Extent, OpenShard, kept_open
 from terp.storage.shard import array_metadata, values_digest, write_shard
 from terp.storage.sharded import Pick, ShardedArray
 
@@ -284,6 +284,34 @@ def test_a_shard_that_was_kept_open_and_disappoints_is_opened_anew(tmp_path: Pat
         (tmp_path / "other").write_bytes(good)
         (tmp_path / "other").rename(shard)
         np.testing.assert_array_equal(reader.read([slice(4, 8)]), values[4:])
+
+
+@pytest.mark.parametrize("codec", ["none", "lz4-5-shuffle", "zstd-1-bitshuffle"])
+def test_parts_of_a_chunk_that_are_read_in_turn_are_decoded_once_and_never_another_chunks(
+    tmp_path: Path, codec: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads, readers = list[int](), []
+    for number, chunk in enumerate([10, 20, 20]):
+        array = Array("a", ("x",), (20,), "float32", (20,), (chunk,), codec=codec)
+        store(tmp_path / str(number), array, np.arange(20, dtype="f4") + 100 * number)
+        readers.append(ours(tmp_path / str(number) / "a", array))
+    true = OpenShard.chunk
+    monkeypatch.setattr(OpenShard, "chunk", lambda *args: (reads.append(1), true(*args))[1])
+
+    def part(which: int, start: int, stop: int) -> int:
+        """Read a part, hold it against what is stored, and say whether the disk was read for it."""
+        reads.clear()
+        found = readers[which].read([slice(start, stop)])
+        np.testing.assert_array_equal(found, np.arange(start, stop, dtype="f4") + 100 * which)
+        found[:] = -1  # what is given is the reader's own
+        return bool(reads)
+
+    with kept_open():
+        assert [part(0, 0, 3), part(0, 3, 6), part(0, 1, 7)] == [True, False, False]
+        assert [part(0, 10, 13), part(0, 2, 5), part(0, 8, 12)] == [True, True, True]  # the second chunk, and back
+        assert [part(1, 0, 3), part(0, 12, 14), part(1, 18, 19)] == [True, True, True]  # another array's
+        assert [part(2, 5, 6), part(2, 6, 19), part(1, 5, 6)] == [True, False, True]  # of the same number
+    assert part(1, 6, 19), "what was let go is proven again"
 
 
 _FORKED = """

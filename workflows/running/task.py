@@ -75,8 +75,7 @@ def execute(task: Task, product: str, attempts: str, path: str, index: int, expe
     remarks = collected()
     with noted() as reads:
         if task.tile:
-            with kept_open():
-                blocks = _tiled(task, group, index, schema)
+            blocks = _tiled(task, group, index, schema)
         else:
             blocks = conform(_RUN[task.kind](task, group, index), group, group.box(index), schema)
     remarks |= {f"{name} {EMPTY}" for name, values in blocks.items() if all_nan(values)}
@@ -113,7 +112,7 @@ def execute_all(
 
     memory.begin(product)
     alone = memory.forget_peak()
-    with _read_at_once(task, product, places):
+    with kept_open(), _read_at_once(task, product, places):
         made = [execute(task, product, attempts, path, index, expected) for path, index in places]
     peak = memory.peak() if alone else 0  # else it may be that of other regions
     environment = None if HERE.digest in known else HERE
