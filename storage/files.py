@@ -4,18 +4,16 @@ File systems lie (late visibility, failing sync, repeated renames reported as fa
 makes about bytes on disk goes through this module.
 """
 
-import ctypes
 import errno
 import os
 import secrets
 import time
 from collections.abc import Buffer, Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 from terp.storage.errors import DiskTrouble
+from terp.storage.syncing import at_once
 
 PATIENCE = 30.0  # seconds a network file system may take to show what another node has written
 GLANCE = 2.0  # seconds for a second look at what should have been there for long
@@ -78,7 +76,9 @@ def make_folders(folder: Path) -> None:
     sync_folder(folder.parent)
 
 
-def write_file[T](path: Path, write: Callable[[int], T], mode: int = 0o666) -> T:
+def write_file[T](
+    path: Path, write: Callable[[int], T], mode: int = 0o666, sync: Callable[[int, Path], None] = at_once
+) -> T:
     """Make a file that must not be there yet, let `write` fill its descriptor, sync it; return what `write` returned.
 
     An error of sync says nothing about what reached the disk: the file is thrown away and written again, a few times.
@@ -86,21 +86,22 @@ def write_file[T](path: Path, write: Callable[[int], T], mode: int = 0o666) -> T
     """
     for left in reversed(range(_SYNC_TRIES)):
         try:
-            return _write_once(path, write, mode)
+            return _write_once(path, write, mode, sync)
         except OSError as error:
             if error.errno != errno.EIO or not left:
                 raise
     raise AssertionError("unreachable")
 
 
-def _write_once[T](path: Path, write: Callable[[int], T], mode: int) -> T:
+def _write_once[T](path: Path, write: Callable[[int], T], mode: int, sync: Callable[[int, Path], None]) -> T:
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
     try:
         try:
             result = write(descriptor)
-            os.fsync(descriptor)
-        finally:
+        except BaseException:
             os.close(descriptor)
+            raise
+        sync(descriptor, path)
     except BaseException:
         with suppress(OSError):
             path.unlink()
@@ -116,26 +117,6 @@ def write_all(descriptor: int, data: Buffer) -> None:
         if not written:
             raise OSError(errno.EIO, "the disk takes no more and does not say why")
         view = view[written:]
-
-
-def begin_sync(descriptor: int, start: int, length: int) -> None:
-    """Have the system begin to write a part of a file to the disk, while more of it is made; nothing is promised.
-
-    It sees no error and hides none from the sync that follows (Linux, sync_file_range(2)).
-    """
-    begin = _sync_file_range()
-    if begin is not None:
-        begin(descriptor, start, length, 2)  # SYNC_FILE_RANGE_WRITE
-
-
-@cache
-def _sync_file_range() -> Any:
-    try:
-        begin = ctypes.CDLL(None).sync_file_range
-    except (AttributeError, OSError):
-        return None
-    begin.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-    return begin
 
 
 def read_at(descriptor: int, start: int, length: int) -> bytes:

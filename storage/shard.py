@@ -18,8 +18,9 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from terp.storage.codec import Codec, Values
-from terp.storage.files import begin_sync, write_all, write_file
+from terp.storage.files import write_all, write_file
 from terp.storage.grid import Array, chunk_slices
+from terp.storage.syncing import begin_sync, in_the_end
 
 ABSENT = 2**64 - 1  # offset and length of an inner chunk that is not stored
 TAG_BYTES = 16
@@ -104,9 +105,12 @@ def values_digest(block: Values) -> str:
 
 
 def write_shard(path: Path, array: Array, block: Values) -> Stored:
-    """Encode a block as one shard in a new file, synced. Raises OSError; nothing is left then."""
+    """Encode a block as one shard in a new file, synced at once or with others (`put_off`).
+
+    Raises OSError; nothing is left then.
+    """
     values = values_digest(block)
-    return write_file(path, lambda descriptor: _Shard(descriptor, array, block, values).write())
+    return write_file(path, lambda descriptor: _Shard(descriptor, array, block, values).write(), sync=in_the_end)
 
 
 class _Shard:

@@ -1,7 +1,8 @@
 """Write a region of a product: the worker's side, under the name of an attempt that nobody reads."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from terp.storage.grid import Group
 from terp.storage.ledger import Place
 from terp.storage.machine import Machine
 from terp.storage.shard import Stored, write_shard
+from terp.storage.syncing import put_off
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,18 @@ class Written:
     def place(self) -> Place:
         """Which region."""
         return self.group, self.index
+
+
+@contextmanager
+def written_together(folder: Path) -> Iterator[None]:
+    """Sync the regions that this thread writes meanwhile in the end, together, as that is faster where they are small.
+
+    Until then none of them is to be counted on. Raises DiskTrouble, and then none of those that waited is left.
+    """
+    with put_off() as waiting:
+        yield
+        with files.disk(folder):
+            waiting.sync()
 
 
 def write_region(

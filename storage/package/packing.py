@@ -19,8 +19,9 @@ from blake3 import blake3
 from isal import isal_zlib
 
 from terp.storage.errors import BadPackage, Damaged, Missing
-from terp.storage.files import begin_sync, disk, publish, read_at, sync_folder, write_all
+from terp.storage.files import disk, publish, read_at, sync_folder, write_all
 from terp.storage.package.zip64 import TAIL, Entry, central, local, read_central, read_tail, tail
+from terp.storage.syncing import begin_sync
 
 _BLOCK = 4 << 20  # bytes read and hashed at a time
 _ON_ITS_WAY = 32 << 20  # bytes after which the disk begins to write, while more is read and hashed

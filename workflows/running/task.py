@@ -24,7 +24,7 @@ from terp.storage.grid import Box, Group
 from terp.storage.lineage import note, noted
 from terp.storage.machine import Machine
 from terp.storage.open_shard import kept_open
-from terp.storage.writing import Written, write_region
+from terp.storage.writing import Written, write_region, written_together
 from terp.workflows.errors import BadStage
 from terp.workflows.running import memory
 from terp.workflows.running.calling import call, collected
@@ -112,7 +112,8 @@ def execute_all(
 
     memory.begin(product)
     alone = memory.forget_peak()
-    with kept_open(), _read_at_once(task, product, places):
+    together = written_together(Path(attempts)) if len(places) > 1 else nullcontext()
+    with kept_open(), _read_at_once(task, product, places), together:
         made = [execute(task, product, attempts, path, index, expected) for path, index in places]
     peak = memory.peak() if alone else 0  # else it may be that of other regions
     environment = None if HERE.digest in known else HERE
