@@ -180,6 +180,7 @@ async def _work(given: argparse.Namespace, name: str, at_work: Event, beat: Any)
         local_directory=given.local_directory or None,
         dashboard=False,
         dashboard_address="127.0.0.1:0",
+        preload=given.preload,
     )
     async with worker:
         beat.value = time.monotonic()

@@ -8,8 +8,9 @@ proven to be the recorded one by its size and its tag before anything of it is b
 import itertools
 import math
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -38,6 +39,9 @@ class _Part:
     out: Pick
 
 
+_Chunk = tuple[_Part, ...]  # for each dimension what of a chunk is wanted
+
+
 class ShardedArray:
     """A large array; `locate` tells where the shard at a place of its grid is.
 
@@ -60,18 +64,35 @@ class ShardedArray:
 
         Raises Missing or Damaged where a shard is not there, or not the one that was recorded.
         """
-        parts = [list(_parts(pick, n, c)) for pick, n, c in zip(picks, self.array.shape, self.array.chunk, strict=True)]
-        shape = tuple(_length(pick) for pick in picks)
         if out is None:
-            out = np.empty(shape, self.dtype)
-        by_shard = [_by_shard(some, many) for some, many in zip(parts, self._counts, strict=True)]
-        for place in itertools.product(*by_shard):
-            chunks = itertools.product(*(some[at] for some, at in zip(by_shard, place, strict=True)))
-            self._read_shard(place, list(chunks), out, threads)
+            out = np.empty(tuple(_length(pick) for pick in picks), self.dtype)
+        for place, chunks in self._wanted(picks):
+            self._read_shard(place, chunks, out, threads)
         note(self.of, dict(zip(self.array.dims, map(_hull, picks, self.array.shape), strict=True)))
         return out
 
-    def _read_shard(self, place: tuple[int, ...], chunks: list[tuple[_Part, ...]], out: Values, threads: int) -> None:
+    def ahead(self, picks: Sequence[Pick]) -> None:
+        """Have the disk read what `picks` need while something else is done, where it can. Raises as `read` does."""
+        for place, chunks in self._wanted(picks):
+            with closing(self._opened(place)) as shard:
+                for offset, length in _joined(shard.index[self._number(chunk)].tolist() for chunk in chunks):
+                    shard.ahead(offset, length)
+
+    def _wanted(self, picks: Sequence[Pick]) -> Iterator[tuple[tuple[int, ...], list[_Chunk]]]:
+        """Walk the shards that `picks` need: the place of each, and which of its chunks."""
+        parts = [list(_parts(pick, n, c)) for pick, n, c in zip(picks, self.array.shape, self.array.chunk, strict=True)]
+        by_shard = [_by_shard(some, many) for some, many in zip(parts, self._counts, strict=True)]
+        for place in itertools.product(*by_shard):
+            yield place, list(itertools.product(*(some[at] for some, at in zip(by_shard, place, strict=True))))
+
+    def _number(self, chunk: _Chunk) -> int:
+        """Return which of its shard's chunks it is."""
+        number = 0
+        for part, count in zip(chunk, self._counts, strict=True):
+            number = number * count + part.chunk % count
+        return number
+
+    def _read_shard(self, place: tuple[int, ...], chunks: list[_Chunk], out: Values, threads: int) -> None:
         with kept((self, place), lambda: self._opened(place)) as shard:
             if threads == 1 or len(chunks) == 1:
                 for chunk in chunks:
@@ -86,10 +107,8 @@ class ShardedArray:
         key = "/".join([self.name, "c", *map(str, place)])
         return OpenShard.at(self.locate(place), key, self.owner, math.prod(self._counts))
 
-    def _read_chunk(self, shard: OpenShard, chunk: tuple[_Part, ...], out: Values) -> None:
-        number = 0
-        for part, count in zip(chunk, self._counts, strict=True):
-            number = number * count + part.chunk % count
+    def _read_chunk(self, shard: OpenShard, chunk: _Chunk, out: Values) -> None:
+        number = self._number(chunk)
         offset, length = shard.index[number].tolist()  # as integers that do not overflow
         if offset == length == ABSENT and self.fill is not None:
             self._put(chunk, self.fill, out)
@@ -126,7 +145,7 @@ class ShardedArray:
         else:
             self._codec.decode(shard.chunk(offset, length), target)
 
-    def _put(self, chunk: tuple[_Part, ...], values: Values, out: Values) -> None:
+    def _put(self, chunk: _Chunk, values: Values, out: Values) -> None:
         """Put what is wanted of a chunk's values where it is wanted."""
         if all(isinstance(part.out, slice) for part in chunk):
             out[(*(part.out for part in chunk), ...)] = values[tuple(part.inside for part in chunk)]
@@ -185,4 +204,15 @@ def _by_shard(parts: list[_Part], count: int) -> dict[int, list[_Part]]:
     found: dict[int, list[_Part]] = {}
     for part in parts:
         found.setdefault(part.chunk // count, []).append(part)
+    return found
+
+
+def _joined(extents: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return offsets and lengths with those that follow each other as one."""
+    found: list[tuple[int, int]] = []
+    for offset, length in extents:
+        if found and sum(found[-1]) == offset:
+            found[-1] = found[-1][0], found[-1][1] + length
+        else:
+            found.append((offset, length))
     return found

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 _MOST_BYTES = 8 << 20  # that wait for the disk: more is worth a sync of its own
-_MOST_FILES = 256  # that are open meanwhile: of a thousand that a process may have
+_MOST_FILES = 64  # that are open meanwhile: few of what a process may have
 
 
 def begin_sync(descriptor: int, start: int, length: int) -> None:
@@ -50,8 +50,8 @@ class Waiting:
         if self._bytes + size > _MOST_BYTES or len(self._open) >= _MOST_FILES:
             return False
         begin_sync(descriptor, 0, size)
-        self._open.append(descriptor)
         self._paths.append(path)
+        self._open.append(descriptor)
         self._bytes += size
         return True
 

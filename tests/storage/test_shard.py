@@ -267,6 +267,25 @@ def test_shards_that_are_kept_open_are_opened_and_proven_once_and_let_go_in_the_
         reader.read([slice(0, 4)])
 
 
+def test_of_many_shards_those_that_were_wanted_last_are_kept_open(tmp_path: Path) -> None:
+    array = Array("a", ("x",), (8,), "float32", (8,), (4,), codec="none")
+    readers = []
+    for number in range(20):
+        store(tmp_path / str(number), array, np.arange(8, dtype="f4") + number)
+        readers.append(ours(tmp_path / str(number) / "a", array))
+    before = len(os.listdir("/proc/self/fd"))
+    with kept_open():
+        for reader in readers:
+            reader.read([slice(0, 2)])
+        assert len(os.listdir("/proc/self/fd")) == before + 16
+        shutil.rmtree(tmp_path)
+        for number in range(4, 20):
+            np.testing.assert_array_equal(readers[number].read([slice(3, 6)]), np.arange(3, 6) + number)
+        with pytest.raises(FileNotFoundError):
+            readers[3].read([slice(0, 2)])
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
 def test_a_shard_that_was_kept_open_and_disappoints_is_opened_anew(tmp_path: Path) -> None:
     array = Array("a", ("x",), (8,), "float32", (8,), (4,), codec="none")
     values = np.arange(8, dtype="f4")

@@ -10,7 +10,7 @@ import xarray as xr
 
 from terp.storage.errors import BadProduct, Damaged
 from terp.storage.files import GLANCE, patiently
-from terp.storage.grid import Group
+from terp.storage.grid import Box, Group
 from terp.storage.lineage import Hull, Of, note, noted
 from terp.storage.product import StoredProduct
 
@@ -102,3 +102,9 @@ def _loaded(source: Opened, group: str, box: Mapping[str, slice]) -> xr.Dataset:
         raise Damaged(str(damage), source.product.key) from damage
     except (ValueError, RuntimeError, OSError) as error:  # what codecs say of bytes that they cannot take
         raise Damaged(f"a shard of {source.product.name} cannot be read: {error}", source.product.key) from error
+
+
+def hull(group: Group, places: Sequence[tuple[str, int]]) -> Box:
+    """Return the box around several regions."""
+    boxes = [group.box(index) for _, index in places]
+    return {dim: slice(min(b[dim].start for b in boxes), max(b[dim].stop for b in boxes)) for dim in group.cut}

@@ -29,7 +29,7 @@ from terp.workflows.errors import BadStage
 from terp.workflows.running import memory
 from terp.workflows.running.calling import call, collected
 from terp.workflows.running.conform import Result, Values, all_nan, as_dataset, conform
-from terp.workflows.running.gather import Input, block_of, opened, shared
+from terp.workflows.running.gather import Input, block_of, hull, opened, shared
 
 EMPTY = "is NaN throughout"  # a remark, told when it is true of all regions
 _LONGEST = 10_000  # characters of a remark on its way: it may show the data that it is about
@@ -115,6 +115,8 @@ def execute_all(
     together = written_together(Path(attempts)) if len(places) > 1 else nullcontext()
     with kept_open(), _read_at_once(task, product, places), together:
         made = [execute(task, product, attempts, path, index, expected) for path, index in places]
+        written = time.monotonic()
+    walltime.took(product, max(one.seconds for one in made) + time.monotonic() - written)  # the disk may be slow
     peak = memory.peak() if alone else 0  # else it may be that of other regions
     environment = None if HERE.digest in known else HERE
     return [replace(one, memory=peak, software=HERE.digest, environment=environment) for one in made]
@@ -124,10 +126,7 @@ def _read_at_once(task: Task, product: str, places: Sequence[tuple[str, int]]) -
     """Read what regions need of the same chunks before the first of them is made."""
     if task.together == 1 or len(places) == 1:
         return nullcontext()
-    group = opened(product).group(places[0][0])
-    boxes = [group.box(index) for _, index in places]
-    hull = {dim: slice(min(b[dim].start for b in boxes), max(b[dim].stop for b in boxes)) for dim in group.cut}
-    return shared(task.inputs, hull)
+    return shared(task.inputs, hull(opened(product).group(places[0][0]), places))
 
 
 @lru_cache(maxsize=64)

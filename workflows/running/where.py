@@ -26,7 +26,13 @@ if TYPE_CHECKING:
 
 _YOUNG = 300.0  # seconds in which what another machine wrote of a run may not be seen here yet
 # xarray imports dask.array with its first array: in the first region, if it is not there before
-PRELOAD = ("terp.workflows.running.task", "terp.storage.opening", "dask.array", "terp.workflows.running.ground")
+PRELOAD: tuple[str, ...] = (
+    "terp.workflows.running.task",
+    "terp.storage.opening",
+    "dask.array",
+    "terp.workflows.running.ground",
+    "terp.workflows.running.ahead",
+)
 
 
 @dataclass(frozen=True)
