@@ -36,7 +36,7 @@ WORKER_SETTINGS: dict[str, Any] = {
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,  # and who waited for memory that is kept would wait for ever
     "distributed.worker.memory.monitor-interval": "500ms",  # by default servers that idle take 8 % of a core with
-    "distributed.admin.system-monitor.interval": "10s",  # what they look at ten and fifty times a second: with these 1 %
+    "distributed.admin.system-monitor.interval": "10s",  # what they look at ten and fifty times a second
     "distributed.admin.tick.interval": "1s",
     "distributed.comm.require-encryption": True,
     "logging.distributed": "critical",
