@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,16 @@ def started(home: Path, prefect: dict[str, str], regions: int) -> Iterator[subpr
         while recorded(home) < regions and process.poll() is None:
             time.sleep(0.005)
         yield process
+
+
+@contextmanager
+def paused(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Hold a run where it is: it would be done before another command has begun."""
+    process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        process.send_signal(signal.SIGCONT)
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
@@ -118,9 +129,14 @@ def test_of_two_controllers_one_works_and_the_other_is_told(
     home: Path, prefect: dict[str, str], undisturbed: dict[str, bytes]
 ) -> None:
     for process in started(home, prefect, 2):
-        other = subprocess.run(
-            [*COMMAND, "--workers", "1"], env=environment(home, prefect), capture_output=True, text=True, timeout=120
-        )
+        with paused(process):
+            other = subprocess.run(
+                [*COMMAND, "--workers", "1"],
+                env=environment(home, prefect),
+                capture_output=True,
+                text=True,
+                timeout=120,
+            )
         assert other.returncode == 69
         assert f"is being done by process {process.pid}" in other.stderr
         assert process.wait(200) == 0
@@ -129,8 +145,9 @@ def test_of_two_controllers_one_works_and_the_other_is_told(
 
 def test_a_killed_run_is_not_shown_as_running(home: Path, prefect: dict[str, str], terp: Any) -> None:
     for process in started(home, prefect, 5):
-        assert json.loads(terp("status", "--json").stdout)[-1]["state"] == "running"
-        process.kill()
+        with paused(process):
+            assert json.loads(terp("status", "--json").stdout)[-1]["state"] == "running"
+            process.kill()
     assert json.loads(terp("status", "--json").stdout)[-1]["state"] == "killed"
 
 
