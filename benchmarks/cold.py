@@ -6,7 +6,6 @@ region that is recorded to the last. The sums are held against each other.
 """
 
 import argparse
-import os
 import statistics
 import tempfile
 import time
@@ -18,6 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from benchmarks.shard_peers import forget
 from terp.storage.product import StoredProduct
 from terp.workflows import api
 from terp.workflows.running import ahead, where
@@ -73,17 +73,10 @@ def without() -> Iterator[None]:
         where.PRELOAD = true
 
 
-def drop(home: Path) -> None:
-    """Have the system forget the shards that are read."""
-    for path in home.glob("products/noise-*/data.zarr/v/c/*/*"):
-        descriptor = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(descriptor)
-
-
 def timed(place: Path, passes: int, turn: int) -> tuple[float, Any]:
     """Run the stage on what is not in the page cache; return milliseconds a region, and the sums."""
-    drop(place / "home")
+    [noise] = (place / "home").glob("products/noise-*/data.zarr/v/c")
+    forget(noise)
     watch = Watch()
     done = api.run(
         f"{place}/flow.py:whole", str(place / "seeds.nc"), passes=passes, turn=turn,

@@ -164,7 +164,8 @@ async def _work(given: argparse.Namespace, name: str, at_work: Event, beat: Any)
 
     from terp.cluster.launch import WORKER_SETTINGS
 
-    dask.config.set(WORKER_SETTINGS)
+    preloads = [*WORKER_SETTINGS["distributed.worker.preload"], *given.preload]
+    dask.config.set({**WORKER_SETTINGS, "distributed.worker.preload": preloads})
     logging.getLogger("distributed").setLevel(logging.WARNING)
     logging.getLogger("distributed.worker").setLevel(logging.CRITICAL)  # what a stage raises is told by the controller
     worker = Worker(
@@ -180,7 +181,6 @@ async def _work(given: argparse.Namespace, name: str, at_work: Event, beat: Any)
         local_directory=given.local_directory or None,
         dashboard=False,
         dashboard_address="127.0.0.1:0",
-        preload=given.preload,
     )
     async with worker:
         beat.value = time.monotonic()

@@ -86,6 +86,7 @@ def test_workers_listen_at_the_address_of_their_node_only(bed: Any, tmp_path: Pa
         heard |= {one[1].split(":")[0] for one in fields if one[3] == "0A" and f"socket:[{one[9]}]" in owned}
     assert heard
     assert "00000000" not in heard, "it would listen everywhere"
+    assert "0100007F" not in heard, "whoever is on the node too could ask Dask's pages"
     seen = [psutil.Process(number) for number in workers]
     assert not any("PRIVATE KEY" in " ".join([*one.cmdline(), *one.environ().values()]) for one in seen)
     code, said = run.end()
