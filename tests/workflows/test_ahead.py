@@ -22,6 +22,7 @@ from terp.storage.product import StoredProduct
 from terp.storage.shard import write_shard
 from terp.storage.sharded import ShardedArray
 from terp.workflows import Product, api, ingest, rechunk, stage
+from terp.workflows.running import ahead
 from terp.workflows.running.ahead import ask
 from terp.workflows.running.gather import Input
 from terp.workflows.running.task import Task
@@ -155,22 +156,29 @@ def shards(product: StoredProduct) -> list[Path]:
     return sorted(path for path in (product.data / "v/c").rglob("*") if path.is_file())
 
 
-def test_regions_that_are_made_of_one_read_are_asked_for_together_and_short_ones_in_a_row_not(
-    source: Path, home: Path
-) -> None:
+def test_regions_that_are_made_of_one_read_are_asked_for_together(source: Path, home: Path) -> None:
     task, before, last = given(home, source, lambda product: rechunk(split(product), cut=("y",), block={"y": 1 << 18}))
     for path in shards(before):
         dropped(path)
-    places = [("", index) for index in range(last.regions)]
-    ask(task, str(last.folder), places)
-    assert not any(cached(path) for path in shards(before)), "short regions, of which each is little to read"
-    ask(replace(task, together=len(places)), str(last.folder), places)
+    ask(replace(task, together=last.regions), str(last.folder), [("", index) for index in range(last.regions)])
     assert all(comes(path) for path in shards(before))
+
+
+def test_of_regions_in_a_row_as_many_are_asked_for_as_a_node_has_room_for(
+    source: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ahead, "_MOST", 3 * 4 * COLUMNS)
+    task, before, last = given(home, source, lambda product: split(split(product)))
+    for path in shards(before):
+        dropped(path)
+    ask(task, str(last.folder), [("", index) for index in range(1, last.regions)])
+    assert all(comes(path) for path in shards(before)[1:4])
+    assert not any(cached(path) for path in [shards(before)[0], *shards(before)[4:]])
 
 
 def test_what_is_little_to_read_is_not_asked_for(source: Path, home: Path) -> None:
     task, before, last = given(home, source, lambda product: split(narrow(product)))
     for path in shards(before):
         dropped(path)
-    ask(task, str(last.folder), [("", 0)])
+    ask(task, str(last.folder), [("", 0), ("", 1)])
     assert not any(cached(path) for path in shards(before))

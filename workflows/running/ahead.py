@@ -13,6 +13,7 @@ from typing import Any
 
 from distributed.diagnostics.plugin import WorkerPlugin
 
+from terp.storage.grid import Box
 from terp.storage.sharded import ShardedArray
 from terp.workflows.running.gather import Input, Opened, hull, opened
 from terp.workflows.running.task import Task, execute_all, read_box
@@ -57,16 +58,27 @@ class ReadAhead(WorkerPlugin):
 
 
 def ask(task: Task, product: str, places: list[tuple[str, int]]) -> None:
-    """Have the disk read what regions need that are made in a row, unless these are short."""
-    if task.kind not in _CUT or len(places) > 1 == task.together:
+    """Have the disk read what the regions of a task need, from the first on, where that is much for each."""
+    if task.kind not in _CUT:
         return
-    group = opened(product).group(places[0][0])
-    box = hull(group, places) if len(places) > 1 else read_box(task, group, places[0][1])
+    groups = [opened(product).group(path) for path, _ in places]
+    if task.together > 1 and len(places) > 1:
+        boxes = [hull(groups[0], places)]
+    else:
+        boxes = [read_box(task, group, index) for group, (_, index) in zip(groups, places, strict=True)]
     for array in (array for one in dict.fromkeys(task.inputs) for array in _arrays(one)):
+        _ask_of(array, boxes)
+
+
+def _ask_of(array: ShardedArray, boxes: list[Box]) -> None:
+    left = _MOST
+    for box in boxes:
         picks = [box.get(dim, slice(0, n)) for dim, n in zip(array.array.dims, array.shape, strict=True)]
         size = math.prod(pick.stop - pick.start for pick in picks) * array.dtype.itemsize
-        if _WORTH <= size <= _MOST:
-            array.ahead(picks)
+        left -= size
+        if size < _WORTH or left < 0:
+            return
+        array.ahead(picks)
 
 
 @lru_cache(maxsize=64)

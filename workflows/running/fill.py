@@ -23,7 +23,7 @@ from terp.workflows.running.task import Task, execute_all, named
 
 WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
 _LOOK = 2.0  # seconds between looks at the workers while nothing comes back
-_TASK_SECONDS = 0.25  # that a task should take at least, where regions are short
+_TASK_SECONDS = 1.0  # that a task should take at least, where regions are short
 _AT_MOST = 64  # regions in a task
 _COUNTED = 0.5  # seconds for which the number of workers is taken to be the same
 _ALONE = 120  # seconds without any worker after which the run stops
