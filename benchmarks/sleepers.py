@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import os
+import random
 import secrets
 import signal
 import tempfile
@@ -17,17 +18,22 @@ from terp.storage.writing import Written
 Region = tuple[bytes, dict[str, Stored]]  # the file of a region, the same for all, and what is told of it
 
 
+def about(seconds: float) -> float:
+    """Return half of it to half as much again: workers that all end at once would be counted once more or less."""
+    return seconds * random.uniform(0.5, 1.5)
+
+
 async def idled(seconds: float, number: int) -> int:
-    """Take so long for a region, and leave nothing."""
-    await asyncio.sleep(seconds)
+    """Take about so long for a region, and leave nothing."""
+    await asyncio.sleep(about(seconds))
     return number
 
 
 async def slept(seconds: float, region: Region, attempts: str, places: Sequence[tuple[str, int]]) -> list[Written]:
-    """Take so long for each region, and leave the files that a worker would have written."""
+    """Take about so long for each region, and leave the files that a worker would have written."""
     from distributed import get_worker
 
-    await asyncio.sleep(seconds * len(places))
+    await asyncio.sleep(about(seconds * len(places)))
     name, made = str(get_worker().name), []
     for group, index in places:
         file = f"{index}-{secrets.token_hex(8)}-0"

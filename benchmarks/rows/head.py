@@ -36,7 +36,7 @@ from terp.workflows.running.progress import Progress
 from terp.workflows.running.task import Task
 
 REGIONS = 1 << 21  # more than can be made while it is measured
-LAST = 5.0  # seconds that are looked at, or two regions
+LAST = 10.0  # seconds that are looked at, or three regions
 
 
 class Enough(Exception):
@@ -155,7 +155,7 @@ Controller = Callable[[Any, int, float, Looks], None]
 def measure(controller: Controller, workers: int, seconds: float, last: float) -> dict[str, float]:
     """Have workers fed for a while, after what it takes to get going; return what is told."""
     with sleeping(workers) as (client, process):
-        looks = Looks(process, 2 * seconds + last / 2, max(last, 2 * seconds))
+        looks = Looks(process, 2 * seconds + last / 2, max(last, 3 * seconds))
         controller(client, workers, seconds, looks)
         return looks.told(workers, seconds)
 

@@ -75,8 +75,10 @@ def _ask_of(array: ShardedArray, boxes: list[Box]) -> None:
     for box in boxes:
         picks = [box.get(dim, slice(0, n)) for dim, n in zip(array.array.dims, array.shape, strict=True)]
         size = math.prod(pick.stop - pick.start for pick in picks) * array.dtype.itemsize
+        if size < _WORTH:
+            continue
         left -= size
-        if size < _WORTH or left < 0:
+        if left < 0:
             return
         array.ahead(picks)
 
