@@ -61,11 +61,11 @@ def ask(task: Task, product: str, places: list[tuple[str, int]]) -> None:
     """Have the disk read what the regions of a task need, from the first on, where that is much for each."""
     if task.kind not in _CUT:
         return
-    groups = [opened(product).group(path) for path, _ in places]
+    target = opened(product)
     if task.together > 1 and len(places) > 1:
-        boxes = [hull(groups[0], places)]
+        boxes = [hull(target.group(places[0][0]), places)]
     else:
-        boxes = [read_box(task, group, index) for group, (_, index) in zip(groups, places, strict=True)]
+        boxes = [read_box(task, target.group(path), index) for path, index in places]
     for array in (array for one in dict.fromkeys(task.inputs) for array in _arrays(one)):
         _ask_of(array, boxes)
 

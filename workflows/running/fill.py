@@ -21,7 +21,7 @@ from terp.workflows.running.progress import Progress, Tell
 from terp.workflows.running.raised import Raised
 from terp.workflows.running.task import Task, execute_all, named
 
-WINDOW = 3  # regions in flight for each worker: one at work, one waiting beside it, one on its way
+WINDOW = 3  # tasks in flight for each worker: one at work, one waiting beside it, one on its way
 _LOOK = 2.0  # seconds between looks at the workers while nothing comes back
 _TASK_SECONDS = 1.0  # that a task should take at least, where regions are short
 _AT_MOST = 64  # regions in a task
@@ -57,7 +57,7 @@ def fill(
 
 
 class _Window:
-    """The regions in flight: never more than a few for each worker, however many there are."""
+    """The tasks in flight: never more than a few for each worker, however many regions there are."""
 
     def __init__(self, task: Task, filling: Filling, crew: Crew, later: int, progress: Progress, reports: Path) -> None:
         self.later, self.news, self.known = later, progress.news, progress.environments
