@@ -27,7 +27,7 @@ from benchmarks.rows import load
 from benchmarks.uncaptured import count, spent, turn_off, turn_on
 from benchmarks.watching import cpu_seconds
 from terp.cluster.crew import Crew
-from terp.cluster.launch import launch
+from terp.cluster.launch_here import launch_here
 from terp.workflows.running.where import PRELOAD, Where
 
 DRAWS = 2000
@@ -89,7 +89,7 @@ def compared(row: str, folder: Path, gib: float, rounds: int) -> Costs:
     assert isinstance(given, Row), f"row {row} has no step of terp's"
     job.source.mkdir(parents=True)
     given.make(job)
-    with launch(WORKERS, preload=PRELOAD) as crew:
+    with launch_here(WORKERS, preload=PRELOAD) as crew:
         where = There(most=WORKERS, crew=crew)
         measure(job, row, where)  # what is taken in and compiled once
         for _ in range(rounds):

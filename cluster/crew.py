@@ -33,6 +33,8 @@ class Crew:
     what is told of regions that take much longer; `renews` whether another worker takes the place of one that ends.
     """
 
+    cure = "more memory than a worker has: try fewer workers (--workers)"  # what work may need that ends its workers
+
     def __init__(self, client: Any, renews: bool = True) -> None:
         self.client, self.renews = client, renews
         self.longest, self.late = 0.0, ""

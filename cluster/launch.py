@@ -1,15 +1,12 @@
 """Dask for a run: one client, TLS only, no dashboard, no HTTP port, on whatever machines there are."""
 
 import logging
-import multiprocessing.synchronize  # noqa: F401 (before threads: of two that import it at once one may find it gone)
-import os
 import socket
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from terp.cluster import processor as processors
 from terp.cluster.crew import Crew
 from terp.cluster.errors import NoWorkers
 
@@ -46,63 +43,7 @@ _SETTINGS: dict[str, Any] = {
     "distributed.scheduler.http.routes": [],
     "distributed.scheduler.preload": ["terp.cluster.closed"],
     "distributed.scheduler.allowed-failures": 0,  # the controller counts, as it knows how a worker came to its end
-    "distributed.deploy.lost-worker-timeout": "1h",  # a nanny restarts what died: never give a worker up for lost
 }
-
-
-def cores() -> int:
-    """Return the cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def share_of_memory(workers: int) -> int:
-    """Return the bytes that each of so many workers may hold here."""
-    from distributed.system import MEMORY_LIMIT
-
-    return int(MEMORY_LIMIT / workers)
-
-
-@contextmanager
-def launch(
-    workers: int | None = None, memory: int | None = None, preload: Sequence[str] = (), processor: str = ""
-) -> Iterator[Crew]:
-    """Start Dask workers on this machine, processes of one thread each; yield them behind a `distributed.Client`.
-
-    `workers` defaults to the cores that may be used; `memory` bytes a worker may hold (default: its share of
-    the machine); `preload` names modules that workers import as they start; `processor` is the level that they compute
-    at. Raises NoWorkers when none comes.
-    """
-    from distributed.security import Security
-
-    security = Security.temporary()
-    level = processor or processors.usual()
-    processors.demand(level)
-    pinned = PINNED | processors.settings(level)
-    settings = {
-        "distributed.worker.preload": ["terp.cluster.closed", *preload],
-        "distributed.nanny.pre-spawn-environ": pinned,
-    }
-    local = {"n_workers": workers or cores(), "memory_limit": memory or share_of_memory(workers or cores())}
-    with (
-        _own_environment(pinned),
-        scheduler(security, "127.0.0.1", settings, **local) as cluster,
-        connected(cluster, security) as client,
-    ):
-        yield Crew(client)
-
-
-@contextmanager
-def _own_environment(names: Iterable[str]) -> Iterator[None]:
-    """Give this process back its variables of these names: Dask's nannies set those of workers here, for good."""
-    before = {name: os.environ.get(name) for name in names}
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 @contextmanager
@@ -130,8 +71,8 @@ def attach(address: str) -> Iterator[Crew]:
 
 
 @contextmanager
-def scheduler(security: Any, host: str, settings: dict[str, Any], **workers: Any) -> Iterator[Any]:
-    """Start a scheduler that listens at one address, with workers of this machine if they are asked for."""
+def scheduler(security: Any, host: str, settings: dict[str, Any]) -> Iterator[Any]:
+    """Start a scheduler that listens at one address, and waits for workers."""
     import dask
     from distributed import LocalCluster
 
@@ -142,20 +83,16 @@ def scheduler(security: Any, host: str, settings: dict[str, Any], **workers: Any
     ):
         try:
             cluster = LocalCluster(
-                threads_per_worker=1,
-                processes=True,
+                n_workers=0,
                 host=host,
                 protocol="tls://",
                 security=security,
                 dashboard_address=None,
                 scheduler_kwargs={"dashboard_address": "127.0.0.1:0"},  # else it meets others at port 8787 as it starts
-                local_directory=scratch,
                 silence_logs=logging.CRITICAL,
-                **workers,
             )
         except (OSError, RuntimeError) as error:
-            hint = "a script that runs flows needs `if __name__ == '__main__':` around what it does"
-            raise NoWorkers(f"no Dask worker could be started here ({error}): {hint}") from error
+            raise NoWorkers(f"no Dask scheduler could be started here: {error}") from error
         try:
             yield cluster
         finally:

@@ -74,7 +74,7 @@ def launch_slurm(
     try:
         security = keys.security()
         settings = {"distributed.scheduler.worker-ttl": f"{site.patience:.0f}s"}
-        with scheduler(security, host, settings, n_workers=0) as cluster, connected(cluster, security) as client:
+        with scheduler(security, host, settings) as cluster, connected(cluster, security) as client:
             wanted = order(site, place, cluster.scheduler_address, keys.folder, preload, pack=True)
             crew = Supervisor(client, wanted, bounds, tell)
             crew.start()

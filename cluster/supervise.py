@@ -34,6 +34,8 @@ _FATE = ("NODE_FAIL", "CANCELLED")
 class Supervisor(Crew):
     """Workers in SLURM jobs; `tell` is given what people should know."""
 
+    cure = "more memory (`memory_per_core` of the site) or more time (`walltime`)"
+
     def __init__(self, client: Any, order: Order, bounds: Bounds, tell: Callable[[str], None]) -> None:
         super().__init__(client)
         self.bounds, self.tell, self.site, self.slurm = bounds, tell, order.site, Slurm()

@@ -106,7 +106,7 @@ class Desk:
             yield f"cat {piece} >> mine.py"
         else:
             (self.folder / f"cell_{number}.py").write_text(block.text)
-            yield f"python -c 'import cell_{number}'"  # as in a notebook, where it is not the main file either
+            yield f"python cell_{number}.py"
 
 
 @pytest.fixture(scope="module")

@@ -100,7 +100,7 @@ def sleeping(workers: int) -> Iterator[tuple[Any, psutil.Process]]:
 
     security, context = Security.temporary(), multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
-    with scheduler(security, "127.0.0.1", {}, n_workers=0) as cluster, connected(cluster, security) as client:
+    with scheduler(security, "127.0.0.1", {}) as cluster, connected(cluster, security) as client:
         address = cluster.scheduler_address
         process = context.Process(target=serve, args=(address, security, workers, theirs), daemon=True)
         process.start()

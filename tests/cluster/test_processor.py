@@ -13,7 +13,8 @@ import pytest
 
 from terp.cluster import processor
 from terp.cluster.errors import NoWorkers
-from terp.cluster.launch import PINNED, launch
+from terp.cluster.launch import PINNED
+from terp.cluster.launch_here import launch_here
 from terp.cluster.processor import LEVELS, NATIVE, USUAL, VARIABLE, demand, lacking, pin, settings, usual
 
 BITS = Path(__file__).with_name("bits.py")
@@ -88,7 +89,7 @@ def test_what_a_job_runs_imports_no_numpy_before_it_is_held_to_a_level() -> None
 
 
 def test_workers_of_this_machine_are_held_to_a_level() -> None:
-    with launch(1, processor=usual()) as crew:
+    with launch_here(1, processor=usual()) as crew:
         [found] = crew.client.run(lambda: dict(os.environ)).values()
     assert settings(usual()).items() <= found.items()
     assert not settings(usual()).keys() & os.environ.keys(), "this process is as it was"

@@ -46,7 +46,7 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
     monkeypatch.setenv("SLURM_JOB_ID", "5")
     keys = Keys.make(tmp_path / "run/keys")
     security = keys.security()
-    with scheduler(security, "127.0.0.1", {}, n_workers=0) as cluster, connected(cluster, security) as client:
+    with scheduler(security, "127.0.0.1", {}) as cluster, connected(cluster, security) as client:
         yield Supervised(tmp_path, client, cluster.scheduler_address, keys.folder)
 
 

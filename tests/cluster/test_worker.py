@@ -41,7 +41,7 @@ class Job:
 def job(tmp_path: Path) -> Iterator[Job]:
     keys = Keys.make(tmp_path / "keys/run")
     security = keys.security()
-    with scheduler(security, "127.0.0.1", {}, n_workers=0) as cluster, connected(cluster, security) as client:
+    with scheduler(security, "127.0.0.1", {}) as cluster, connected(cluster, security) as client:
         words = [cluster.scheduler_address, "--name", "7.0", "--workers", "2", "--keys", str(keys.folder)]
         words += ["--patience", "2"]
         process = subprocess.Popen(

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from terp.cluster.launch import launch
+from terp.cluster.launch_here import launch_here
 from terp.workflows.cli import main
 from terp.workflows.running import where
 
@@ -66,12 +66,12 @@ def say(
 @pytest.fixture(scope="module")
 def worker() -> Iterator[Any]:
     """A worker that the runs of this process share, as to start one takes seconds."""
-    with launch(1, preload=["terp.workflows.running.task"]) as crew:
+    with launch_here(1, preload=["terp.workflows.running.task"]) as crew:
         yield crew
 
 
 @pytest.fixture
 def run(say: Say, worker: Any, monkeypatch: pytest.MonkeyPatch) -> Say:
     """`terp run` in this process, with the worker that is there."""
-    monkeypatch.setattr(where, "launch", lambda *_, **__: nullcontext(worker))
+    monkeypatch.setattr(where, "launch_here", lambda *_, **__: nullcontext(worker))
     return lambda *words: say("run", *words)

@@ -43,9 +43,9 @@ def paused(process: subprocess.Popen[bytes]) -> Iterator[None]:
 
 
 def workers_of(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """The Dask workers of a run: what its nannies spawned."""
+    """The Dask workers of a run: what has parted from the process that was begun for them."""
     children = psutil.Process(process.pid).children(recursive=True)
-    return [one for one in children if "spawn_main" in " ".join(one.cmdline())]
+    return [one for one in children if "terp.cluster.worker" in " ".join(one.cmdline()) and one.ppid() != process.pid]
 
 
 def gone(several: list[psutil.Process]) -> bool:

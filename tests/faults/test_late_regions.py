@@ -14,7 +14,7 @@ import pytest
 
 from terp.cluster.crew import AtWork, Crew
 from terp.cluster.errors import WorkerLost
-from terp.cluster.launch import launch
+from terp.cluster.launch_here import launch_here
 from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.making import create
@@ -94,7 +94,7 @@ def test_a_straggler_is_handed_out_twice_and_the_first_that_comes_back_counts(
 ) -> None:
     soon(brief=2, minutes=3600)
     lingering = Lingering(home, times=1, together=together)
-    with launch(2) as crew:
+    with launch_here(2) as crew:
         product = lingering.make(crew)
         first, second = lingering.tries()
         assert first != second, "by another worker"
@@ -107,7 +107,7 @@ def test_a_straggler_is_handed_out_twice_and_the_first_that_comes_back_counts(
 def test_a_region_that_does_not_come_back_is_told_and_given_to_another(home: Path, soon: Callable[..., None]) -> None:
     soon(brief=2, minutes=4)
     lingering = Lingering(home, times=1)
-    with launch(1) as crew:
+    with launch_here(1) as crew:
         product = lingering.make(crew)
     assert whole(product)
     [news] = lingering.news
@@ -119,7 +119,7 @@ def test_a_region_that_does_not_come_back_is_told_and_given_to_another(home: Pat
 def test_a_region_that_never_comes_back_stops_the_run_and_is_named(home: Path, soon: Callable[..., None]) -> None:
     soon(brief=1, minutes=3)
     lingering = Lingering(home, times=99)
-    with launch(2) as crew, pytest.raises(WorkerLost, match="of lingering was lost 3 times: it had"):
+    with launch_here(2) as crew, pytest.raises(WorkerLost, match="of lingering was lost 3 times: it had"):
         lingering.make(crew)
     assert 3 <= len(lingering.tries()) <= 4
 
@@ -127,14 +127,14 @@ def test_a_region_that_never_comes_back_stops_the_run_and_is_named(home: Path, s
 def test_what_is_slow_is_given_the_time_that_it_takes(home: Path, soon: Callable[..., None]) -> None:
     soon(brief=0.5, minutes=600)
     lingering = Lingering(home, times=0)
-    with launch(1) as crew:
+    with launch_here(1) as crew:
         assert whole(lingering.make(crew))
     assert len(lingering.tries()) == 1
 
 
 def test_a_region_that_holds_pythons_lock_for_ever_is_made_by_another_worker(home: Path) -> None:
     lingering = Lingering(home, times=1, holding=True)
-    with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch(2) as crew:
+    with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch_here(2) as crew:
         assert whole(lingering.make(crew))
     assert len(lingering.tries()) == 2
 

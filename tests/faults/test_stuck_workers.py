@@ -1,5 +1,6 @@
 """Workers that hang, vanish or are told to forget what they do: the work ends, or it is said why it does not."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import psutil
 import pytest
 from distributed import Future
 
+from terp.cluster.crew import Crew
 from terp.cluster.errors import NoWorkers
-from terp.cluster.launch import launch
+from terp.cluster.launch_here import launch_here
 from terp.storage.filling import Filling
 from terp.storage.home import Home
 from terp.storage.making import create
@@ -73,10 +75,10 @@ def test_a_worker_that_hangs_costs_only_its_regions(home: Path) -> None:
     stopped: list[psutil.Process] = []
 
     def stop_one() -> None:
-        stopped.append(psutil.Process(min(crew.client.run(__import__("os").getpid).values())))
+        stopped.append(psutil.Process(min(crew.client.run(os.getpid).values())))
         stopped[0].send_signal(signal.SIGSTOP)
 
-    with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch(2) as crew:
+    with dask.config.set({"distributed.scheduler.worker-ttl": "4s"}), launch_here(2) as crew:
         product = Stages(home).make(crew, once(stop_one))
         assert not psutil.wait_procs(stopped, timeout=30)[1], "what does not answer is ended"
     assert stopped
@@ -85,7 +87,7 @@ def test_a_worker_that_hangs_costs_only_its_regions(home: Path) -> None:
 
 
 def test_work_that_was_cancelled_behind_our_back_is_done_again(home: Path) -> None:
-    with launch(1) as crew:
+    with launch_here(1) as crew:
         stages = Stages(home)
         product = stages.make(
             crew, once(lambda: crew.client.cancel([Future(key, crew.client) for key in crew.client.futures]))
@@ -96,5 +98,10 @@ def test_work_that_was_cancelled_behind_our_back_is_done_again(home: Path) -> No
 
 def test_when_all_workers_are_gone_for_good_it_is_said(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filler, "_ALONE", 1)
-    with launch(1) as crew, pytest.raises(NoWorkers, match="no Dask worker"):
-        Stages(home).make(crew, once(lambda: crew.client.cluster.scale(0)))
+
+    def end_all() -> None:
+        [worker] = crew.client.run(os.getpid).values()
+        psutil.Process(worker).parent().kill()
+
+    with launch_here(1) as crew, pytest.raises(NoWorkers, match="no Dask worker"):
+        Stages(home).make(Crew(crew.client), once(end_all))

@@ -54,9 +54,8 @@ def again(source: str) -> Product:
 RUNS = """
 import terp.workflows.api as terp
 
-if __name__ == "__main__":
-    for flow in ("small", "again"):
-        terp.run(f"mine.py:{flow}", "g.nc", workers=1)
+for flow in ("small", "again"):
+    terp.run(f"mine.py:{flow}", "g.nc", workers=1)
 """
 START = ('trigger = "Creatie"', 'trigger = "Einde van het project"\nstart = 2014-03-01')
 

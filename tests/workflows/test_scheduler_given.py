@@ -27,7 +27,7 @@ def named(keys: Keys) -> dict[str, str]:
 
 def test_a_run_uses_the_workers_of_a_scheduler_that_is_given(terp: Terp, tmp_path: Path) -> None:
     keys = Keys.make(tmp_path / "keys")
-    with scheduler(keys.security(), "127.0.0.1", {}, n_workers=1) as cluster:
+    with scheduler(keys.security(), "127.0.0.1", {}) as cluster, worker(cluster.scheduler_address, keys):
         words = ("run", "climatology", "--no-archive", "--quiet", "--scheduler", cluster.scheduler_address)
         refused = terp(*words)
         assert refused.returncode == 69
@@ -61,19 +61,26 @@ def double(source: str) -> Product:
 
 
 @contextmanager
+def worker(address: str, keys: Keys, **environment: str) -> Iterator[None]:
+    """A worker that is not terp's to start."""
+    command = [sys.executable, "-m", "terp.cluster.worker", address, "--keys", str(keys.folder)]
+    preload = ["--preload", "terp.workflows.running.task"]
+    with subprocess.Popen([*command, *preload], env={**os.environ, **environment}) as process:
+        try:
+            yield
+        finally:
+            process.terminate()
+
+
+@contextmanager
 def worker_elsewhere(address: str, keys: Keys, packages: Path) -> Iterator[None]:
     """A worker that has one distribution more than the controller, and another version of one."""
     for name, version in (("dyke", "1.0"), ("click", "0.1")):
         about = packages / f"{name}-{version}.dist-info"
         about.mkdir(parents=True)
         (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
-    command = [sys.executable, "-m", "terp.cluster.worker", address, "--keys", str(keys.folder)]
-    preload = ["--preload", "terp.workflows.running.task"]
-    with subprocess.Popen([*command, *preload], env={**os.environ, "PYTHONPATH": str(packages)}) as process:
-        try:
-            yield
-        finally:
-            process.terminate()
+    with worker(address, keys, PYTHONPATH=str(packages)):
+        yield
 
 
 def test_the_lock_is_that_of_the_workers_where_these_are_in_another_environment_and_it_is_said(
@@ -83,7 +90,7 @@ def test_the_lock_is_that_of_the_workers_where_these_are_in_another_environment_
     grid = xr.Dataset({"v": (("y", "x"), np.ones((4, 6), "f4"))}, {"y": range(4), "x": range(6)})
     grid.to_netcdf(tmp_path / "grid.nc")
     keys = Keys.make(tmp_path / "keys")
-    with scheduler(keys.security(), "127.0.0.1", {}, n_workers=0) as cluster:
+    with scheduler(keys.security(), "127.0.0.1", {}) as cluster:
         address = cluster.scheduler_address
         with worker_elsewhere(address, keys, tmp_path / "packages"):
             done = terp("run", "mine.py:double", "grid.nc", "--json", "--scheduler", address, **named(keys))

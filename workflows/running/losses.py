@@ -10,8 +10,6 @@ from terp.storage.ledger import Place
 
 _TRIES = 3  # how often one region may be lost with its worker or its file
 _DIED = "the workers that took it died{how}. It may need {cure}, or smaller blocks"
-_HERE = "more memory than a worker has: try fewer workers (--workers)"
-_THERE = "more memory (`memory_per_core` of the site) or more time (`walltime`)"
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class Losses:
         for tasks in together.values():
             for loss, verdict in tasks:
                 for place in loss.places:
-                    self.blame(place, _died(verdict), 1 / len(tasks) / len(loss.places))
+                    self.blame(place, _died(verdict, self.crew.cure), 1 / len(tasks) / len(loss.places))
 
     def blame(self, place: Place, why: str, share: float = 1.0) -> None:
         """Count a loss; of regions that were lost together, one is to blame, and nobody knows which.
@@ -72,6 +70,6 @@ class Losses:
             raise WorkerLost(f"region {place[1]} of {self.name} was lost {times} times: {why}")
 
 
-def _died(verdict: Verdict) -> str:
+def _died(verdict: Verdict, cure: str) -> str:
     how = f" (the last time: {verdict.why})" if verdict.why else ""
-    return _DIED.format(how=how, cure=_THERE if verdict.why else _HERE)
+    return _DIED.format(how=how, cure=cure)

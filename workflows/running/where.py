@@ -12,7 +12,8 @@ from terp.cluster import metrics
 from terp.cluster.crew import Crew
 from terp.cluster.errors import ClusterError
 from terp.cluster.jobs import Job, Slurm, own_job
-from terp.cluster.launch import attach, cores, launch, share_of_memory
+from terp.cluster.launch import attach
+from terp.cluster.launch_here import cores, launch_here, share_of_memory
 from terp.storage.holder import Holder
 from terp.storage.home import Home
 from terp.workflows.errors import BadRecord, Usage
@@ -87,7 +88,7 @@ class Where:
         if self.site:
             own = {"processor": self.processor} if self.processor else {}
             return self._jobs(self.site.model_copy(update=own), home, record, reporter)
-        return launch(self.most, preload=PRELOAD, processor=self.processor)
+        return launch_here(self.most, preload=PRELOAD, processor=self.processor)
 
     @contextmanager
     def _jobs(self, site: "Site", home: Home, record: RunRecord, reporter: "Reporter") -> Iterator[Crew]:

@@ -16,8 +16,15 @@ import time
 HOME = os.environ["TERP_HOME"] + "/"
 SYNC, NAMES = float(os.environ["LYING_SYNC"]), float(os.environ["LYING_NAMES"])
 LATE = float(os.environ["LYING_LATE"])
-process = os.getpid() if "--multiprocessing-fork" in sys.orig_argv else "controller"  # who lies alike in each test
-chances = {kind: random.Random(f"{os.environ['LYING_SEED']} {process} {kind}") for kind in ("sync", "names")}
+chances = {}
+
+
+def begin(process):
+    chances.update({kind: random.Random(f"{os.environ['LYING_SEED']} {process} {kind}") for kind in ("sync", "names")})
+
+
+begin("controller")  # who lies alike in each test
+os.register_at_fork(after_in_child=lambda: begin(os.getpid()))  # a worker
 log = os.open(os.environ["LYING_LOG"], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 ours = set()  # inodes of files that this process writes
 true_stat, true_open, true_scandir, true_listdir = os.stat, os.open, os.scandir, os.listdir

@@ -1,20 +1,25 @@
 """The workers of a run: nobody else can talk to them, they are all alike, and none outlives its controller."""
 
 import os
+import re
 import signal
 import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from distributed.scheduler import KilledWorker
 
 from terp.cluster.crew import Crew
-from terp.cluster.launch import PINNED, launch
+from terp.cluster.errors import NoWorkers
+from terp.cluster.launch import PINNED
+from terp.cluster.launch_here import launch_here
 
 LOOPBACK = "127.0.0.1"
 REFUSED = (OSError, EOFError)  # ssl.SSLError is an OSError
@@ -23,14 +28,14 @@ PATIENCE = 30
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    with launch(2) as crew:
+    with launch_here(2) as crew:
         yield crew.client
 
 
 def family() -> list[psutil.Process]:
-    """This process and what Dask started, but no server that other tests share."""
+    """This process and its workers, but no server that other tests share."""
     me = psutil.Process()
-    return [me, *(one for one in me.children(recursive=True) if "multiprocessing" in " ".join(one.cmdline()))]
+    return [me, *(one for one in me.children(recursive=True) if "terp.cluster.worker" in " ".join(one.cmdline()))]
 
 
 def listening() -> list[tuple[str, int]]:
@@ -39,9 +44,8 @@ def listening() -> list[tuple[str, int]]:
     return sorted((one.ip, one.port) for one in found)
 
 
-def nannies_and_workers(client: Any) -> list[str]:
-    workers = client.scheduler_info(n_workers=-1)["workers"]
-    return [client.scheduler.address, *workers, *(one["nanny"] for one in workers.values())]
+def scheduler_and_workers(client: Any) -> list[str]:
+    return [client.scheduler.address, *client.scheduler_info(n_workers=-1)["workers"]]
 
 
 def answer(port: int, said: bytes, host: str = LOOPBACK) -> bytes:
@@ -74,9 +78,9 @@ def with_a_certificate_of_its_own() -> ssl.SSLContext:
 
 
 def test_no_port_but_those_of_dask_itself_is_open_and_these_only_to_this_machine(client: Any) -> None:
-    ports = [int(address.rpartition(":")[2]) for address in nannies_and_workers(client)]
+    ports = [int(address.rpartition(":")[2]) for address in scheduler_and_workers(client)]
     assert listening() == sorted((LOOPBACK, port) for port in ports)
-    assert all(address.startswith(f"tls://{LOOPBACK}:") for address in nannies_and_workers(client))
+    assert all(address.startswith(f"tls://{LOOPBACK}:") for address in scheduler_and_workers(client))
 
 
 @pytest.mark.parametrize("said", [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0" * 64], ids=["http", "dask"])
@@ -163,12 +167,54 @@ def test_workers_that_did_all_of_climatology_never_imported_prefect(client: Any,
     assert set(map(tuple, loaded.values())) == {()}
 
 
+def test_a_worker_that_holds_more_memory_than_it_may_is_ended_and_it_is_said_and_another_comes() -> None:
+    with launch_here(1, memory=500 << 20) as crew:
+        [before] = crew.workers().values()
+        too_large = crew.client.submit(lambda: len(b"x" * (1 << 30)) and time.sleep(PATIENCE))
+        verdict = until(lambda: crew.verdict(before["name"], time.monotonic()))
+        assert re.fullmatch(r"process \d+ held \d+ MiB of memory, where it may hold 500", verdict.why)
+        with pytest.raises(KilledWorker):
+            too_large.result(PATIENCE)
+        assert crew.client.submit(sum, [1, 2]).result(PATIENCE) == 3
+
+
+def test_without_the_process_that_workers_part_from_they_end_and_the_controller_is_told() -> None:
+    with launch_here(2) as crew:
+        workers = [psutil.Process(pid) for pid in crew.client.run(os.getpid).values()]
+        workers[0].parent().kill()
+        assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
+        with pytest.raises(NoWorkers, match=r"have ended \(SIGKILL\)"):
+            crew.check()
+
+
+def test_workers_that_would_hold_too_much_before_they_begin_are_no_workers(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NoWorkers, match=r"exit code 69\): see above"), launch_here(1, memory=10 << 20):
+        pass
+    assert "MiB of memory before any data, and may hold 10: take fewer" in capfd.readouterr().err
+
+
+def test_workers_that_cannot_begin_are_no_workers(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(NoWorkers, match=r"have ended \(exit code 1\): see above"), launch_here(1, preload=["nowhere"]):
+        pass
+    assert "No module named 'nowhere'" in capfd.readouterr().err
+
+
+def until(what: Callable[[], Any]) -> Any:
+    """Wait for something; return it."""
+    end = time.monotonic() + PATIENCE
+    while not (found := what()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return found
+
+
 _PARENT = """
-import sys
-from terp.cluster.launch import launch
-if __name__ == "__main__":
-    with launch(2) as crew:
-        print(*crew.client.run(__import__("os").getpid).values(), flush=True)
+import os, signal, sys
+from terp.cluster.launch_here import launch_here
+with launch_here(2) as crew:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for _ in range(2):
+        print(*crew.client.run(os.getpid).values(), flush=True)
         sys.stdin.readline()
 """
 
@@ -185,12 +231,24 @@ def test_when_a_controller_leaves_or_is_killed_its_workers_end(tmp_path: Path, e
         workers = [psutil.Process(int(pid)) for pid in parent.stdout.readline().split()]
         assert len(workers) == 2
         if end == "leaves":
-            parent.communicate("\n", timeout=PATIENCE)
+            parent.communicate("\n\n", timeout=PATIENCE)
             assert parent.returncode == 0
             assert list(tmp_path.iterdir()) == [script], "nothing is left behind"
         else:
             parent.send_signal(signal.SIGKILL)
     assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
+
+
+def test_ctrl_c_is_for_the_controller_to_hear_and_not_for_its_workers(tmp_path: Path) -> None:
+    (tmp_path / "parent.py").write_text(_PARENT)
+    words = [sys.executable, str(tmp_path / "parent.py")]
+    with subprocess.Popen(
+        words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as parent:
+        assert parent.stdout is not None
+        before = parent.stdout.readline()
+        os.killpg(parent.pid, signal.SIGINT)
+        assert parent.communicate("\n\n", timeout=PATIENCE)[0] == before
 
 
 def test_two_clusters_start_at_once_on_one_machine(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -204,5 +262,5 @@ def test_two_clusters_start_at_once_on_one_machine(monkeypatch: pytest.MonkeyPat
         listen(server, port, address, **rest)
 
     monkeypatch.setattr(HTTPServer, "listen", watched)
-    with launch(1):
+    with launch_here(1):
         assert set(ports) == {(LOOPBACK, 0)}
