@@ -33,7 +33,7 @@ try:
 except EOFError:
     sys.exit()
 from terp.cluster.worker import beside
-sys.exit(beside(controller))
+beside(controller)
 """
 
 

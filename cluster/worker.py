@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import NoReturn
 
 from terp.cluster.errors import NoWorkers
 from terp.cluster.keys import Keys
@@ -54,8 +55,8 @@ def main(words: Sequence[str]) -> int:
     return Family(terms).work()
 
 
-def beside(controller: Connection) -> int:
-    """Run workers for a process on this machine, at the other end of a line; return an exit code.
+def beside(controller: Connection) -> NoReturn:
+    """Run workers for a process on this machine, at the other end of a line, and exit.
 
     It names the modules to import first, and, once its scheduler is there, the terms.
     """
@@ -63,14 +64,15 @@ def beside(controller: Connection) -> int:
         _prepare(controller.recv())
         terms = controller.recv()
     except EOFError:  # it has ended
-        return 0
+        os._exit(0)
     from terp.cluster.family import Family
 
     try:
-        return Family(terms, controller).work()
+        code = Family(terms, controller).work()
     except NoWorkers as error:
-        print(f"terp: {error}", file=sys.stderr)
-        return error.exit_code
+        print(f"terp: {error}", file=sys.stderr, flush=True)
+        code = error.exit_code
+    os._exit(code)  # somebody waits: to take apart what was imported takes a third of a second
 
 
 def _prepare(preload: Sequence[str]) -> None:
