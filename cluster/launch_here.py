@@ -13,7 +13,7 @@ from typing import Any
 from terp.cluster import processor as processors
 from terp.cluster.crew import Crew, Verdict
 from terp.cluster.errors import NoWorkers
-from terp.cluster.family import Terms
+from terp.cluster.family import Terms, ended
 from terp.cluster.launch import PINNED, connected, scheduler
 
 _PATIENCE = 120  # seconds until all workers must have come
@@ -24,16 +24,17 @@ _GRACE = 10.0  # seconds for all of them to end
 _START = """
 import signal, sys
 from multiprocessing.connection import Connection
-for number in (signal.SIGINT, signal.SIGHUP):
+heard = {signal.SIGINT, signal.SIGHUP}
+for number in heard:
     signal.signal(number, signal.SIG_IGN)
-signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+signal.pthread_sigmask(signal.SIG_UNBLOCK, heard)
 controller = Connection(int(sys.argv[1]))
 try:
     sys.path[:] = controller.recv()
 except EOFError:
     sys.exit()
 from terp.cluster.worker import beside
-beside(controller)
+sys.exit(beside(controller))
 """
 
 
@@ -78,10 +79,10 @@ def launch_here(
             preload,
             parse_timedelta(dask.config.get("distributed.scheduler.worker-ttl") or 0),
             memory or share_of_memory(count),
-            local_directory=dask.config.get("temporary-directory"),
+            settings=dask.config.config,
         )
-        beside.work(terms, lambda: len(cluster.scheduler.workers))
         try:
+            beside.work(terms, lambda: len(cluster.scheduler.workers))
             yield Here(client, beside)
         finally:
             beside.end()
@@ -93,9 +94,10 @@ class Beside:
     def __init__(self, preload: Sequence[str], environment: Mapping[str, str]) -> None:
         """Start it; it imports `preload` at once."""
         self.line, theirs = Pipe()
+        flags = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # as multiprocessing does
         with theirs, _no_interrupt():
             self.process = subprocess.Popen(
-                [sys.executable, "-P", "-c", _START, str(theirs.fileno())],
+                [sys.executable, *flags, "-P", "-c", _START, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 env={**os.environ, **environment},
                 pass_fds=[theirs.fileno()],
@@ -124,8 +126,8 @@ class Beside:
         """Raise NoWorkers where the process has ended by itself."""
         code = self.process.poll()
         if code is not None:
-            how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-            raise NoWorkers(f"the workers on this machine have ended ({how}): see above what they said, then run again")
+            how = f"the workers on this machine have ended ({ended(code)})"
+            raise NoWorkers(f"{how}: see above what they said, then run again")
 
     def heard(self) -> Iterator[tuple[str, str]]:
         """Yield the names of workers that have ended, and how, as far as that was not yet heard."""
@@ -154,8 +156,8 @@ class Beside:
 
 @contextmanager
 def _no_interrupt() -> Iterator[None]:
-    """Have what is started meanwhile not be ended by Ctrl-C before it can see to that itself."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Have what is started meanwhile not be ended by Ctrl-C, or with its terminal, before it sees to that itself."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:
@@ -172,6 +174,7 @@ class Here(Crew):
 
     def check(self) -> None:
         """Raise NoWorkers where there will be none any more."""
+        self._ends.update(self.beside.heard())
         self.beside.check()
 
     def verdict(self, worker: str, since: float) -> Verdict | None:

@@ -5,6 +5,7 @@ before that.
 """
 
 import argparse
+import gc
 import importlib
 import os
 import resource
@@ -13,7 +14,6 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import NoReturn
 
 from terp.cluster.errors import NoWorkers
 from terp.cluster.keys import Keys
@@ -55,8 +55,8 @@ def main(words: Sequence[str]) -> int:
     return Family(terms).work()
 
 
-def beside(controller: Connection) -> NoReturn:
-    """Run workers for a process on this machine, at the other end of a line, and exit.
+def beside(controller: Connection) -> int:
+    """Run workers for a process on this machine, at the other end of a line; return an exit code.
 
     It names the modules to import first, and, once its scheduler is there, the terms.
     """
@@ -64,21 +64,21 @@ def beside(controller: Connection) -> NoReturn:
         _prepare(controller.recv())
         terms = controller.recv()
     except EOFError:  # it has ended
-        os._exit(0)
+        return 0
     from terp.cluster.family import Family
 
     try:
-        code = Family(terms, controller).work()
+        return Family(terms, controller).work()
     except NoWorkers as error:
-        print(f"terp: {error}", file=sys.stderr, flush=True)
-        code = error.exit_code
-    os._exit(code)  # somebody waits: to take apart what was imported takes a third of a second
+        print(f"terp: {error}", file=sys.stderr)
+        return error.exit_code
 
 
 def _prepare(preload: Sequence[str]) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))  # as large as memory
     for module in ("distributed", *preload):
         importlib.import_module(module)
+    gc.freeze()  # what was imported stays one and the same memory in all workers, and is not looked through at the end
 
 
 def _options() -> argparse.ArgumentParser:

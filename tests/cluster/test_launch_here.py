@@ -1,5 +1,6 @@
 """The workers of a run: nobody else can talk to them, they are all alike, and none outlives its controller."""
 
+import ctypes
 import os
 import re
 import signal
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import dask
 import psutil
 import pytest
 from distributed.scheduler import KilledWorker
@@ -178,9 +180,39 @@ def test_a_worker_that_holds_more_memory_than_it_may_is_ended_and_it_is_said_and
         assert crew.client.submit(sum, [1, 2]).result(PATIENCE) == 3
 
 
-def test_without_the_process_that_workers_part_from_they_end_and_the_controller_is_told() -> None:
+def test_another_takes_the_place_of_a_worker_whose_successor_ended_before_it_was_at_work() -> None:
+    with launch_here(1) as crew:
+        [worker] = crew.client.run(os.getpid).values()
+        parent = psutil.Process(worker).parent()
+        for _ in range(3):
+            [place] = until(parent.children)
+            place.kill()
+            psutil.wait_procs([place], timeout=PATIENCE)
+        until(lambda: [one["name"] for one in crew.workers().values()] == ["here.0-3"])
+
+
+def test_random_numbers_differ_from_worker_to_worker_though_they_part_from_one_process(client: Any) -> None:
+    drawn = client.run(lambda: (__import__("numpy").random.random(), __import__("random").random()))
+    assert len(set(sum(drawn.values(), ()))) == 4
+
+
+def test_what_dask_is_set_to_in_a_script_holds_for_its_workers_too() -> None:
+    with dask.config.set({"distributed.comm.timeouts.tcp": "77s", "mine": 1}), launch_here(1) as crew:
+        [seen] = crew.client.run(
+            lambda: [dask.config.get(name) for name in ("distributed.comm.timeouts.tcp", "mine")]
+        ).values()
+    assert seen == ["77s", 1]
+
+
+def test_without_the_process_that_workers_part_from_they_end_and_the_controller_is_told(tmp_path: Path) -> None:
+    def holds_pythons_lock() -> None:
+        (tmp_path / "held").touch()
+        ctypes.PyDLL(None).sleep(3600)
+
     with launch_here(2) as crew:
         workers = [psutil.Process(pid) for pid in crew.client.run(os.getpid).values()]
+        crew.client.submit(holds_pythons_lock)
+        until((tmp_path / "held").exists)
         workers[0].parent().kill()
         assert psutil.wait_procs(workers, timeout=PATIENCE)[1] == []
         with pytest.raises(NoWorkers, match=r"have ended \(SIGKILL\)"):

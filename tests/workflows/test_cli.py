@@ -46,22 +46,3 @@ def test_an_unknown_command_is_told_with_the_way_to_those_there_are() -> None:
     assert done.returncode == 64
     assert "No such command 'fly'" in done.stderr
     assert "--help" in done.stderr
-
-
-def ended(body: str) -> tuple[int, str]:
-    """The exit code and the output of the command line as a process, if that were all that it does."""
-    code = (
-        f"import atexit, sys\nimport terp.workflows.cli as cli\ndef main():\n    {body}\ncli.main = main\ncli.script()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    return done.returncode, done.stdout
-
-
-def test_a_process_that_ends_at_once_has_said_all_and_done_what_it_was_to_do_at_its_end() -> None:
-    assert ended("print('said', end=' '), atexit.register(print, 'tidied'), sys.exit(3)") == (3, "said tidied\n")
-    assert ended("sys.exit()") == (0, "")
-    assert ended("1 / 0") == (70, "")
-
-
-def test_output_that_nobody_could_take_is_no_success() -> None:
-    assert ended("sys.stdout = open('/dev/full', 'w'); print('lost'); sys.exit(0)") == (74, "")
