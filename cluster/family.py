@@ -85,7 +85,9 @@ class Family:
             has, may = _held(os.getpid()) >> 20, self.terms.memory >> 20
             raise NoWorkers(f"a worker holds {has} MiB of memory before any data, and may hold {may}: take fewer")
         told, tell = os.pipe()
-        signal.signal(signal.SIGTERM, lambda *_: os.write(tell, b"."))
+        os.set_blocking(tell, False)
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.set_wakeup_fd(tell)  # whichever thread the signal comes to
         try:
             for place in range(self.terms.workers):
                 self.children.append(_Child(self.terms, place, self.controller is not None))
@@ -228,6 +230,7 @@ def _serve(terms: Terms, name: str, beat: Any, beside: bool) -> None:
     """Be one worker."""
     from dask.multiprocessing import default_initializer
 
+    signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGTERM, _leave)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})

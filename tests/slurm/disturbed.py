@@ -124,6 +124,13 @@ class Disturbed:
         jobs = [f"job {job.number} {job.state}" for job in bed.jobs() if job.name.removesuffix("-controller") in names]
         return jobs + [line for line in bed.processes().values() if str(self.home) in line]
 
+    def until_quiet(self, bed: Any, seconds: float = 60) -> None:
+        """Wait until nothing of it is left, as SLURM takes a moment to tidy up after jobs."""
+        end = time.monotonic() + seconds
+        while left := self.left(bed):
+            assert time.monotonic() < end, left
+            time.sleep(0.1)
+
     def last_words(self) -> str:
         """What its jobs left in their logs."""
         return "\n".join(f"{log.name}: {log.read_text()[-2000:]}" for log in self.home.glob("runs/*/jobs/*.log"))

@@ -13,7 +13,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "cluster"))
 from disturbed import Disturbed
-from test_launch import REFUSED, answer, stranger, whisper, with_a_certificate_of_its_own
+from test_launch_here import REFUSED, answer, stranger, whisper, with_a_certificate_of_its_own
 
 pytestmark = [pytest.mark.slurm, pytest.mark.timeout(300)]
 

@@ -5,7 +5,6 @@ import re
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -182,7 +181,7 @@ def test_the_run_ends_well_though_slurmctld_is_away_for_a_minute(
     assert code == 0, said + run.last_words()
     assert "SLURM's controller does not answer" in said
     assert runs.products(run.home) == undisturbed
-    wait_for_quiet(run, bed)
+    run.until_quiet(bed)
     no_trace(run, bed)
 
 
@@ -248,15 +247,8 @@ def test_a_killed_controller_leaves_nothing_running_and_the_same_command_goes_on
     run.until_recorded(ENOUGH)
     before = run.recorded()
     run.kill()
-    wait_for_quiet(run, bed)
+    run.until_quiet(bed)
     assert run.key_files(), "a kill leaves the keys"
     said = whole(run.start(), undisturbed, bed)
     assert "half done: " in said
     assert run.recorded() <= REGIONS + 3 * 4, f"{before} were recorded before the kill"
-
-
-def wait_for_quiet(run: Disturbed, bed: Any) -> None:
-    end = time.monotonic() + 60
-    while left := run.left(bed):
-        assert time.monotonic() < end, left
-        time.sleep(0.1)

@@ -214,7 +214,7 @@ def test_the_cap_on_core_hours_stops_a_run_and_a_higher_one_goes_on(
     assert "a higher --core-hours goes on" in said
     done = capped.recorded()
     assert 0 < done < 216
-    assert not capped.left(bed)
+    capped.until_quiet(bed, 20)
     code, said = capped.start("--core-hours", "5").end()
     assert code == 0, said
     assert runs.products(run.home) == undisturbed
@@ -268,7 +268,7 @@ def test_a_controller_elsewhere_is_seen_scaled_and_stopped_from_here(unaided: Sc
     unaided.terp("scale", "last", "2")
     unaided.until(lambda: unaided.workers() == 2, "2 workers", 40)
     assert "is stopped" in unaided.terp("cancel", "last")
-    assert unaided.left(bed) == []
+    unaided.until_quiet(bed, 20)
     assert unaided.key_files() == []
     assert unaided.status()["state"] == "cancelled"
 
@@ -282,7 +282,7 @@ def test_a_killed_controller_that_slurm_starts_again_is_not_called_killed(unaide
     assert "held" in unaided.status()["why"]
     assert unaided.status()["outlook"]["workers"] == 0
     unaided.terp("cancel", "last")
-    assert unaided.left(bed) == []
+    unaided.until_quiet(bed, 20)
 
 
 @pytest.mark.campaign
