@@ -105,8 +105,9 @@ class Desk:
             piece.write_text(f"\n\n{block.text}")
             yield f"cat {piece} >> mine.py"
         else:
-            (self.folder / f"cell_{number}.py").write_text(block.text)
-            yield f"python cell_{number}.py"
+            cell = self.folder / f"cell_{number}.py"
+            cell.write_text(block.text)
+            yield f"python {cell}"
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ import xarray as xr
 
 from terp.storage.grid import Weight
 
-BASE_BYTES = 190 << 20  # a worker with Python, Dask, xarray and zarr in it, measured
-COMPILER_BYTES = 190 << 20  # what a just-in-time compiler adds to that, measured with numba
+BASE_BYTES = 156 << 20  # a worker with Python, Dask, xarray and zarr in it, measured
+COMPILER_BYTES = 130 << 20  # what a just-in-time compiler adds to that, measured with numba
 ENCODING_BYTES = 12 << 20  # chunks while they are encoded and decoded, and holes in the heap, measured
 COPIES = 3.0  # times its blocks that a stage is taken to hold at once, where nobody has measured it
 
