@@ -32,9 +32,7 @@ _SLACK = 5.0  # and seconds besides
 _BEAT = 1.0  # seconds between signs of life to the parent
 _LIVES = 5  # workers that one place in a job may have, or that may end in a row before they are at work
 _KILLED = (-signal.SIGKILL, -signal.SIGTERM, 128 + signal.SIGTERM)  # from outside: by SLURM, or the kernel for memory
-_LOOK = (
-    0.5  # seconds between looks at what workers hold, and at those that ended while something that they began has not
-)
+_LOOK = 0.5  # seconds between looks at what workers hold, and whether they are there
 _FULL = 0.95  # of the memory that a worker may hold: more, and the machine may have none left to end it in time
 _HOW = "fork" if sys.platform == "linux" else "spawn"  # macOS' own libraries do not bear the first
 _PR_SET_PDEATHSIG = 1  # prctl(2)

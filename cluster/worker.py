@@ -14,11 +14,15 @@ import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from terp.cluster.errors import NoWorkers
 from terp.cluster.keys import Keys
 from terp.cluster.launch import PINNED
 from terp.cluster.processor import pin
+
+if TYPE_CHECKING:
+    from terp.cluster.family import Family
 
 
 def main(words: Sequence[str]) -> int:
@@ -52,7 +56,7 @@ def main(words: Sequence[str]) -> int:
         local_directory=given.local_directory,
         interface=given.interface,
     )
-    return Family(terms).work()
+    return _worked(Family(terms))
 
 
 def beside(controller: Connection) -> int:
@@ -67,8 +71,12 @@ def beside(controller: Connection) -> int:
         return 0
     from terp.cluster.family import Family
 
+    return _worked(Family(terms, controller))
+
+
+def _worked(family: "Family") -> int:
     try:
-        return Family(terms, controller).work()
+        return family.work()
     except NoWorkers as error:
         print(f"terp: {error}", file=sys.stderr)
         return error.exit_code
