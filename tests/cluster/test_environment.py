@@ -10,14 +10,18 @@ import subprocess
 import sys
 import tarfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from small import PACK, PACKAGES, ROOT, Done, describe, job, make, packed, packing
+from waiting import until as waited
+
+until = partial(waited, seconds=30)
 
 DAY = 86400
 
@@ -251,14 +255,6 @@ def hanging(pack: Path, node: Path, folder: Path, size: int) -> Iterator[None]:
         os.killpg(started.pid, signal.SIGKILL)
         started.wait(timeout=10)
         os.close(pipe)
-
-
-def until(true: Callable[[], bool]) -> None:
-    """Wait until something is true."""
-    end = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 def test_a_job_waits_only_so_long_for_another_that_unpacks(pack: Path, node: Path, tree: Path, tmp_path: Path) -> None:

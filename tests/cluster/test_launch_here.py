@@ -9,7 +9,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,13 @@ from terp.cluster.errors import NoWorkers
 from terp.cluster.launch import PINNED
 from terp.cluster.launch_here import launch_here
 
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import until as waited
+
 LOOPBACK = "127.0.0.1"
 REFUSED = (OSError, EOFError)  # ssl.SSLError is an OSError
 PATIENCE = 30
+until = partial(waited, seconds=PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -229,15 +234,6 @@ def test_workers_that_cannot_begin_are_no_workers(capfd: pytest.CaptureFixture[s
     with pytest.raises(NoWorkers, match=r"have ended \(exit code 1\): see above"), launch_here(1, preload=["nowhere"]):
         pass
     assert "No module named 'nowhere'" in capfd.readouterr().err
-
-
-def until(what: Callable[[], Any]) -> Any:
-    """Wait for something; return it."""
-    end = time.monotonic() + PATIENCE
-    while not (found := what()):
-        assert time.monotonic() < end
-        time.sleep(0.02)
-    return found
 
 
 _PARENT = """

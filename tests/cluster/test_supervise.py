@@ -1,7 +1,8 @@
 """The thread that looks after jobs, when SLURM answers as it should not: stand-ins on the path say it."""
 
-import time
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,11 @@ from terp.cluster.site import load_site
 from terp.cluster.staff import Bounds
 from terp.cluster.supervise import Supervisor
 
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import until as waited
+
 SECONDS = 30
+until = partial(waited, seconds=SECONDS)
 LINE = r"printf '%s\037%s\037terp-r\037RUNNING\0371000\037\0372\037n1\037me\037terp-keys\037None\n' {0} {0}"
 
 
@@ -48,14 +53,6 @@ def supervised(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Supe
     security = keys.security()
     with scheduler(security, "127.0.0.1", {}) as cluster, connected(cluster, security) as client:
         yield Supervised(tmp_path, client, cluster.scheduler_address, keys.folder)
-
-
-def until(what: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_job_that_cannot_be_ended_stops_no_run_and_is_asked_again(supervised: Supervised) -> None:

@@ -5,8 +5,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,11 @@ from terp.cluster.crew import Crew
 from terp.cluster.keys import Keys
 from terp.cluster.launch import connected, scheduler
 
+sys.path.insert(0, str(Path(__file__).parent))
+from waiting import until as waited
+
 SECONDS = 60
+until = partial(waited, seconds=SECONDS)
 
 
 class Job:
@@ -52,14 +56,6 @@ def job(tmp_path: Path) -> Iterator[Job]:
         yield found
         process.terminate()
         process.communicate(timeout=SECONDS)
-
-
-def until(what: Callable[[], bool]) -> None:
-    """Wait until something is so."""
-    end = time.monotonic() + SECONDS
-    while not what():
-        assert time.monotonic() < end
-        time.sleep(0.05)
 
 
 def test_a_worker_that_crashes_is_replaced_and_the_others_go_on(job: Job) -> None:

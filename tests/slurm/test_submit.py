@@ -48,7 +48,7 @@ def finished(run: Disturbed, seconds: float = 240) -> None:
 
 def quiet(run: Disturbed, bed: Any) -> None:
     """Wait until nothing of it is left."""
-    run.until(lambda: not run.left(bed), "quiet", 60)
+    run.until_quiet(bed)
     assert run.key_files() == []
 
 
