@@ -27,7 +27,7 @@ class AtWork:
 
 
 class Crew:
-    """Workers that were there at once and stay, as on a laptop; those in SLURM jobs do more (`supervise`).
+    """Workers that were there at once and stay; those that terp starts do more (`launch_here`, `supervise`).
 
     `client` is a `distributed.Client`; `longest` the seconds that the longest region of the stage at work took; `late`
     what is told of regions that take much longer; `renews` whether another worker takes the place of one that ends.

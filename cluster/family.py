@@ -79,9 +79,10 @@ class Family:
 
         Raises NoWorkers where one would hold too much as it begins: they would be ended for it, one after the other.
         """
-        if _held(os.getpid()) > self.terms.most:
-            has, may = _held(os.getpid()) >> 20, self.terms.memory >> 20
-            raise NoWorkers(f"a worker holds {has} MiB of memory before any data, and may hold {may}: take fewer")
+        held = _held(os.getpid())
+        if held > self.terms.most:
+            has = f"a worker holds {held >> 20} MiB of memory before any data"
+            raise NoWorkers(f"{has}, and may hold {self.terms.memory >> 20}: take fewer")
         told, tell = os.pipe()
         os.set_blocking(tell, False)
         signal.signal(signal.SIGTERM, lambda *_: None)

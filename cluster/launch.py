@@ -36,7 +36,6 @@ WORKER_SETTINGS: dict[str, Any] = {
     "distributed.admin.system-monitor.interval": "10s",  # what they look at ten and fifty times a second
     "distributed.admin.tick.interval": "1s",
     "distributed.comm.require-encryption": True,
-    "logging.distributed": "critical",
 }
 _SETTINGS: dict[str, Any] = {
     **WORKER_SETTINGS,

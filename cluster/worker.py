@@ -11,18 +11,14 @@ import os
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from terp.cluster.errors import NoWorkers
 from terp.cluster.keys import Keys
 from terp.cluster.launch import PINNED
 from terp.cluster.processor import pin
-
-if TYPE_CHECKING:
-    from terp.cluster.family import Family
 
 
 def main(words: Sequence[str]) -> int:
@@ -32,12 +28,28 @@ def main(words: Sequence[str]) -> int:
     if not keys.certificate.exists():
         print("terp: the run that this job belongs to is over", file=sys.stderr)
         return 0
-    os.environ.update(PINNED)
+    return _told(lambda: _in_job(given, keys))
+
+
+def beside(controller: Connection) -> int:
+    """Run workers for a process on this machine, at the other end of a line; return an exit code.
+
+    It names the modules to import first, and, once its scheduler is there, the terms.
+    """
+    return _told(lambda: _beside(controller))
+
+
+def _told(work: Callable[[], int]) -> int:
     try:
-        pin(os.environ)
+        return work()
     except NoWorkers as error:
         print(f"terp: {error}", file=sys.stderr)
         return error.exit_code
+
+
+def _in_job(given: argparse.Namespace, keys: Keys) -> int:
+    os.environ.update(PINNED)
+    pin(os.environ)
     from terp.cluster import walltime
 
     if given.seconds:
@@ -56,14 +68,10 @@ def main(words: Sequence[str]) -> int:
         local_directory=given.local_directory,
         interface=given.interface,
     )
-    return _worked(Family(terms))
+    return Family(terms).work()
 
 
-def beside(controller: Connection) -> int:
-    """Run workers for a process on this machine, at the other end of a line; return an exit code.
-
-    It names the modules to import first, and, once its scheduler is there, the terms.
-    """
+def _beside(controller: Connection) -> int:
     try:
         _prepare(controller.recv())
         terms = controller.recv()
@@ -71,15 +79,7 @@ def beside(controller: Connection) -> int:
         return 0
     from terp.cluster.family import Family
 
-    return _worked(Family(terms, controller))
-
-
-def _worked(family: "Family") -> int:
-    try:
-        return family.work()
-    except NoWorkers as error:
-        print(f"terp: {error}", file=sys.stderr)
-        return error.exit_code
+    return Family(terms, controller).work()
 
 
 def _prepare(preload: Sequence[str]) -> None:

@@ -1,5 +1,6 @@
 """The command line `terp`: thin over the Python API; errors become sentences and exit codes."""
 
+import atexit
 import gc
 import os
 import signal
@@ -79,16 +80,9 @@ def main() -> None:
     guarded(lambda: terp.main(standalone_mode=False))
 
 
-def script() -> None:
-    """Run the command line as a process of its own."""
-    try:
-        main()
-    finally:
-        gc.freeze()  # Python would look through all that was imported once more as it ends: half a second
-
-
 def guarded(command: Callable[[], Any]) -> None:
     """Run a command and exit; never show a traceback for what a person can mend."""
+    atexit.register(gc.freeze)  # Python would look through all that was imported once more as it ends: half a second
     stopped: list[int] = []
 
     def stop(number: int, _: Any) -> None:
